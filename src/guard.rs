@@ -1,0 +1,142 @@
+use std::{borrow::Cow, error::Error, fmt, panic::Location};
+
+use crate::{Phase, UntilAborting, UntilDraining, straggler::Ticket, sync::Arc, tally::Seat};
+
+/// One piece of work that must finish before its [`Drain`](crate::Drain) is drained.
+///
+/// It is one pointer; making and dropping one allocates nothing and writes to no memory that other cores write (C1),
+/// unless the drain [tracks](crate::Builder::track) its guards. A clone is a guard of its own. Dropping it
+/// in a panic, in a destructor or on another thread is as good as any other drop; `mem::forget` keeps
+/// the drain waiting for ever.
+///
+/// ```
+/// use async_drain::Drain;
+///
+/// let drain = Drain::new();
+/// let guard = drain.guard()?;
+/// let worker = std::thread::spawn(move || {
+///     // ... the work ...
+///     drop(guard);
+/// });
+/// drain.begin();
+/// drain.until_drained().wait();
+/// # worker.join().unwrap();
+/// # Ok::<(), async_drain::Drained>(())
+/// ```
+#[must_use = "dropping the guard says that the work is done"]
+pub struct Guard(Arc<Seat>);
+
+impl Guard {
+    #[inline]
+    pub(crate) fn new(seat: Arc<Seat>) -> Self {
+        Self(seat)
+    }
+
+    /// Enters the guard's seat into the registry of its drain, if it has one.
+    pub(crate) fn track(
+        seat: Arc<Seat>,
+        place: &'static Location<'static>,
+        label: Option<Cow<'static, str>>,
+    ) -> Self {
+        Self(match Ticket::new(seat, place, label) {
+            Ok(ticket) => Seat::tracked(ticket),
+            Err(seat) => seat,
+        })
+    }
+
+    /// Names the work, for [`stragglers`](crate::Drain::stragglers) and the report.
+    ///
+    /// Where the drain does not track its guards this does nothing; there, prefer a `&'static str` to one that is
+    /// made for the purpose.
+    pub fn labeled(self, label: impl Into<Cow<'static, str>>) -> Self {
+        if let Some(ticket) = self.0.ticket() {
+            ticket.relabel(label.into());
+        }
+        self
+    }
+
+    /// Whether draining has begun: one load from a line that is written only when the phase changes (C3).
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.0.core().latch.is(Phase::Draining)
+    }
+
+    /// Waits until draining begins: time to finish early.
+    pub fn until_draining(&self) -> UntilDraining {
+        UntilDraining::new(self.0.core())
+    }
+
+    /// Waits until aborting begins: time to stop at once.
+    pub fn until_aborting(&self) -> UntilAborting {
+        UntilAborting::new(self.0.core())
+    }
+
+    /// When the present phase will be cut, if anybody has set a limit.
+    ///
+    /// While draining that is the end of the grace period; it is published before draining begins (S7).
+    #[must_use]
+    pub fn deadline(&self) -> Option<std::time::Instant> {
+        self.0.core().deadline()
+    }
+}
+
+impl Clone for Guard {
+    /// A further guard of the same drain; it can't be refused. Where guards are tracked it has the same label, and
+    /// an age and a place of its own.
+    #[track_caller]
+    fn clone(&self) -> Self {
+        match self.0.ticket() {
+            None => Self(Arc::clone(&self.0)),
+            Some(ticket) => Self::track(
+                Arc::clone(ticket.shard()),
+                Location::caller(),
+                ticket.label(),
+            ),
+        }
+    }
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Guard");
+        debug.field("phase", &self.0.core().latch.phase());
+        if let Some(label) = self.0.ticket().and_then(Ticket::label) {
+            debug.field("label", &label);
+        }
+        debug.finish_non_exhaustive()
+    }
+}
+
+/// The drain is drained: no guard can be made any more (S3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained;
+
+impl fmt::Display for Drained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the drain is drained: no guard can be made any more")
+    }
+}
+
+impl Error for Drained {}
+
+/// New work was refused, because draining has begun (S4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    pub(crate) phase: Phase,
+}
+
+impl Refused {
+    /// The phase in which the work was refused.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "new work refused: the drain is {}", self.phase)
+    }
+}
+
+impl Error for Refused {}

@@ -1,0 +1,79 @@
+//! Graceful shutdown for programs that do not run on tokio: every piece of work holds a guard, a signal begins the
+//! drain, and a timed wait on the guards decides when to stop.
+//!
+//! ```text
+//!  signal ──► lame duck ──► draining ───────────► drained ──► report
+//!             still          no new connections,     ▲
+//!             accepting,     work in flight          │ the last guard
+//!             unready        finishes │              │
+//!                                     └ grace over ► aborting: work is cut
+//! ```
+//!
+//! ```
+//! use async_drain::Drain;
+//!
+//! let drain = Drain::new();
+//! let guard = drain.guard()?; // one piece of work
+//!
+//! std::thread::scope(|scope| {
+//!     scope.spawn(move || {
+//!         // ... the work ...
+//!         drop(guard);
+//!     });
+//!     drain.begin(); // no new work from here on
+//!     drain.until_drained().wait(); // woken by the last guard, with no polling
+//! });
+//! # Ok::<(), async_drain::Drained>(())
+//! ```
+//!
+//! # Words
+//!
+//! | word | meaning |
+//! |---|---|
+//! | guard, in-flight | a [`Guard`] is one piece of work that must finish; [`in_flight`](Drain::in_flight) counts them |
+//! | lame duck | still accepting, already unready and telling peers to leave |
+//! | draining | no new connections; work in flight finishes |
+//! | aborting | the grace period is over or the operator insisted: work is cut |
+//! | drained | draining had begun and no guard is left. Final |
+//! | grace period | the longest that draining may last; the abort grace, the longest that aborting may last after it |
+//! | straggler | a guard still alive when its time is up |
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `async-io` (default) | durations, by async-io's reactor |
+//! | `signal` | [`signal::termination`]: SIGTERM and SIGINT as a stream |
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod drain;
+mod ext;
+mod guard;
+mod latch;
+mod phase;
+mod report;
+mod shutdown;
+#[cfg(feature = "signal")]
+#[cfg_attr(docsrs, doc(cfg(feature = "signal")))]
+pub mod signal;
+mod straggler;
+mod sync;
+mod tally;
+pub mod time;
+mod tree;
+mod until;
+
+pub use crate::{
+    drain::{Builder, Drain},
+    ext::{
+        Aborted, DrainExt, Endable, Guarded, OfFuture, OfReader, OfStream, Phased,
+        TakeUntilAborting, TakeUntilDraining,
+    },
+    guard::{Drained, Guard, Refused},
+    phase::Phase,
+    report::Report,
+    shutdown::{Never, ServerEnd, Shutdown, StopRequest},
+    straggler::{Straggler, Stragglers},
+    until::{UntilAborting, UntilDrained, UntilDraining, UntilLameDuck},
+};

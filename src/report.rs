@@ -1,0 +1,165 @@
+use std::{
+    error::Error,
+    fmt,
+    process::{ExitCode, Termination},
+    time::Duration,
+};
+
+use crate::Stragglers;
+
+/// How it ended: drained, or with work abandoned; how long each phase took, and who was left.
+///
+/// Its [`Display`](fmt::Display) is one readable block whose last line says it all. As a
+/// [`Termination`] it is exit status 0 if everything drained, and 1 if work was abandoned or the server
+/// failed; it prints nothing by itself.
+///
+/// ```
+/// # use async_drain::Drain;
+/// # use futures_lite::future::{block_on, pending};
+/// let report = block_on(Drain::new().finish(pending::<()>()));
+/// assert!(report.is_drained());
+/// assert!(report.to_string().starts_with("drained: 0 in flight when draining began"));
+/// ```
+#[derive(Debug)]
+#[must_use = "the report says whether work was abandoned"]
+pub struct Report {
+    in_flight: usize,
+    pub(crate) lame_duck: Duration,
+    pub(crate) draining: Duration,
+    pub(crate) aborting: Duration,
+    cut: Option<Cut>,
+    failure: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// Work was cut: what there was when aborting began, and how much of it ignored that.
+#[derive(Debug)]
+struct Cut {
+    stragglers: Stragglers,
+    deaf: usize,
+}
+
+impl Report {
+    pub(crate) fn begun(in_flight: usize) -> Self {
+        Self {
+            in_flight,
+            lame_duck: Duration::ZERO,
+            draining: Duration::ZERO,
+            aborting: Duration::ZERO,
+            cut: None,
+            failure: None,
+        }
+    }
+
+    /// Aborting begins with `stragglers` left. If there are none after all, nothing was cut.
+    pub(crate) fn abandoned(&mut self, stragglers: Stragglers) {
+        let deaf = stragglers.count();
+        if deaf > 0 {
+            self.cut = Some(Cut { stragglers, deaf });
+        }
+    }
+
+    /// `deaf` guards are left at the end of aborting.
+    pub(crate) fn deaf(&mut self, deaf: usize) {
+        if let Some(cut) = &mut self.cut {
+            cut.deaf = deaf.min(cut.stragglers.count());
+        }
+    }
+
+    pub(crate) fn failed(&mut self, error: Box<dyn Error + Send + Sync>) {
+        self.failure = Some(error);
+    }
+
+    /// Whether all work in flight finished. The server may have [failed](Self::failure) nevertheless.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.cut.is_none()
+    }
+
+    /// How many guards were alive when draining began.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// How long lame duck took.
+    #[must_use]
+    pub fn lame_duck(&self) -> Duration {
+        self.lame_duck
+    }
+
+    /// How long draining took.
+    #[must_use]
+    pub fn draining(&self) -> Duration {
+        self.draining
+    }
+
+    /// How long aborting took.
+    #[must_use]
+    pub fn aborting(&self) -> Duration {
+        self.aborting
+    }
+
+    /// The guards that were alive when aborting began: the work that was abandoned.
+    #[must_use]
+    pub fn stragglers(&self) -> &Stragglers {
+        static NONE: Stragglers = Stragglers::none();
+        self.cut.as_ref().map_or(&NONE, |cut| &cut.stragglers)
+    }
+
+    /// How many of the stragglers were still alive when the report was made: they ignored the abort.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        self.cut.as_ref().map_or(0, |cut| cut.deaf)
+    }
+
+    /// Why the server failed, if it did.
+    #[must_use]
+    pub fn failure(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
+        self.failure.as_deref()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(error) = &self.failure {
+            writeln!(f, "the server failed: {error}")?;
+        }
+        match &self.cut {
+            Some(cut) => write!(f, "{}\naborted: ", cut.stragglers)?,
+            None => f.write_str("drained: ")?,
+        }
+        write!(f, "{} in flight when draining began, ", self.in_flight)?;
+        match &self.cut {
+            Some(cut) => {
+                write!(f, "{} abandoned", cut.stragglers.count())?;
+                if cut.deaf > 0 {
+                    write!(f, ", {} of them still running", cut.deaf)?;
+                }
+            }
+            None => f.write_str("none abandoned")?,
+        }
+        f.write_str(";")?;
+        let mut comma = "";
+        for (phase, took) in [
+            ("lame duck", self.lame_duck),
+            ("draining", self.draining),
+            ("aborting", self.aborting),
+        ] {
+            if phase == "draining" || !took.is_zero() {
+                write!(f, "{comma} {phase} {took:.1?}")?;
+                comma = ",";
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Termination for Report {
+    fn report(self) -> ExitCode {
+        if self.is_drained() && self.failure.is_none() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        }
+    }
+}

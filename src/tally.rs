@@ -1,0 +1,156 @@
+//! How guards are counted: a guard is an `Arc`, to begin is to drop the first one, drained is its `Drop` (S2 S3 S5
+//! C1 C2).
+//!
+//! A drain has a few shards, each an `Arc<Seat>` of which the core keeps the first until draining begins. A
+//! guard is one more `Arc` of the shard of the thread that asked for it. A shard that has ended can't
+//! be had again, because `Weak::upgrade` fails for ever, so the last shard to end ends the drain, once.
+//! No sum of live counters is ever tested for zero.
+//!
+//! # Orderings
+//!
+//! E3. All that a task did before its guard dropped is visible to whoever sees drained (S5). Within a shard that is
+//!     `Arc`'s promise to its last owner, who runs `Seat::drop`; across shards it is `Tally::last_shard`, a
+//!     read-modify-write that each shard's last owner releases and the very last one acquires. From
+//!     there E1 of the latch carries it on.
+
+use std::cell::Cell;
+
+use crate::{
+    straggler::Ticket,
+    sync::{Arc, AtomicUsize, CachePadded, Ordering, Weak},
+    tree::Core,
+};
+
+/// What a guard points to: a shard of its drain or, where guards are tracked, an entry of its own.
+///
+/// Aligned so that the counts in front of it share a line with nothing (C1).
+pub(crate) struct Seat(CachePadded<Kind>);
+
+enum Kind {
+    Shard(Arc<Core>),
+    Tracked(Ticket),
+    /// A shard whose core was taken out so that it can be ended without recursion.
+    Ended,
+}
+
+impl Seat {
+    pub(crate) fn shard(core: &Arc<Core>) -> Arc<Self> {
+        Arc::new(Self(CachePadded(Kind::Shard(Arc::clone(core)))))
+    }
+
+    pub(crate) fn tracked(ticket: Ticket) -> Arc<Self> {
+        Arc::new(Self(CachePadded(Kind::Tracked(ticket))))
+    }
+
+    pub(crate) fn ticket(&self) -> Option<&Ticket> {
+        match &self.0.0 {
+            Kind::Tracked(ticket) => Some(ticket),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        match &self.0.0 {
+            Kind::Shard(core) => core,
+            Kind::Tracked(ticket) => ticket.shard().core(),
+            Kind::Ended => unreachable!("only an owned seat can be ended"),
+        }
+    }
+
+    /// The core of a shard that has no owner but the caller; the caller ends it.
+    pub(crate) fn into_core(mut self) -> Option<Arc<Core>> {
+        match std::mem::replace(&mut self.0.0, Kind::Ended) {
+            Kind::Shard(core) => Some(core),
+            _ => None,
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Kind::Shard(core) = std::mem::replace(&mut self.0.0, Kind::Ended) {
+            Core::shard_emptied(core);
+        }
+    }
+}
+
+/// How many shards have not ended, and how many of their `Arc`s are no work.
+pub(crate) struct Tally {
+    live: AtomicUsize,
+    /// Kept first `Arc`s and seats that children hold.
+    holds: AtomicUsize,
+}
+
+impl Tally {
+    pub(crate) fn new(shards: usize) -> Self {
+        Self {
+            live: AtomicUsize::new(shards),
+            holds: AtomicUsize::new(shards),
+        }
+    }
+
+    /// Ends a shard; returns whether it was the last.
+    pub(crate) fn last_shard(&self) -> bool {
+        // E3: `Release` for the work done under this shard, `Acquire` for that of the shards that ended before.
+        self.live.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    pub(crate) fn add_hold(&self) {
+        // Relaxed, here and below: a number for people; nothing is decided by it.
+        self.holds.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// To be called before the held `Arc` is dropped, so that `count` errs upwards, if at all.
+    pub(crate) fn forgo_hold(&self) {
+        self.holds.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The guards of `shards`: exact while nobody makes or drops one, too high by what others are dropping.
+    pub(crate) fn count(&self, shards: &[Weak<Seat>]) -> usize {
+        let seats: usize = shards.iter().map(Weak::strong_count).sum();
+        seats.saturating_sub(self.holds.load(Ordering::Relaxed))
+    }
+}
+
+/// A seat in one of `shards`, in the calling thread's if that has not ended; `None` once all have (S3).
+#[inline]
+pub(crate) fn seat(shards: &[Weak<Seat>]) -> Option<Arc<Seat>> {
+    let own = slot() & (shards.len() - 1);
+    match shards[own].upgrade() {
+        Some(seat) => Some(seat),
+        None => late_seat(shards),
+    }
+}
+
+/// While draining a shard may have ended before others. One that has ended stays so; hence, when every look failed,
+/// all had ended by the last one.
+#[cold]
+fn late_seat(shards: &[Weak<Seat>]) -> Option<Arc<Seat>> {
+    shards.iter().find_map(Weak::upgrade)
+}
+
+/// A number of the calling thread's own: threads that come up one after the other get different shards.
+#[cfg(not(loom))]
+#[inline]
+pub(crate) fn slot() -> usize {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    const UNSET: usize = usize::MAX;
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        // Without a destructor, so that it can be read in the destructors of other thread-locals.
+        static SLOT: Cell<usize> = const { Cell::new(UNSET) };
+    }
+
+    #[cold]
+    fn assign(slot: &Cell<usize>) -> usize {
+        // Relaxed: the number itself is all there is.
+        slot.set(NEXT.fetch_add(1, Ordering::Relaxed) % UNSET);
+        slot.get()
+    }
+
+    SLOT.with(|slot| match slot.get() {
+        UNSET => assign(slot),
+        set => set,
+    })
+}

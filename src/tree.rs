@@ -1,0 +1,171 @@
+//! What a drain, its guards and those who wait for it share: the phase, the count, and the tree of children.
+
+use std::{mem, sync::OnceLock, time::Instant};
+
+use slab::Slab;
+
+use crate::{
+    Phase,
+    latch::Latch,
+    straggler::Registry,
+    sync::{Arc, Mutex, Weak, lock},
+    tally::{Seat, Tally},
+};
+
+pub(crate) struct Core {
+    pub(crate) latch: Latch,
+    pub(crate) tally: Tally,
+    /// Set once, before the drain is handed out: the seats need the core, and the core its seats.
+    pub(crate) shards: OnceLock<Arc<[Weak<Seat>]>>,
+    /// The first `Arc` of each shard. To begin is to drop them.
+    kept: Mutex<Vec<Arc<Seat>>>,
+    /// When the present phase will be cut.
+    deadline: Mutex<Option<Instant>>,
+    children: Mutex<Slab<Weak<Core>>>,
+    /// What makes the parent wait for us.
+    hold: Mutex<Option<Hold>>,
+    pub(crate) registry: Option<Registry>,
+}
+
+/// A seat in the parent that is not work, and our place in its list of children.
+struct Hold {
+    parent: Arc<Seat>,
+    key: usize,
+}
+
+impl Core {
+    pub(crate) fn new(shards: usize, tracked: bool) -> Arc<Self> {
+        let core = Arc::new(Self {
+            latch: Latch::new(),
+            tally: Tally::new(shards),
+            shards: OnceLock::new(),
+            kept: Mutex::new(Vec::new()),
+            deadline: Mutex::new(None),
+            children: Mutex::new(Slab::new()),
+            hold: Mutex::new(None),
+            registry: tracked.then(|| Registry::new(shards)),
+        });
+        let kept: Vec<_> = (0..shards).map(|_| Seat::shard(&core)).collect();
+        let weak = kept.iter().map(Arc::downgrade).collect();
+        // Just made, so it is empty.
+        let _ = core.shards.set(weak);
+        *lock(&core.kept) = kept;
+        core
+    }
+
+    pub(crate) fn shards(&self) -> &Arc<[Weak<Seat>]> {
+        self.shards.get().expect("`new` has set the shards")
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        *lock(&self.deadline)
+    }
+
+    /// Moves this drain and all below it to `phase` (S1), cut at `deadline` if one is given; returns whether
+    /// this call moved this drain.
+    pub(crate) fn raise(&self, phase: Phase, deadline: Option<Instant>) -> bool {
+        let moved = self.step(phase, deadline);
+        if moved || deadline.is_some() {
+            // A list, not a recursion: children may be ten thousand deep.
+            let mut below = self.children();
+            while let Some(child) = below.pop() {
+                child.step(phase, deadline);
+                below.extend(child.children());
+            }
+        }
+        moved
+    }
+
+    fn step(&self, phase: Phase, deadline: Option<Instant>) -> bool {
+        // S7: published first, so that whoever sees the phase can read it.
+        if let Some(deadline) = deadline {
+            let mut published = lock(&self.deadline);
+            *published = match *published {
+                // Of two who set a limit to draining, the stricter wins. Aborting has a limit of its own.
+                Some(earlier) if earlier < deadline && phase < Phase::Aborting => Some(earlier),
+                _ => Some(deadline),
+            };
+        }
+        let before = self.latch.raise(phase);
+        if before < Phase::Draining && phase >= Phase::Draining {
+            self.release();
+        }
+        before < phase
+    }
+
+    /// Gives up the kept `Arc`s: from here on a shard ends with its last guard.
+    fn release(&self) {
+        let kept = mem::take(&mut *lock(&self.kept));
+        for seat in kept {
+            self.tally.forgo_hold();
+            drop(seat);
+        }
+    }
+
+    /// A shard of `core` is empty for good. The last one ends the drain (L2), and with it perhaps the
+    /// parent's last shard: a loop, not a recursion, for the same reason as in `raise`.
+    pub(crate) fn shard_emptied(core: Arc<Self>) {
+        let mut next = Some(core);
+        while let Some(core) = next.take() {
+            if !core.tally.last_shard() {
+                return;
+            }
+            core.latch.raise(Phase::Drained);
+            let Some(Hold { parent, key }) = lock(&core.hold).take() else {
+                return;
+            };
+            parent.core().forget_child(key);
+            // The seat's own drop would come back here one stack frame deeper.
+            next = Arc::into_inner(parent).and_then(Seat::into_core);
+        }
+    }
+
+    /// Ties `self`, a new drain that nobody knows yet, to `parent` by `seat`, a seat of the parent's.
+    pub(crate) fn adopt(self: &Arc<Self>, parent: &Core, seat: Arc<Seat>) {
+        parent.tally.add_hold();
+        {
+            let mut children = lock(&parent.children);
+            *lock(&self.hold) = Some(Hold {
+                parent: seat,
+                key: children.vacant_key(),
+            });
+            children.insert(Arc::downgrade(self));
+        }
+        // Listed first, looked second: a parent that moves meanwhile either finds us in its list or has moved
+        // before its lock was ours, and then we see it here.
+        let phase = parent.latch.phase();
+        if phase > Phase::Running {
+            self.step(phase.min(Phase::Aborting), parent.deadline());
+        }
+    }
+
+    fn forget_child(&self, key: usize) {
+        let child = lock(&self.children).try_remove(key);
+        self.tally.forgo_hold();
+        drop(child);
+    }
+
+    fn children(&self) -> Vec<Arc<Core>> {
+        lock(&self.children)
+            .iter()
+            .filter_map(|(_, child)| child.upgrade())
+            .collect()
+    }
+
+    /// Calls `each` for this drain and all below it.
+    pub(crate) fn for_each(&self, mut each: impl FnMut(&Core)) {
+        each(self);
+        let mut below = self.children();
+        while let Some(child) = below.pop() {
+            each(&child);
+            below.extend(child.children());
+        }
+    }
+
+    /// The guards alive here and below.
+    pub(crate) fn in_flight(&self) -> usize {
+        let mut sum = 0;
+        self.for_each(|core| sum += core.tally.count(core.shards()));
+        sum
+    }
+}

@@ -1,0 +1,138 @@
+//! The futures that wait for a phase, and how a plain thread waits for one (L1 L2).
+
+use std::{
+    fmt,
+    future::Future,
+    pin::{Pin, pin},
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread},
+    time::{Duration, Instant},
+};
+
+use futures_core::future::FusedFuture;
+
+use crate::{Phase, latch::Waiter, sync::Arc, tree::Core};
+
+/// Waits for `phase`; what the named futures share.
+pub(crate) struct Until {
+    core: Arc<Core>,
+    phase: Phase,
+    waiter: Waiter,
+}
+
+impl Until {
+    pub(crate) fn new(core: &Arc<Core>, phase: Phase) -> Self {
+        Self {
+            core: Arc::clone(core),
+            phase,
+            waiter: Waiter::default(),
+        }
+    }
+
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.core.latch.poll(self.phase, &mut self.waiter, cx)
+    }
+}
+
+impl Drop for Until {
+    fn drop(&mut self) {
+        self.core.latch.leave(self.phase, &mut self.waiter);
+    }
+}
+
+macro_rules! until {
+    ($(#[$doc:meta])* $name:ident, $phase:ident) => {
+        $(#[$doc])*
+        ///
+        /// It is level-triggered: who comes late is answered at once, and so is every further poll. Dropping it
+        /// loses nothing. It keeps no guard and no handle: it neither holds up the drain nor keeps it running.
+        #[must_use = "futures do nothing unless polled, and `wait` must be called"]
+        pub struct $name(Until);
+
+        impl $name {
+            pub(crate) fn new(core: &Arc<Core>) -> Self {
+                Self(Until::new(core, Phase::$phase))
+            }
+
+            /// Blocks the thread until then; for threads that are no executor's.
+            pub fn wait(self) {
+                block_on(self, None);
+            }
+
+            /// Blocks the thread until then, for at most `limit`; returns whether the phase was reached.
+            #[must_use = "whether the phase was reached in time"]
+            pub fn wait_timeout(self, limit: Duration) -> bool {
+                // A limit beyond what the clock can say is no limit.
+                block_on(self, Instant::now().checked_add(limit))
+            }
+        }
+
+        impl Future for $name {
+            type Output = ();
+
+            fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+                self.0.poll(cx)
+            }
+        }
+
+        impl FusedFuture for $name {
+            fn is_terminated(&self) -> bool {
+                false
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($name))
+                    .field("phase", &self.0.core.latch.phase())
+                    .finish_non_exhaustive()
+            }
+        }
+    };
+}
+
+until! {
+    /// Resolves once lame duck or a later phase begins; made by [`Drain::until_lame_duck`](crate::Drain::until_lame_duck).
+    UntilLameDuck, LameDuck
+}
+until! {
+    /// Resolves once draining or a later phase begins; made by [`Drain::until_draining`](crate::Drain::until_draining).
+    UntilDraining, Draining
+}
+until! {
+    /// Resolves once aborting begins, or when the drain ended without it; made by
+    /// [`Drain::until_aborting`](crate::Drain::until_aborting).
+    UntilAborting, Aborting
+}
+until! {
+    /// Resolves once draining has begun and no guard is left; made by
+    /// [`Drain::until_drained`](crate::Drain::until_drained).
+    UntilDrained, Drained
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Runs `future` on this thread until it is ready (true) or `deadline` has passed (false).
+fn block_on(future: impl Future<Output = ()>, deadline: Option<Instant>) -> bool {
+    let mut future = pin!(future);
+    let waker = Waker::from(std::sync::Arc::new(Unpark(thread::current())));
+    let mut cx = Context::from_waker(&waker);
+    loop {
+        if future.as_mut().poll(&mut cx).is_ready() {
+            return true;
+        }
+        match deadline {
+            None => thread::park(),
+            Some(deadline) => match deadline.checked_duration_since(Instant::now()) {
+                Some(left) if !left.is_zero() => thread::park_timeout(left),
+                _ => return false,
+            },
+        }
+    }
+}
