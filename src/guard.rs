@@ -55,6 +55,31 @@ impl Guard {
         self
     }
 
+    /// Stops counting as in flight and goes on keeping the drain from being drained; [`Standby`](crate::standby::Standby)
+    /// pairs it with `resume`.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn rest(&self) {
+        self.0.core().tally.add_hold();
+        if let Some(ticket) = self.0.ticket() {
+            ticket.rest();
+        }
+    }
+
+    #[cfg(feature = "hyper")]
+    pub(crate) fn resume(&self) {
+        self.0.core().tally.forgo_hold();
+        if let Some(ticket) = self.0.ticket() {
+            ticket.resume();
+        }
+    }
+
+    #[cfg(feature = "hyper")]
+    pub(crate) fn relabel(&self, label: impl FnOnce() -> Cow<'static, str>) {
+        if let Some(ticket) = self.0.ticket() {
+            ticket.relabel(label());
+        }
+    }
+
     /// Whether draining has begun: one load from a line that is written only when the phase changes (C3).
     #[must_use]
     pub fn is_draining(&self) -> bool {

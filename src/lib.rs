@@ -50,13 +50,21 @@
 mod drain;
 mod ext;
 mod guard;
+#[cfg(feature = "hyper")]
+#[cfg_attr(docsrs, doc(cfg(feature = "hyper")))]
+pub mod hyper;
 mod latch;
+#[cfg(feature = "net")]
+#[cfg_attr(docsrs, doc(cfg(feature = "net")))]
+pub mod net;
 mod phase;
 mod report;
 mod shutdown;
 #[cfg(feature = "signal")]
 #[cfg_attr(docsrs, doc(cfg(feature = "signal")))]
 pub mod signal;
+#[cfg(feature = "hyper")]
+mod standby;
 mod straggler;
 mod sync;
 mod tally;

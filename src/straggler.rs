@@ -111,7 +111,8 @@ type Stripe = CachePadded<Mutex<Slab<Entry>>>;
 struct Entry {
     label: Option<Cow<'static, str>>,
     place: &'static Location<'static>,
-    since: Instant,
+    /// `None`: at rest, and no straggler.
+    since: Option<Instant>,
 }
 
 impl Registry {
@@ -124,7 +125,7 @@ impl Registry {
     }
 
     fn insert(&self, place: &'static Location<'static>, label: Option<Cow<'static, str>>) -> Key {
-        let since = Instant::now();
+        let since = Some(Instant::now());
         let stripe = tally::slot() & (self.0.len() - 1);
         let entry = lock(&self.0[stripe]).insert(Entry {
             label,
@@ -141,10 +142,12 @@ impl Registry {
 
     fn collect(&self, now: Instant, into: &mut Vec<Straggler>) {
         for stripe in &self.0 {
-            into.extend(lock(stripe).iter().map(|(_, entry)| Straggler {
-                label: entry.label.clone(),
-                place: entry.place,
-                age: now.saturating_duration_since(entry.since),
+            into.extend(lock(stripe).iter().filter_map(|(_, entry)| {
+                Some(Straggler {
+                    label: entry.label.clone(),
+                    place: entry.place,
+                    age: now.saturating_duration_since(entry.since?),
+                })
             }));
         }
     }
@@ -192,6 +195,26 @@ impl Ticket {
                 .and_then(|entry| entry.label.replace(label));
             drop(entries);
             drop(old);
+        }
+    }
+
+    #[cfg(feature = "hyper")]
+    pub(crate) fn rest(&self) {
+        self.set_since(None);
+    }
+
+    #[cfg(feature = "hyper")]
+    pub(crate) fn resume(&self) {
+        self.set_since(Some(Instant::now()));
+    }
+
+    #[cfg(feature = "hyper")]
+    fn set_since(&self, since: Option<Instant>) {
+        let Some(registry) = self.registry() else {
+            return;
+        };
+        if let Some(entry) = lock(&registry.0[self.key.stripe]).get_mut(self.key.entry) {
+            entry.since = since;
         }
     }
 

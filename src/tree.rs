@@ -9,7 +9,7 @@ use crate::{
     latch::Latch,
     straggler::Registry,
     sync::{Arc, Mutex, Weak, lock},
-    tally::{Seat, Tally},
+    tally::{self, Seat, Tally},
 };
 
 pub(crate) struct Core {
@@ -139,6 +139,14 @@ impl Core {
         }
     }
 
+    /// Keeps this drain from being drained, for something that is not work itself but brings some: an accept loop.
+    #[cfg(feature = "net")]
+    pub(crate) fn hold(&self) -> Option<Held> {
+        let seat = tally::seat(self.shards())?;
+        self.tally.add_hold();
+        Some(Held(seat))
+    }
+
     fn forget_child(&self, key: usize) {
         let child = lock(&self.children).try_remove(key);
         self.tally.forgo_hold();
@@ -167,5 +175,16 @@ impl Core {
         let mut sum = 0;
         self.for_each(|core| sum += core.tally.count(core.shards()));
         sum
+    }
+}
+
+/// Keeps a drain from being drained without counting as in flight.
+#[cfg(feature = "net")]
+pub(crate) struct Held(Arc<Seat>);
+
+#[cfg(feature = "net")]
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.core().tally.forgo_hold();
     }
 }
