@@ -1,0 +1,6 @@
+//! Adapters over real sockets and real processes.
+
+#[allow(dead_code, reason = "each test uses its part")]
+mod support;
+
+mod peers;
