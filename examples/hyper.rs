@@ -8,7 +8,7 @@ mod common;
 use std::{error::Error, net::TcpListener, process::ExitCode};
 
 use async_drain::{Drain, Report, Shutdown, hyper::Server, signal};
-use common::{settings::Settings, tls};
+use common::{answer::answer, route::Route, settings::Settings, tls, websocket};
 use hyper::service::service_fn;
 use smol::Async;
 
@@ -34,7 +34,14 @@ fn serve() -> Result<Report, Box<dyn Error>> {
         let drain = drain.clone();
         move |request| {
             let drain = drain.clone();
-            async move { common::answer::answer(request, &drain).await }
+            async move {
+                match Route::of(request.uri().path()) {
+                    Route::WebSocket => {
+                        Ok(websocket::upgrade(request, &drain, settings.ws_close_code))
+                    }
+                    _ => answer(request, &drain).await,
+                }
+            }
         }
     });
 

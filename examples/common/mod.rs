@@ -6,6 +6,7 @@ pub mod answer;
 pub mod route;
 pub mod settings;
 pub mod tls;
+pub mod websocket;
 
 use std::{
     error::Error,

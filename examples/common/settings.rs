@@ -23,6 +23,8 @@ pub struct Settings {
     pub first_request_grace: Duration,
     /// `TLS` [0]: 1 speaks TLS with a certificate made at start.
     pub tls: bool,
+    /// `WS_CLOSE_CODE` [1001, going away]; 1012 says that the service restarts, and that reconnecting is worth it.
+    pub ws_close_code: u16,
 }
 
 impl Settings {
@@ -47,6 +49,13 @@ impl Settings {
                 None | Some("0") => false,
                 Some("1") => true,
                 Some(other) => return Err(format!("TLS is '{other}', and neither 0 nor 1")),
+            },
+            ws_close_code: match var("WS_CLOSE_CODE")? {
+                None => 1001,
+                Some(code) => match code.parse() {
+                    Ok(code @ 1000..=4999) => code,
+                    _ => return Err(format!("WS_CLOSE_CODE is '{code}', and not a close code")),
+                },
             },
         })
     }

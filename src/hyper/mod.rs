@@ -13,6 +13,7 @@ mod io;
 mod server;
 mod service;
 mod spawn;
+mod upgraded;
 mod watch;
 
 pub use activity::Activity;
@@ -23,4 +24,5 @@ pub use io::{Io, Watched};
 pub use server::{NoSpawner, Server};
 pub use service::{Answer, DrainService, Respond};
 pub use spawn::{LocalSpawner, LocalTask, SendSpawner, SendTask};
+pub use upgraded::FromHyper;
 pub use watch::Watch;

@@ -9,3 +9,10 @@ pub(crate) mod frames;
 pub(crate) mod h2;
 pub(crate) mod process;
 pub(crate) mod response;
+
+/// The built example `name`, which `cargo test` leaves beside the tests.
+pub(crate) fn example(name: &str) -> std::path::PathBuf {
+    let test = std::env::current_exe().expect("the test has a path");
+    let profile = test.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
+    profile.join("examples").join(name)
+}
