@@ -104,6 +104,13 @@ impl Drain {
         }
     }
 
+    /// [`guard`](Self::guard) on behalf of somebody who called from `place`.
+    #[cfg(feature = "net")]
+    pub(crate) fn guard_at(&self, place: &'static Location<'static>) -> Result<Guard, Drained> {
+        let seat = tally::seat(&self.handle.shards).ok_or(Drained)?;
+        Ok(Guard::track(seat, place, None))
+    }
+
     /// Makes a guard for new work: refused from the moment draining begins.
     ///
     /// # Errors

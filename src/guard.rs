@@ -73,11 +73,11 @@ impl Guard {
         }
     }
 
+    /// To name the work from where it is known, without keeping it alive; `None` where guards are not tracked.
     #[cfg(feature = "hyper")]
-    pub(crate) fn relabel(&self, label: impl FnOnce() -> Cow<'static, str>) {
-        if let Some(ticket) = self.0.ticket() {
-            ticket.relabel(label());
-        }
+    pub(crate) fn label(&self) -> Option<Label> {
+        self.0.ticket()?;
+        Some(Label(Arc::downgrade(&self.0)))
     }
 
     /// Whether draining has begun: one load from a line that is written only when the phase changes (C3).
@@ -102,6 +102,21 @@ impl Guard {
     #[must_use]
     pub fn deadline(&self) -> Option<std::time::Instant> {
         self.0.core().deadline()
+    }
+}
+
+/// Names the work of a tracked guard.
+#[cfg(feature = "hyper")]
+pub(crate) struct Label(crate::sync::Weak<Seat>);
+
+#[cfg(feature = "hyper")]
+impl Label {
+    pub(crate) fn set(&self, label: impl Into<Cow<'static, str>>) {
+        if let Some(seat) = self.0.upgrade() {
+            if let Some(ticket) = seat.ticket() {
+                ticket.relabel(label.into());
+            }
+        }
     }
 }
 

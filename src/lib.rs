@@ -57,6 +57,7 @@ mod latch;
 #[cfg(feature = "net")]
 #[cfg_attr(docsrs, doc(cfg(feature = "net")))]
 pub mod net;
+mod park;
 mod phase;
 mod report;
 mod shutdown;

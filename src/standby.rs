@@ -1,9 +1,7 @@
 //! A guard of something that is work only at times: a connection, which between two requests must be closed with
 //! care, and yet is nothing that anybody waits for.
 
-use std::borrow::Cow;
-
-use crate::Guard;
+use crate::{Guard, guard::Label};
 
 /// Keeps the drain from being drained for as long as it lives, and counts as in flight only while at work.
 #[derive(Debug)]
@@ -32,9 +30,9 @@ impl Standby {
         }
     }
 
-    /// Names the work that has just begun; `label` is made only where guards are tracked.
-    pub(crate) fn label(&self, label: impl FnOnce() -> Cow<'static, str>) {
-        self.guard.relabel(label);
+    /// To name the work, where guards are tracked.
+    pub(crate) fn label(&self) -> Option<Label> {
+        self.guard.label()
     }
 }
 

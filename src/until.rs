@@ -4,14 +4,13 @@ use std::{
     fmt,
     future::Future,
     pin::{Pin, pin},
-    task::{Context, Poll, Wake, Waker},
-    thread::{self, Thread},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use futures_core::future::FusedFuture;
 
-use crate::{Phase, latch::Waiter, sync::Arc, tree::Core};
+use crate::{Phase, latch::Waiter, park, sync::Arc, tree::Core};
 
 /// Waits for `phase`; what the named futures share.
 pub(crate) struct Until {
@@ -110,29 +109,18 @@ until! {
     UntilDrained, Drained
 }
 
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: std::sync::Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
 /// Runs `future` on this thread until it is ready (true) or `deadline` has passed (false).
 fn block_on(future: impl Future<Output = ()>, deadline: Option<Instant>) -> bool {
     let mut future = pin!(future);
-    let waker = Waker::from(std::sync::Arc::new(Unpark(thread::current())));
+    let waker = park::waker();
     let mut cx = Context::from_waker(&waker);
     loop {
         if future.as_mut().poll(&mut cx).is_ready() {
             return true;
         }
-        match deadline {
-            None => thread::park(),
-            Some(deadline) => match deadline.checked_duration_since(Instant::now()) {
-                Some(left) if !left.is_zero() => thread::park_timeout(left),
-                _ => return false,
-            },
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return false;
         }
+        park::until(deadline);
     }
 }

@@ -55,6 +55,10 @@ where
                 .insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
             *response.body_mut() = streamed(events(pause, drain));
         }
+        Route::Block(pause) => {
+            std::thread::sleep(pause);
+            *response.body_mut() = text("blocked\n");
+        }
         Route::Begin => {
             drain.begin();
             *response.body_mut() = text("begun\n");

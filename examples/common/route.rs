@@ -22,6 +22,8 @@ pub enum Route {
     WebSocket,
     /// `/events/MS`: server-sent events without end; the last one says that the server drains, and until when.
     Events(Duration),
+    /// `/block/MS`: blocks the thread, as no handler should.
+    Block(Duration),
     /// `/begin`: the handler begins the drain itself.
     Begin,
     /// `/readyz`: 503 from lame duck on.
@@ -49,6 +51,7 @@ impl Route {
             "panic" => Some(Self::Panic),
             "ws" => Some(Self::WebSocket),
             "events" => number().map(|ms| Self::Events(Duration::from_millis(ms))),
+            "block" => number().map(|ms| Self::Block(Duration::from_millis(ms))),
             "begin" => Some(Self::Begin),
             "readyz" => Some(Self::Ready),
             "livez" => Some(Self::Live),

@@ -1,13 +1,12 @@
 use std::{
-    borrow::Cow,
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
-use crate::{Drain, Phase, tree::Core};
+use crate::{Drain, Phase, guard::Label, tree::Core};
 
 /// What a connection is doing: seen by its socket and its service, and asked by [`Watch`](super::Watch) before it takes
 /// the connection for idle.
@@ -29,8 +28,8 @@ struct State {
     begun: AtomicBool,
     /// The socket has not taken all that hyper has written.
     blocked: AtomicBool,
-    /// Of the last request.
-    label: Mutex<Option<Cow<'static, str>>>,
+    /// Names the connection's guard after its last request, where guards are tracked.
+    label: OnceLock<Label>,
     body: Mutex<Body>,
 }
 
@@ -54,7 +53,7 @@ impl Activity {
             unanswered: AtomicUsize::default(),
             begun: AtomicBool::default(),
             blocked: AtomicBool::default(),
-            label: Mutex::default(),
+            label: OnceLock::new(),
             body: Mutex::default(),
         }))
     }
@@ -101,16 +100,18 @@ impl Activity {
         *lock(&self.0.body)
     }
 
-    /// The name of the last request, once.
-    pub(super) fn take_label(&self) -> Option<Cow<'static, str>> {
-        lock(&self.0.label).take()
+    pub(super) fn set_label(&self, label: Label) {
+        // A second guard for the same connection would be the caller's slip; the first keeps its name.
+        let _ = self.0.label.set(label);
     }
 
     /// A head has been read. The request lasts until the value is dropped.
-    pub(super) fn request(&self, body: Body, label: Option<Cow<'static, str>>) -> Unanswered {
+    ///
+    /// It is named before its handler is called, which may never return.
+    pub(super) fn request(&self, body: Body, name: impl FnOnce() -> String) -> Unanswered {
         *lock(&self.0.body) = body;
-        if label.is_some() {
-            *lock(&self.0.label) = label;
+        if let Some(label) = self.0.label.get() {
+            label.set(name());
         }
         self.0.requests.fetch_add(1, Ordering::Relaxed);
         self.0.unanswered.fetch_add(1, Ordering::Relaxed);

@@ -111,16 +111,14 @@ impl Ending {
         } else if self.idle.is_none() {
             self.idle = Some(Instant::now());
         }
-        let (Some(standby), Some(activity)) = (standby, &self.activity) else {
+        // Of a connection whose activity is not known, all is work.
+        let Some(standby) = standby.filter(|_| self.activity.is_some()) else {
             return;
         };
         if idle {
             standby.rest();
         } else {
             standby.work();
-        }
-        if let Some(label) = activity.take_label() {
-            standby.label(|| label);
         }
     }
 

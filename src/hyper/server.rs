@@ -186,6 +186,7 @@ impl<E, H> Server<E, H> {
     /// # Cancel safety
     ///
     /// Dropping the future closes the listener, with the connections in its queue.
+    #[track_caller]
     pub fn serve<L, K, S, B>(
         self,
         listener: L,

@@ -55,10 +55,10 @@ where
     type Future = Respond<S::Future>;
 
     fn call(&self, mut request: Request<Q>) -> Self::Future {
-        let tracked = self.activity.core().registry.is_some();
-        let label =
-            tracked.then(|| format!("{} {}", request.method(), request.uri().path()).into());
-        let unanswered = self.activity.request(body_of(request.body()), label);
+        let unanswered = self.activity.request(body_of(request.body()), || {
+            // The query may hold what does not belong into a log.
+            format!("{} {}", request.method(), request.uri().path())
+        });
         if let Some(peer) = self.peer {
             request.extensions_mut().insert(peer);
         }

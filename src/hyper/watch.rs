@@ -71,6 +71,9 @@ impl<C: GracefulConnection> Watch<C> {
 
     /// Tells what the connection is doing.
     pub fn activity(mut self, activity: Activity) -> Self {
+        if let Some(label) = self.standby.as_ref().and_then(Standby::label) {
+            activity.set_label(label);
+        }
         self.end.activity = Some(activity);
         self
     }

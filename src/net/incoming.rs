@@ -3,6 +3,7 @@ use std::{
     future::Future,
     io,
     net::SocketAddr,
+    panic::Location,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -54,6 +55,8 @@ pub struct Incoming<A> {
     /// Given up together with the listener.
     hold: Option<Held>,
     inherited: bool,
+    /// Where the accept loop is, for the report.
+    place: &'static Location<'static>,
     /// Set while retiring.
     emptied: Option<Timer>,
     backoff: Backoff,
@@ -84,6 +87,7 @@ impl Drain {
     /// # std::io::Result::Ok(()) })
     /// ```
     #[cfg_attr(docsrs, doc(cfg(feature = "net")))]
+    #[track_caller]
     pub fn accept<L, K>(&self, listener: L) -> Incoming<L::Accept>
     where
         L: IntoAccept<K>,
@@ -95,6 +99,7 @@ impl Drain {
             aborting: self.until_aborting(),
             hold: self.core().hold(),
             inherited: false,
+            place: Location::caller(),
             emptied: None,
             backoff: Backoff::default(),
             burst: 0,
@@ -165,7 +170,7 @@ impl<A: Accept> Incoming<A> {
                     self.backoff.reset();
                     self.burst += 1;
                     // Our hold keeps the drain from being drained; without one it was so before we began.
-                    let Ok(guard) = self.drain.guard() else {
+                    let Ok(guard) = self.drain.guard_at(self.place) else {
                         self.close();
                         return Poll::Ready(None);
                     };
