@@ -31,13 +31,13 @@ fn serve() -> Result<Report, Box<dyn Error>> {
     let executor = Rc::new(LocalExecutor::new());
     let listener = Async::<TcpListener>::bind(settings.addr)?;
     let address = listener.get_ref().local_addr()?;
-    let served = Rc::new(Cell::new(0_u64));
+    let count = Rc::new(Cell::new(0_u64));
     let service = service_fn({
         let drain = drain.clone();
-        let served = Rc::clone(&served);
+        let count = Rc::clone(&count);
         move |request| {
             let drain = drain.clone();
-            served.set(served.get() + 1);
+            count.set(count.get() + 1);
             async move { answer(request, &drain).await }
         }
     });
@@ -56,6 +56,6 @@ fn serve() -> Result<Report, Box<dyn Error>> {
         process::exit(1);
     });
     let report = future::block_on(executor.run(run))?;
-    eprintln!("served {} requests", served.get());
+    eprintln!("served {} requests", count.get());
     Ok(report)
 }

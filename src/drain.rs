@@ -67,7 +67,6 @@ impl Drain {
     }
 
     /// Starts the making of a drain with other than the usual settings.
-    #[must_use]
     pub fn builder() -> Builder {
         Builder {
             track: false,

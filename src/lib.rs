@@ -86,3 +86,7 @@ pub use crate::{
     straggler::{Straggler, Stragglers},
     until::{UntilAborting, UntilDrained, UntilDraining, UntilLameDuck},
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

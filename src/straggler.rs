@@ -220,11 +220,8 @@ impl Ticket {
 
     pub(crate) fn label(&self) -> Option<Cow<'static, str>> {
         let registry = self.registry()?;
-        let label = lock(&registry.0[self.key.stripe])
-            .get(self.key.entry)?
-            .label
-            .clone();
-        label
+        let entries = lock(&registry.0[self.key.stripe]);
+        entries.get(self.key.entry)?.label.clone()
     }
 }
 

@@ -45,7 +45,7 @@ where
             *response.body_mut() = streamed(bytes(length));
         }
         Route::Echo => {
-            *response.body_mut() = request.into_body().map_err(Into::into).boxed_unsync()
+            *response.body_mut() = request.into_body().map_err(Into::into).boxed_unsync();
         }
         Route::Reject => *response.status_mut() = StatusCode::UNAUTHORIZED,
         Route::Panic => panic!("asked to panic"),

@@ -6,7 +6,7 @@ use async_drain::{Drain, DrainExt, Guard, hyper::FromHyper};
 use async_tungstenite::{
     WebSocketStream,
     tungstenite::{
-        Error, Message,
+        Error,
         handshake::derive_accept_key,
         protocol::{CloseFrame, Role, frame::coding::CloseCode},
     },
@@ -68,9 +68,9 @@ async fn echo(upgraded: Upgraded, guard: &Guard, code: CloseCode) -> Result<(), 
     let io = FromHyper::new(upgraded);
     let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, None).await;
     while let Some(Some(message)) = socket.next().until_draining(guard).await {
-        match message? {
-            message @ (Message::Text(_) | Message::Binary(_)) => socket.send(message).await?,
-            _ => {}
+        let message = message?;
+        if message.is_text() || message.is_binary() {
+            socket.send(message).await?;
         }
     }
     if !guard.is_draining() {

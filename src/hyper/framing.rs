@@ -12,17 +12,12 @@ pub(super) struct Framing {
     not_http2: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum Head {
+    #[default]
     Open,
     /// Ended, with so many bytes after it.
     Ended(u64),
-}
-
-impl Default for Head {
-    fn default() -> Self {
-        Self::Open
-    }
 }
 
 const END: &[u8; 4] = b"\r\n\r\n";

@@ -174,7 +174,7 @@ impl<E, H> Server<E, H> {
     }
 
     /// Serves the connections of `listener` until draining begins: any TCP or Unix listener of async-io or smol, or a
-    /// stream of connections. Requests carry the peer's [`SocketAddr`] as an extension where there is one.
+    /// stream of connections. Requests carry the peer's [`SocketAddr`](std::net::SocketAddr) as an extension where there is one.
     ///
     /// From this call on, and not only from the first poll, the drain waits for it: a drain that begins earlier
     /// finds the queue emptied all the same.
