@@ -292,8 +292,8 @@ impl Drain {
     #[cfg(feature = "async-io")]
     #[cfg_attr(docsrs, doc(cfg(feature = "async-io")))]
     pub async fn finish_within(&self, limit: std::time::Duration) -> Report {
-        use crate::time::{AsyncIo, Timer, after};
-        let deadline = after(limit);
+        use crate::time::{AsyncIo, Timer, later};
+        let deadline = later(Some(Instant::now()), limit);
         self.finish_by(deadline, AsyncIo.until(deadline)).await
     }
 

@@ -9,7 +9,7 @@ use crate::{
     latch::Latch,
     straggler::Registry,
     sync::{Arc, Mutex, Weak, lock},
-    tally::{self, Seat, Tally},
+    tally::{Seat, Tally},
 };
 
 pub(crate) struct Core {
@@ -142,7 +142,7 @@ impl Core {
     /// Keeps this drain from being drained, for something that is not work itself but brings some: an accept loop.
     #[cfg(feature = "net")]
     pub(crate) fn hold(&self) -> Option<Held> {
-        let seat = tally::seat(self.shards())?;
+        let seat = crate::tally::seat(self.shards())?;
         self.tally.add_hold();
         Some(Held(seat))
     }
