@@ -13,7 +13,9 @@ use async_drain::{Drain, Drained, Guard, Phase};
 
 use crate::support::{Wakes, on_wake, poll, ready};
 
-const STEPS: [(Phase, fn(&Drain) -> bool); 3] = [
+type Step = fn(&Drain) -> bool;
+
+const STEPS: [(Phase, Step); 3] = [
     (Phase::LameDuck, Drain::lame_duck),
     (Phase::Draining, Drain::begin),
     (Phase::Aborting, Drain::abort),

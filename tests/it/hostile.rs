@@ -222,7 +222,7 @@ fn a_million_waiters() {
             waits.push(wait);
         }
     });
-    let each = info.bytes_current / N as i64 + i64::try_from(size_of::<UntilDraining>()).unwrap();
+    let each = usize::try_from(info.bytes_current).unwrap() / N + size_of::<UntilDraining>();
     assert!(each <= 100, "{each} bytes per waiter");
     drain.begin();
     assert_eq!(woken.count(), N);

@@ -151,6 +151,7 @@ impl Program {
         self.models.0.push(model);
     }
 
+    #[allow(clippy::too_many_lines, reason = "one arm for each operation")]
     fn run(&mut self, op: Op, epoch: Instant) {
         if self.handles.is_empty() {
             return;

@@ -137,16 +137,16 @@ fn the_deadline_is_inherited() {
     let work = drain.guard().unwrap();
     let early = drain.child();
     let below = early.child();
-    let _below = below.guard().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let work_below = below.guard().unwrap();
+    let sooner = Instant::now() + Duration::from_secs(60);
+    let deadline = sooner + Duration::from_secs(1);
     drain.begin_by(deadline);
     assert_eq!(early.deadline(), Some(deadline));
     assert_eq!(below.deadline(), Some(deadline));
     assert_eq!(drain.child().deadline(), Some(deadline));
-    let sooner = deadline - Duration::from_secs(1);
     drain.begin_by(sooner);
     assert_eq!(below.deadline(), Some(sooner));
-    drop((work, _below));
+    drop((work, work_below));
     assert_eq!(drain.phase(), Phase::Drained);
     assert_eq!(drain.child().deadline(), Some(sooner));
 }
