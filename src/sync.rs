@@ -3,7 +3,7 @@
 #[cfg(not(loom))]
 pub(crate) use std::sync::{
     Arc, Mutex, MutexGuard, Weak,
-    atomic::{AtomicU8, AtomicUsize, Ordering},
+    atomic::{AtomicU8, AtomicUsize, Ordering, fence},
 };
 
 #[cfg(loom)]
@@ -11,7 +11,7 @@ pub(crate) use self::model::{Arc, Weak};
 #[cfg(loom)]
 pub(crate) use loom::sync::{
     Mutex, MutexGuard,
-    atomic::{AtomicU8, AtomicUsize, Ordering},
+    atomic::{AtomicU8, AtomicUsize, Ordering, fence},
 };
 
 /// Locks `mutex`. No code of a user's runs under our locks (S6), so a poisoned one is still whole.
