@@ -51,6 +51,8 @@ mod drain;
 mod ext;
 mod guard;
 mod latch;
+#[cfg(all(test, loom))]
+mod models;
 mod phase;
 mod report;
 mod shutdown;

@@ -162,3 +162,22 @@ pub(crate) fn slot() -> usize {
         set => set,
     })
 }
+
+#[cfg(loom)]
+pub(crate) use self::model::{set_slot, slot};
+
+/// In a model a thread says which slot it has; the first, if it says nothing.
+#[cfg(loom)]
+mod model {
+    use super::Cell;
+
+    loom::thread_local!(static SLOT: Cell<usize> = Cell::new(0));
+
+    pub(crate) fn slot() -> usize {
+        SLOT.with(Cell::get)
+    }
+
+    pub(crate) fn set_slot(slot: usize) {
+        SLOT.with(|own| own.set(slot));
+    }
+}
