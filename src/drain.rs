@@ -245,7 +245,7 @@ impl Drain {
     pub fn child(&self) -> Self {
         let core = Core::new(1, self.handle.tracked);
         match tally::seat(&self.handle.shards) {
-            Some(seat) => core.adopt(&self.handle.core, seat),
+            Some(seat) => self.handle.core.adopt(&core, seat),
             None => {
                 core.raise(Phase::Draining, self.deadline());
             }

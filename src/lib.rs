@@ -54,6 +54,8 @@ mod guard;
 #[cfg_attr(docsrs, doc(cfg(feature = "hyper")))]
 pub mod hyper;
 mod latch;
+#[cfg(all(test, loom))]
+mod models;
 #[cfg(feature = "net")]
 #[cfg_attr(docsrs, doc(cfg(feature = "net")))]
 pub mod net;

@@ -120,22 +120,22 @@ impl Core {
         }
     }
 
-    /// Ties `self`, a new drain that nobody knows yet, to `parent` by `seat`, a seat of the parent's.
-    pub(crate) fn adopt(self: &Arc<Self>, parent: &Core, seat: Arc<Seat>) {
-        parent.tally.add_hold();
+    /// Ties `child`, a new drain that nobody knows yet, to this one by `seat`, a seat of ours.
+    pub(crate) fn adopt(&self, child: &Arc<Self>, seat: Arc<Seat>) {
+        self.tally.add_hold();
         {
-            let mut children = lock(&parent.children);
-            *lock(&self.hold) = Some(Hold {
+            let mut children = lock(&self.children);
+            *lock(&child.hold) = Some(Hold {
                 parent: seat,
                 key: children.vacant_key(),
             });
-            children.insert(Arc::downgrade(self));
+            children.insert(Arc::downgrade(child));
         }
-        // Listed first, looked second: a parent that moves meanwhile either finds us in its list or has moved
-        // before its lock was ours, and then we see it here.
-        let phase = parent.latch.phase();
+        // Listed first, looked second: who moves us meanwhile either finds the child in the list or has moved us
+        // before the lock was ours, and then we see it here.
+        let phase = self.latch.phase();
         if phase > Phase::Running {
-            self.step(phase.min(Phase::Aborting), parent.deadline());
+            child.step(phase.min(Phase::Aborting), self.deadline());
         }
     }
 
