@@ -1,0 +1,4 @@
+//! What the benches share: racing contenders against each other, and showing what came of it.
+
+pub mod figures;
+pub mod race;
