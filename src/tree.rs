@@ -36,7 +36,7 @@ struct Hold {
 impl Core {
     pub(crate) fn new(shards: usize, tracked: bool) -> Arc<Self> {
         let core = Arc::new(Self {
-            latch: Latch::new(),
+            latch: Latch::new(shards),
             tally: Tally::new(shards),
             shards: OnceLock::new(),
             kept: Mutex::new(Vec::new()),

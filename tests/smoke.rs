@@ -13,7 +13,10 @@ fn smoke() {
     drop(g);
     assert_eq!(drain.in_flight(), 1);
     assert_eq!(drain.phase(), Phase::Draining);
-    let t = std::thread::spawn({ let d = drain.until_drained(); move || d.wait() });
+    let t = std::thread::spawn({
+        let d = drain.until_drained();
+        move || d.wait()
+    });
     drop(cg);
     t.join().unwrap();
     block_on(drain.until_drained());
@@ -23,7 +26,10 @@ fn smoke() {
 #[test]
 fn deep() {
     let mut v = vec![Drain::new()];
-    for _ in 0..10_000 { let c = v.last().unwrap().child(); v.push(c); }
+    for _ in 0..10_000 {
+        let c = v.last().unwrap().child();
+        v.push(c);
+    }
     let g = v.last().unwrap().guard().unwrap();
     v[0].begin();
     assert_eq!(v[0].in_flight(), 1);
