@@ -196,21 +196,25 @@ impl Drain {
     }
 
     /// Waits until lame duck, or a later phase, begins.
+    #[inline]
     pub fn until_lame_duck(&self) -> UntilLameDuck {
         UntilLameDuck::new(&self.handle.core)
     }
 
     /// Waits until draining begins.
+    #[inline]
     pub fn until_draining(&self) -> UntilDraining {
         UntilDraining::new(&self.handle.core)
     }
 
     /// Waits until aborting begins, or until the drain has ended without it.
+    #[inline]
     pub fn until_aborting(&self) -> UntilAborting {
         UntilAborting::new(&self.handle.core)
     }
 
     /// Waits until draining has begun and no guard is left, here or in any child (S2).
+    #[inline]
     pub fn until_drained(&self) -> UntilDrained {
         UntilDrained::new(&self.handle.core)
     }

@@ -56,17 +56,20 @@ impl Guard {
     }
 
     /// Whether draining has begun: one load from a line that is written only when the phase changes (C3).
+    #[inline]
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.0.core().latch.is(Phase::Draining)
     }
 
     /// Waits until draining begins: time to finish early.
+    #[inline]
     pub fn until_draining(&self) -> UntilDraining {
         UntilDraining::new(self.0.core())
     }
 
     /// Waits until aborting begins: time to stop at once.
+    #[inline]
     pub fn until_aborting(&self) -> UntilAborting {
         UntilAborting::new(self.0.core())
     }

@@ -107,6 +107,7 @@ impl Latch {
     }
 
     /// The calling thread's desk.
+    #[inline]
     pub(crate) fn desk(&self) -> &Arc<Desk> {
         &self.desks[tally::slot() & (self.desks.len() - 1)]
     }
@@ -168,8 +169,9 @@ impl Desk {
                     Some(mem::replace(&mut waiting[place.slot], waker))
                 }
                 None => {
-                    waiter.place = Some(Place::new(waiting.vacant_key(), &waker));
-                    waiting.insert(waker);
+                    let vacant = waiting.vacant_entry();
+                    waiter.place = Some(Place::new(vacant.key(), &waker));
+                    vacant.insert(waker);
                     None
                 }
             }

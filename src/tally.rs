@@ -42,6 +42,7 @@ impl Seat {
         Arc::new(Self(CachePadded(Kind::Tracked(ticket))))
     }
 
+    #[inline]
     pub(crate) fn ticket(&self) -> Option<&Ticket> {
         match &self.0.0 {
             Kind::Tracked(ticket) => Some(ticket),
@@ -49,6 +50,7 @@ impl Seat {
         }
     }
 
+    #[inline]
     pub(crate) fn core(&self) -> &Arc<Core> {
         match &self.0.0 {
             Kind::Shard(core) => core,

@@ -27,6 +27,7 @@ pub(crate) struct Until {
 }
 
 impl Until {
+    #[inline]
     pub(crate) fn new(core: &Core, phase: Phase) -> Self {
         Self {
             desk: (!core.latch.is(phase)).then(|| Arc::clone(core.latch.desk())),
@@ -50,6 +51,7 @@ impl Until {
 }
 
 impl Drop for Until {
+    #[inline]
     fn drop(&mut self) {
         if let Some(desk) = &self.desk {
             desk.leave(self.phase, &mut self.waiter);
@@ -67,6 +69,7 @@ macro_rules! until {
         pub struct $name(Until);
 
         impl $name {
+            #[inline]
             pub(crate) fn new(core: &Core) -> Self {
                 Self(Until::new(core, Phase::$phase))
             }
