@@ -97,10 +97,20 @@ impl Drain {
     #[inline]
     #[track_caller]
     pub fn guard(&self) -> Result<Guard, Drained> {
-        match tally::seat(&self.handle.shards) {
-            Some(seat) if !self.handle.tracked => Ok(Guard::new(seat)),
-            Some(seat) => Ok(Guard::track(seat, Location::caller(), None)),
-            None => Err(Drained),
+        let seat = if self.handle.tracked {
+            self.tracked_seat(Location::caller())
+        } else {
+            tally::seat(&self.handle.shards)
+        };
+        seat.map(Guard::new).ok_or(Drained)
+    }
+
+    fn tracked_seat(&self, place: &'static Location<'static>) -> Option<Arc<Seat>> {
+        let core = &self.handle.core;
+        let shard = || tally::seat(&self.handle.shards);
+        match &core.registry {
+            Some(registry) => registry.enter(core, place, None, shard),
+            None => shard(),
         }
     }
 

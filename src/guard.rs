@@ -32,18 +32,6 @@ impl Guard {
         Self(seat)
     }
 
-    /// Enters the guard's seat into the registry of its drain, if it has one.
-    pub(crate) fn track(
-        seat: Arc<Seat>,
-        place: &'static Location<'static>,
-        label: Option<Cow<'static, str>>,
-    ) -> Self {
-        Self(match Ticket::new(seat, place, label) {
-            Ok(ticket) => Seat::tracked(ticket),
-            Err(seat) => seat,
-        })
-    }
-
     /// Names the work, for [`stragglers`](crate::Drain::stragglers) and the report.
     ///
     /// Where the drain does not track its guards this does nothing; there, prefer a `&'static str` to one that is
@@ -90,11 +78,7 @@ impl Clone for Guard {
     fn clone(&self) -> Self {
         match self.0.ticket() {
             None => Self(Arc::clone(&self.0)),
-            Some(ticket) => Self::track(
-                Arc::clone(ticket.shard()),
-                Location::caller(),
-                ticket.label(),
-            ),
+            Some(ticket) => Self(ticket.further(Location::caller())),
         }
     }
 }

@@ -100,6 +100,9 @@ impl Core {
             self.tally.forgo_hold();
             drop(seat);
         }
+        if let Some(registry) = &self.registry {
+            registry.release(&self.tally);
+        }
     }
 
     /// A shard of `core` is empty for good. The last one ends the drain (L2), and with it perhaps the
@@ -165,7 +168,10 @@ impl Core {
     /// The guards alive here and below.
     pub(crate) fn in_flight(&self) -> usize {
         let mut sum = 0;
-        self.for_each(|core| sum += core.tally.count(core.shards()));
+        self.for_each(|core| {
+            sum += core.tally.count(core.shards());
+            sum += core.registry.as_ref().map_or(0, Registry::count_kept);
+        });
         sum
     }
 }
