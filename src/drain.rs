@@ -365,7 +365,8 @@ pub struct Builder {
 impl Builder {
     /// Whether guards are tracked: their label, place and age, for [`Drain::stragglers`] and the report.
     ///
-    /// A tracked guard costs an allocation, a lock that few others want, and a look at the clock. Off by default.
+    /// A tracked guard costs a lock that few others want and a look at the clock, and allocates only when more are
+    /// alive than ever before. Off by default.
     pub fn track(mut self, track: bool) -> Self {
         self.track = track;
         self

@@ -57,6 +57,7 @@ mod shutdown;
 #[cfg(feature = "signal")]
 #[cfg_attr(docsrs, doc(cfg(feature = "signal")))]
 pub mod signal;
+mod stamp;
 mod straggler;
 mod sync;
 mod tally;

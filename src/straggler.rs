@@ -1,13 +1,9 @@
 //! Who is still here: label, place and age of each guard, where the drain tracks them.
 
-use std::{
-    borrow::Cow,
-    fmt, mem,
-    panic::Location,
-    time::{Duration, Instant},
-};
+use std::{borrow::Cow, fmt, mem, panic::Location, time::Duration};
 
 use crate::{
+    stamp::Stamp,
     sync::{Arc, CachePadded, Mutex, Weak, lock},
     tally::{self, Seat, Tally},
     tree::Core,
@@ -21,7 +17,7 @@ pub struct Straggler {
     pub label: Option<Cow<'static, str>>,
     /// Where in the source the guard was made.
     pub place: &'static Location<'static>,
-    /// How long ago it was made.
+    /// How long ago it was made: never too short, and too long by 10 ms at most.
     pub age: Duration,
 }
 
@@ -32,7 +28,7 @@ impl fmt::Display for Straggler {
     }
 }
 
-/// The guards that were alive at one moment, oldest first.
+/// The guards that were alive at one moment, oldest first; those made within 10 ms of each other in no order.
 ///
 /// [`count`](Self::count) is known in every drain; the guards themselves only where they are tracked.
 #[derive(Clone, Debug, Default)]
@@ -50,7 +46,7 @@ impl Stragglers {
     }
 
     pub(crate) fn of(core: &Core) -> Self {
-        let now = Instant::now();
+        let now = Stamp::now();
         let mut known = Vec::new();
         core.for_each(|core| {
             if let Some(registry) = &core.registry {
@@ -124,7 +120,7 @@ struct Record {
     seat: Hold,
     label: Option<Cow<'static, str>>,
     place: &'static Location<'static>,
-    since: Instant,
+    since: Stamp,
 }
 
 enum Hold {
@@ -186,7 +182,7 @@ impl Registry {
         label: Option<Cow<'static, str>>,
         shard: impl FnOnce() -> Option<Arc<Seat>>,
     ) -> Option<Arc<Seat>> {
-        let since = Instant::now();
+        let since = Stamp::lately();
         let number = tally::slot() & (self.0.len() - 1);
         let mut guard = lock(&self.0[number]);
         let desk = &mut *guard;
@@ -262,12 +258,12 @@ impl Registry {
             .sum()
     }
 
-    fn collect(&self, now: Instant, into: &mut Vec<Straggler>) {
+    fn collect(&self, now: Stamp, into: &mut Vec<Straggler>) {
         for desk in &self.0 {
             into.extend(lock(desk).taken().map(|record| Straggler {
                 label: record.label.clone(),
                 place: record.place,
-                age: now.saturating_duration_since(record.since),
+                age: now.since(record.since),
             }));
         }
     }

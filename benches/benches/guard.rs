@@ -164,7 +164,12 @@ fn one_thread(figures: &mut Figures) {
         two_atomics(),
         Contender::new(OURS, |_| || drain.guard().map(|g| g.labeled("GET /export"))),
     ];
-    record(figures, "labeled", &labeled);
+    let labeled = record(figures, "labeled", &labeled);
+    figures.target(
+        "tracked and labeled, times swansong's with its report",
+        (labeled[1] / labeled[0]) / (times[2] / times[0]),
+        Bound::AtMost(0.5),
+    );
 }
 
 /// Races `contenders`, the floor first, and keeps their times in units of it.
