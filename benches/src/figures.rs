@@ -148,7 +148,7 @@ impl Figures {
 /// Three digits, and no fractions of large numbers.
 #[must_use]
 pub fn shown(value: f64) -> String {
-    if value >= 100.0 {
+    if value >= 100.0 || value > 1.0 && value.fract() == 0.0 {
         format!("{value:.0}")
     } else if value >= 10.0 {
         format!("{value:.1}")
