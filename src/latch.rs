@@ -163,17 +163,14 @@ impl Desk {
                 drop(waiting);
                 return Poll::Ready(());
             }
-            match &mut waiter.place {
-                Some(place) => {
-                    *place = Place::new(place.slot, &waker);
-                    Some(mem::replace(&mut waiting[place.slot], waker))
-                }
-                None => {
-                    let vacant = waiting.vacant_entry();
-                    waiter.place = Some(Place::new(vacant.key(), &waker));
-                    vacant.insert(waker);
-                    None
-                }
+            if let Some(place) = &mut waiter.place {
+                *place = Place::new(place.slot, &waker);
+                Some(mem::replace(&mut waiting[place.slot], waker))
+            } else {
+                let vacant = waiting.vacant_entry();
+                waiter.place = Some(Place::new(vacant.key(), &waker));
+                vacant.insert(waker);
+                None
             }
         };
         drop(replaced);

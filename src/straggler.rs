@@ -237,15 +237,15 @@ impl Registry {
                 desk.released = true;
                 for record in &mut desk.records {
                     if let Hold::Kept(seat) = &record.seat {
+                        // From here on the shards count the guard in it.
+                        tally.forgo_hold();
                         let released = Hold::Released(Arc::downgrade(seat));
                         kept.push(mem::replace(&mut record.seat, released));
                     }
                 }
             }
-            for seat in kept {
-                tally.forgo_hold();
-                drop(seat);
-            }
+            // What ends with them may wake waiters: not under our lock (S6).
+            drop(kept);
         }
     }
 
@@ -307,5 +307,111 @@ impl Ticket {
         (core.registry.as_ref())
             .and_then(|known| known.enter(core, place, self.label(), shard))
             .unwrap_or_else(|| Arc::clone(&self.shard))
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::{collections::HashSet, thread};
+
+    use crate::{Drain, Drained, Guard, Phase};
+
+    fn tracked() -> Drain {
+        Drain::builder().track(true).build()
+    }
+
+    fn labels(drain: &Drain) -> Vec<String> {
+        let stragglers = drain.stragglers();
+        let labels = stragglers.iter().map(|s| s.label.as_deref());
+        let mut labels: Vec<_> = labels.map(|l| l.unwrap_or("none").to_owned()).collect();
+        labels.sort();
+        labels
+    }
+
+    #[test]
+    fn a_seat_that_is_taken_again_tells_nothing_of_the_guard_before() {
+        let drain = tracked();
+        for _ in 0..100 {
+            drop(drain.guard().unwrap().labeled("before"));
+        }
+        assert_eq!(drain.in_flight(), 0);
+        assert!(labels(&drain).is_empty());
+        let guards: Vec<_> = (0..100).map(|_| drain.guard().unwrap()).collect();
+        assert_eq!(drain.in_flight(), 100);
+        assert_eq!(labels(&drain), vec!["none"; 100]);
+        drop(guards);
+        assert_eq!(drain.in_flight(), 0);
+    }
+
+    #[test]
+    fn no_two_guards_share_a_seat() {
+        let drain = tracked();
+        let mut guards: Vec<Guard> = Vec::new();
+        let mut label = 0_u32;
+        for round in 0..200_usize {
+            if round == 150 {
+                drain.begin();
+            }
+            for _ in 0..=round % 7 {
+                guards.push(drain.guard().unwrap().labeled(label.to_string()));
+                label += 1;
+            }
+            for _ in 0..round % 6 {
+                drop(guards.swap_remove(round * 31 % guards.len()));
+            }
+            let unique: HashSet<_> = labels(&drain).into_iter().collect();
+            assert_eq!(unique.len(), guards.len());
+            assert_eq!(drain.in_flight(), guards.len());
+        }
+    }
+
+    /// S2 S3: tracked guards that were made before, during and after the beginning.
+    #[test]
+    fn drained_is_the_last_tracked_guard() {
+        let drain = tracked();
+        drop(drain.guard());
+        let first = drain.guard().unwrap().labeled("first");
+        drain.begin();
+        let late = drain.guard().unwrap().labeled("late");
+        let clone = late.clone();
+        assert_eq!(labels(&drain), ["first", "late", "late"]);
+        assert_eq!(drain.in_flight(), 3);
+        drop((first, late));
+        assert_eq!(drain.phase(), Phase::Draining);
+        drop(drain.guard().unwrap());
+        assert_eq!(drain.in_flight(), 1);
+        drop(clone);
+        assert_eq!(drain.phase(), Phase::Drained);
+        assert_eq!(drain.guard().unwrap_err(), Drained);
+        assert_eq!(drain.in_flight(), 0);
+    }
+
+    /// S2 S4: makers on several threads, whose guards others drop, while it begins.
+    #[test]
+    fn a_beginning_among_tracked_guards_misses_none() {
+        for _ in 0..100 {
+            let drain = tracked();
+            let (send, receive) = std::sync::mpsc::channel();
+            thread::scope(|scope| {
+                for _ in 0..3 {
+                    let (drain, send) = (&drain, send.clone());
+                    scope.spawn(move || {
+                        while let Ok(guard) = drain.guard() {
+                            assert!(drain.phase() < Phase::Drained);
+                            if send.send(guard.clone()).is_err() || drain.is_draining() {
+                                break;
+                            }
+                        }
+                    });
+                }
+                drop(send);
+                scope.spawn(move || receive.into_iter().take(1000).for_each(drop));
+                thread::yield_now();
+                drain.begin();
+            });
+            drain.until_drained().wait();
+            assert_eq!(drain.in_flight(), 0);
+            assert!(drain.stragglers().iter().next().is_none());
+        }
     }
 }

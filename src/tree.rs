@@ -169,8 +169,9 @@ impl Core {
     pub(crate) fn in_flight(&self) -> usize {
         let mut sum = 0;
         self.for_each(|core| {
-            sum += core.tally.count(core.shards());
+            // The kept seats first: when draining begins meanwhile, their guards are counted twice rather than not at all.
             sum += core.registry.as_ref().map_or(0, Registry::count_kept);
+            sum += core.tally.count(core.shards());
         });
         sum
     }

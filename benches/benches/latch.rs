@@ -142,9 +142,10 @@ fn first<'a>() -> Vec<Contender<'a>> {
 }
 
 type Boxed = Pin<Box<dyn Future<Output = ()>>>;
+type Make = fn() -> Boxed;
 
 /// Futures that are pending for ever, each of a drain of its own that is kept.
-fn pending() -> [(&'static str, fn() -> Boxed); 4] {
+fn pending() -> [(&'static str, Make); 4] {
     [
         (OURS, || {
             let drain = Drain::new();

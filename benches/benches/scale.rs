@@ -116,7 +116,7 @@ fn hold<G>(
     let before = in_use();
     let mut guards = Vec::with_capacity(n);
     let ((), make) = timed(|| guards.extend((0..n).filter_map(|_| guard())));
-    let bytes = (in_use() - before) as f64;
+    let bytes = in_use().wrapping_sub(before) as f64;
     assert_eq!(guards.len(), n);
     let ((), begin) = timed(begin);
     assert!(until.as_mut().poll(&mut cx).is_pending());
@@ -224,7 +224,7 @@ fn wait<F: Future + Unpin>(n: usize, future: impl Fn() -> F, begin: impl FnOnce(
             }
         }
     });
-    let bytes = (in_use() - before) as f64;
+    let bytes = in_use().wrapping_sub(before) as f64;
     let ((), begin) = timed(begin);
     assert_eq!(woken.0.load(Ordering::Relaxed), n);
     let ((), end) = timed(|| {
@@ -283,7 +283,7 @@ fn bring_up<C>(n: usize, child: impl Fn() -> C, begin: impl FnOnce()) -> Steps {
     let before = in_use();
     let mut children = Vec::with_capacity(n);
     let ((), make) = timed(|| children.extend((0..n).map(|_| child())));
-    let bytes = (in_use() - before) as f64;
+    let bytes = in_use().wrapping_sub(before) as f64;
     let ((), begin) = timed(begin);
     let ((), end) = timed(|| children.clear());
     vec![

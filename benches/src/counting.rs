@@ -11,8 +11,8 @@ pub struct Counting;
 
 thread_local! {
     static REQUESTS: Cell<usize> = const { Cell::new(0) };
-    // Signed: a thread may free what another has allocated.
-    static IN_USE: Cell<isize> = const { Cell::new(0) };
+    // It wraps: a thread may free what another has allocated. Differences are right all the same.
+    static IN_USE: Cell<usize> = const { Cell::new(0) };
 }
 
 /// How often this thread asked for memory.
@@ -23,35 +23,37 @@ pub fn requests() -> usize {
 
 /// The bytes that this thread has allocated, less those it has freed.
 #[must_use]
-pub fn in_use() -> isize {
+pub fn in_use() -> usize {
     IN_USE.get()
 }
 
-fn note(bytes: isize) {
-    IN_USE.set(IN_USE.get() + bytes);
-    if bytes > 0 {
-        REQUESTS.set(REQUESTS.get() + 1);
-    }
+fn allocated(bytes: usize) {
+    REQUESTS.set(REQUESTS.get() + 1);
+    IN_USE.set(IN_USE.get().wrapping_add(bytes));
+}
+
+fn freed(bytes: usize) {
+    IN_USE.set(IN_USE.get().wrapping_sub(bytes));
 }
 
 // SAFETY: all is handed on to the system's allocator as it came; the counters don't allocate, being constant at first and
 // without a destructor.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note(layout.size().cast_signed());
+        allocated(layout.size());
         // SAFETY: as promised by our caller.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        note(-layout.size().cast_signed());
+        freed(layout.size());
         // SAFETY: as promised by our caller.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        note(-layout.size().cast_signed());
-        note(size.cast_signed());
+        freed(layout.size());
+        allocated(size);
         // SAFETY: as promised by our caller.
         unsafe { System.realloc(pointer, layout, size) }
     }

@@ -1,6 +1,6 @@
 //! What a bench found: shown as a table, judged by its targets, and kept as one JSON object a line.
 
-use std::{fs::OpenOptions, io::Write, path::PathBuf};
+use std::{fmt::Write as _, fs::OpenOptions, io::Write as _, path::PathBuf};
 
 use serde_json::json;
 
@@ -84,7 +84,7 @@ impl Figures {
             for (case, value) in cells {
                 let value = rounded(*value);
                 let line = json!({ "bench": self.bench, "unit": self.unit, "case": case, "who": who, "value": value });
-                lines += &format!("{line}\n");
+                let _ = writeln!(lines, "{line}");
             }
         }
         for (what, value, bound) in &self.targets {
@@ -94,7 +94,7 @@ impl Figures {
             };
             let line = json!({ "bench": self.bench, "target": what, "value": rounded(*value),
                 "bound": kind, "limit": limit, "met": bound.met(*value) });
-            lines += &format!("{line}\n");
+            let _ = writeln!(lines, "{line}");
         }
         let mut file = OpenOptions::new()
             .create(true)
