@@ -66,6 +66,7 @@ mod shutdown;
 #[cfg(feature = "signal")]
 #[cfg_attr(docsrs, doc(cfg(feature = "signal")))]
 pub mod signal;
+mod stamp;
 #[cfg(feature = "hyper")]
 mod standby;
 mod straggler;

@@ -45,6 +45,7 @@ impl Seat {
         Arc::new(Self(CachePadded(Kind::Tracked(ticket))))
     }
 
+    #[inline]
     pub(crate) fn ticket(&self) -> Option<&Ticket> {
         match &self.0.0 {
             Kind::Tracked(ticket) => Some(ticket),
@@ -52,6 +53,7 @@ impl Seat {
         }
     }
 
+    #[inline]
     pub(crate) fn core(&self) -> &Arc<Core> {
         match &self.0.0 {
             Kind::Shard(core) => core,
@@ -108,10 +110,11 @@ impl Tally {
         self.holds.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// The guards of `shards`: exact while nobody makes or drops one, too high by what others are dropping.
-    pub(crate) fn count(&self, shards: &[Weak<Seat>]) -> usize {
+    /// The guards of `shards`, and the `kept` ones that are in none: exact while nobody makes or drops one, too high by
+    /// what others are dropping.
+    pub(crate) fn count(&self, shards: &[Weak<Seat>], kept: usize) -> usize {
         let seats: usize = shards.iter().map(Weak::strong_count).sum();
-        seats.saturating_sub(self.holds.load(Ordering::Relaxed))
+        (seats + kept).saturating_sub(self.holds.load(Ordering::Relaxed))
     }
 }
 

@@ -36,7 +36,7 @@ struct Hold {
 impl Core {
     pub(crate) fn new(shards: usize, tracked: bool) -> Arc<Self> {
         let core = Arc::new(Self {
-            latch: Latch::new(),
+            latch: Latch::new(shards),
             tally: Tally::new(shards),
             shards: OnceLock::new(),
             kept: Mutex::new(Vec::new()),
@@ -99,6 +99,9 @@ impl Core {
         for seat in kept {
             self.tally.forgo_hold();
             drop(seat);
+        }
+        if let Some(registry) = &self.registry {
+            registry.release(&self.tally);
         }
     }
 
@@ -173,7 +176,11 @@ impl Core {
     /// The guards alive here and below.
     pub(crate) fn in_flight(&self) -> usize {
         let mut sum = 0;
-        self.for_each(|core| sum += core.tally.count(core.shards()));
+        self.for_each(|core| {
+            // The kept seats first: when draining begins meanwhile, their guards are counted twice rather than not at all.
+            let kept = core.registry.as_ref().map_or(0, Registry::count_kept);
+            sum += core.tally.count(core.shards(), kept);
+        });
         sum
     }
 }
