@@ -3,5 +3,6 @@
 #[allow(dead_code, reason = "each test uses its part")]
 mod support;
 
+mod in_flight;
 mod peers;
 mod websocket;

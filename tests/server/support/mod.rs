@@ -5,6 +5,7 @@
 //! parsed in two places.
 
 pub(crate) mod client;
+pub(crate) mod example;
 pub(crate) mod frames;
 pub(crate) mod h2;
 pub(crate) mod process;
