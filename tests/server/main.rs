@@ -3,6 +3,8 @@
 #[allow(dead_code, reason = "each test uses its part")]
 mod support;
 
+mod idle;
 mod in_flight;
 mod peers;
+mod signals;
 mod websocket;
