@@ -3,6 +3,7 @@
 #[allow(dead_code, reason = "each test uses its part")]
 mod support;
 
+mod close;
 mod idle;
 mod in_flight;
 mod peers;

@@ -5,11 +5,12 @@
 //! parsed in two places.
 
 pub(crate) mod client;
-pub(crate) mod example;
 pub(crate) mod frames;
 pub(crate) mod h2;
 pub(crate) mod process;
 pub(crate) mod response;
+pub(crate) mod subject;
+pub(crate) mod tls;
 
 /// The built example `name`, which `cargo test` leaves beside the tests.
 pub(crate) fn example(name: &str) -> std::path::PathBuf {

@@ -1,12 +1,12 @@
 //! The server under test: the built example `hyper`, and how a test knows what it has seen so far.
 
 use super::client::Conn;
+use super::example;
 use super::process::{Exit, Server};
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::ops::RangeInclusive;
 use std::process::Command;
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a server may take to end before the test gives up; a promise has a bound of its own.
@@ -14,16 +14,10 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// How late a server may end, or do anything else that it does at once.
 pub(crate) const AT_ONCE: Duration = Duration::from_millis(200);
 
-/// Where cargo has put the example, which it builds before it runs any test.
-pub(crate) fn path() -> PathBuf {
-    let test = std::env::current_exe().expect("a test knows its own path");
-    let target = test.ancestors().nth(2).expect("cargo runs it in `deps`");
-    target.join("examples").join("hyper")
-}
-
 /// Starts the example with these settings.
 pub(crate) fn hyper(env: &[(&str, &str)]) -> Server {
-    Server::start(path(), env).expect("the example was built, by `cargo build --example hyper`")
+    Server::start(example("hyper"), env)
+        .expect("the example was built, by `cargo build --example hyper`")
 }
 
 /// Starts the example from a shell that has first run `setup`.
@@ -31,7 +25,7 @@ pub(crate) fn hyper_after(setup: &str) -> Server {
     let mut command = Command::new("sh");
     command
         .args(["-c", &format!("{setup}; exec \"$0\"")])
-        .arg(path())
+        .arg(example("hyper"))
         .env("ADDR", "127.0.0.1:0");
     Server::spawn(command).expect("the example was built, by `cargo build --example hyper`")
 }
@@ -102,16 +96,27 @@ pub(crate) fn refused(addr: SocketAddr) {
     panic!("connects are not refused after {PATIENCE:?}");
 }
 
-/// The median of three measurements, made at the same time: one that a loaded machine has held up
-/// says nothing about the server.
-pub(crate) fn median(measure: impl Fn() -> Duration + Sync) -> Duration {
-    let mut times = thread::scope(|scope| {
-        let runs = [(); 3].map(|()| scope.spawn(&measure));
-        runs.map(|run| {
-            run.join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
-    });
-    times.sort();
-    times[1]
+/// Asserts that what is measured holds in two of three runs, and so for their median: one that a
+/// loaded machine has held up says nothing about the server.
+pub(crate) fn two_of_three(bounds: RangeInclusive<Duration>, measure: impl Fn() -> Duration) {
+    let (mut within, mut without) = (0, Vec::new());
+    while within < 2 {
+        let time = measure();
+        if bounds.contains(&time) {
+            within += 1;
+        } else {
+            without.push(time);
+        }
+        assert!(without.len() < 2, "not within {bounds:?}: {without:?}");
+    }
+}
+
+/// From nothing to [`AT_ONCE`].
+pub(crate) fn at_once() -> RangeInclusive<Duration> {
+    Duration::ZERO..=AT_ONCE
+}
+
+/// From a tenth less than this to a tenth more.
+pub(crate) fn a_tenth_around(budget: Duration) -> RangeInclusive<Duration> {
+    budget * 9 / 10..=budget * 11 / 10
 }
