@@ -83,6 +83,8 @@ impl Activity {
 
     pub(super) fn set_http2(&self) {
         self.0.http2.store(true, Ordering::Relaxed);
+        // What came before was no head, but the first bytes of the preface.
+        self.0.begun.store(false, Ordering::Relaxed);
     }
 
     /// Bytes have arrived.

@@ -59,8 +59,8 @@ pub(super) struct Ending {
     begun: Option<Instant>,
     /// Since when the connection has been idle.
     idle: Option<Instant>,
-    /// It has been asked to end.
-    pub(super) asked: bool,
+    /// When it was asked to end.
+    pub(super) asked: Option<Instant>,
     timer: Alarm,
 }
 
@@ -83,7 +83,7 @@ impl Ending {
             accepted: Instant::now(),
             begun: None,
             idle: None,
-            asked: false,
+            asked: None,
             timer: Alarm::default(),
         }
     }
@@ -144,20 +144,19 @@ impl Ending {
     fn plan(&self) -> (Next, Option<Instant>) {
         let Some(activity) = &self.activity else {
             return match self.begun {
-                Some(begun) if !self.asked => (Next::Ask, self.graces.keep_alive(begun)),
+                Some(begun) if self.asked.is_none() => (Next::Ask, self.graces.keep_alive(begun)),
                 _ => (Next::Wait, None),
             };
         };
         let silent = activity.requests() == 0;
-        if activity.is_http2() && self.asked {
-            // hyper waits for our PING to come back, however long that takes.
+        if let Some(asked) = self.asked {
             return match self.idle {
-                Some(idle) => (Next::Cut, time::later(Some(idle), GOAWAY)),
-                None => (Next::Wait, None),
+                // hyper waits for our PING to come back, however long that takes.
+                Some(idle) if activity.is_http2() => {
+                    (Next::Cut, time::later(Some(idle.max(asked)), GOAWAY))
+                }
+                _ => (Next::Wait, None),
             };
-        }
-        if self.asked {
-            return (Next::Wait, None);
         }
         if activity.is_http2() && !silent {
             // Its peer is told at once, and loses nothing: streams that it opens meanwhile are served.

@@ -2,7 +2,7 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use pin_project_lite::pin_project;
@@ -108,7 +108,7 @@ impl<C: GracefulConnection> Future for Watch<C> {
             // The connection first: what has arrived is read before it is judged idle.
             if let Poll::Ready(result) = conn.poll(cx) {
                 break match result {
-                    Err(error) if this.end.asked && C::is_cancelled(&error) => Ok(()),
+                    Err(error) if this.end.asked.is_some() && C::is_cancelled(&error) => Ok(()),
                     result => result,
                 };
             }
@@ -117,7 +117,7 @@ impl<C: GracefulConnection> Future for Watch<C> {
                 Next::Wait => return Poll::Pending,
                 Next::Cut => break Ok(()),
                 Next::Ask => {
-                    this.end.asked = true;
+                    this.end.asked = Some(Instant::now());
                     if let Some(conn) = this.conn.as_mut().as_pin_mut() {
                         conn.graceful_shutdown();
                     }

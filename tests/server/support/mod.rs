@@ -9,6 +9,8 @@ pub(crate) mod frames;
 pub(crate) mod h2;
 pub(crate) mod process;
 pub(crate) mod response;
+pub(crate) mod subject;
+pub(crate) mod tls;
 
 /// The built example `name`, which `cargo test` leaves beside the tests.
 pub(crate) fn example(name: &str) -> std::path::PathBuf {

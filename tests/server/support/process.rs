@@ -33,6 +33,8 @@ pub(crate) struct Exit {
     pub(crate) status: ExitStatus,
     /// From the first signal to the exit; from the start, if there was no signal.
     pub(crate) elapsed: Duration,
+    /// When that was.
+    pub(crate) at: Instant,
     /// All that was written to stderr.
     pub(crate) stderr: String,
     /// The last line of stderr, which by the contract of the examples is the report.
@@ -136,6 +138,7 @@ impl Server {
         Ok(Exit {
             status,
             elapsed: exited.duration_since(self.signalled().unwrap_or(self.started)),
+            at: exited,
             report: stderr.lines().next_back().unwrap_or_default().to_owned(),
             stderr,
         })
