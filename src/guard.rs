@@ -57,7 +57,7 @@ impl Guard {
 
     /// Stops counting as in flight and goes on keeping the drain from being drained; [`Standby`](crate::standby::Standby)
     /// pairs it with `resume`.
-    #[cfg(feature = "hyper")]
+    #[cfg(feature = "net")]
     pub(crate) fn rest(&self) {
         self.0.core().tally.add_hold();
         if let Some(ticket) = self.0.ticket() {
@@ -65,7 +65,7 @@ impl Guard {
         }
     }
 
-    #[cfg(feature = "hyper")]
+    #[cfg(feature = "net")]
     pub(crate) fn resume(&self) {
         self.0.core().tally.forgo_hold();
         if let Some(ticket) = self.0.ticket() {
@@ -73,7 +73,12 @@ impl Guard {
         }
     }
 
-    #[cfg(feature = "hyper")]
+    #[cfg(feature = "net")]
+    pub(crate) fn phase(&self) -> Phase {
+        self.0.core().latch.phase()
+    }
+
+    #[cfg(feature = "net")]
     pub(crate) fn relabel(&self, label: impl FnOnce() -> Cow<'static, str>) {
         if let Some(ticket) = self.0.ticket() {
             ticket.relabel(label());

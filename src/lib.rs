@@ -63,7 +63,7 @@ mod shutdown;
 #[cfg(feature = "signal")]
 #[cfg_attr(docsrs, doc(cfg(feature = "signal")))]
 pub mod signal;
-#[cfg(feature = "hyper")]
+#[cfg(feature = "net")]
 mod standby;
 mod straggler;
 mod sync;

@@ -198,17 +198,17 @@ impl Ticket {
         }
     }
 
-    #[cfg(feature = "hyper")]
+    #[cfg(feature = "net")]
     pub(crate) fn rest(&self) {
         self.set_since(None);
     }
 
-    #[cfg(feature = "hyper")]
+    #[cfg(feature = "net")]
     pub(crate) fn resume(&self) {
         self.set_since(Some(Instant::now()));
     }
 
-    #[cfg(feature = "hyper")]
+    #[cfg(feature = "net")]
     fn set_since(&self, since: Option<Instant>) {
         let Some(registry) = self.registry() else {
             return;
