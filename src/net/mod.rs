@@ -16,6 +16,7 @@ pub use accept::{OfUnixListener, Unix};
 pub use acknowledged::Acknowledged;
 pub use incoming::{Connection, Incoming};
 pub use linger::Linger;
+#[cfg(feature = "hyper")]
 pub(crate) use patience::Alarm;
 pub use patience::{Graces, Patience};
 pub use transport::{Plain, Transport};
