@@ -27,3 +27,8 @@ mod middleware;
 pub use driver::Driver;
 #[cfg(feature = "tide")]
 pub use {listener::DrainListener, middleware::DrainMiddleware};
+
+/// The program in the README is one that compiles.
+#[cfg(all(doctest, feature = "tide"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

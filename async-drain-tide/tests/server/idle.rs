@@ -20,7 +20,7 @@ fn a_kept_alive_one_gets_one_more_request() {
         conn.get("/")?;
         last_answer(&mut conn)?;
         let exit = drained(server)?;
-        assert!(exit.report.starts_with("drained: "), "{exit:?}");
+        assert!(exit.elapsed < AT_ONCE, "{exit:?}");
         Ok(())
     });
 }
@@ -36,7 +36,7 @@ fn a_kept_alive_one_is_closed_after_its_grace() {
         assert!(conn.is_eof(AT_ONCE)?);
         let exit = drained(server)?;
         assert!(exit.elapsed >= Duration::from_millis(300), "{exit:?}");
-        // Its guard rests, so that it was nothing that anybody waited for.
+        // The one is the witness; an idle connection is kept, but nobody waits for it.
         assert!(exit.report.starts_with("drained: 1 in flight"), "{exit:?}");
         Ok(())
     });

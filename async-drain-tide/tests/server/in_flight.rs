@@ -78,7 +78,7 @@ fn an_answer_before_the_body_arrives() {
         let mut conn = Conn::open(server.addr())?;
         conn.send(b"POST /reject HTTP/1.1\r\nhost: test\r\ncontent-length: 300000\r\n\r\n")?;
         terminate(server)?;
-        conn.send(&[b'x'; 300_000])?;
+        conn.send(&vec![b'x'; 300_000])?;
         let response = conn.read_response()?;
         assert_eq!(response.head.status, 401);
         drop(conn);
