@@ -313,7 +313,7 @@ impl Drain {
     async fn finish_by<T: Future>(&self, deadline: Option<Instant>, timer: T) -> Report {
         let started = Instant::now();
         self.core().raise(Phase::Draining, deadline);
-        let mut report = Report::begun(self.in_flight());
+        let mut report = Report::begun(self.core().begun_with());
 
         let mut timer = pin!(timer);
         let mut drained = self.until_drained();

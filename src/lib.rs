@@ -67,7 +67,7 @@ mod shutdown;
 #[cfg_attr(docsrs, doc(cfg(feature = "signal")))]
 pub mod signal;
 mod stamp;
-#[cfg(feature = "hyper")]
+#[cfg(feature = "net")]
 mod standby;
 mod straggler;
 mod sync;

@@ -299,17 +299,17 @@ impl Ticket {
         drop(old);
     }
 
-    #[cfg(feature = "hyper")]
+    #[cfg(feature = "net")]
     pub(crate) fn rest(&self) {
         self.set_since(None);
     }
 
-    #[cfg(feature = "hyper")]
+    #[cfg(feature = "net")]
     pub(crate) fn resume(&self) {
         self.set_since(Some(Stamp::lately()));
     }
 
-    #[cfg(feature = "hyper")]
+    #[cfg(feature = "net")]
     fn set_since(&self, since: Option<Stamp>) {
         self.with(|record| record.since = since);
     }

@@ -21,6 +21,8 @@ pub(crate) struct Core {
     kept: Mutex<Vec<Arc<Seat>>>,
     /// When the present phase will be cut.
     deadline: Mutex<Option<Instant>>,
+    /// How many guards there were when draining began here, for the report, which may be begun later.
+    begun_with: Mutex<Option<usize>>,
     children: Mutex<Slab<Weak<Core>>>,
     /// What makes the parent wait for us.
     hold: Mutex<Option<Hold>>,
@@ -41,6 +43,7 @@ impl Core {
             shards: OnceLock::new(),
             kept: Mutex::new(Vec::new()),
             deadline: Mutex::new(None),
+            begun_with: Mutex::new(None),
             children: Mutex::new(Slab::new()),
             hold: Mutex::new(None),
             registry: tracked.then(|| Registry::new(shards)),
@@ -64,6 +67,10 @@ impl Core {
     /// Moves this drain and all below it to `phase` (S1), cut at `deadline` if one is given; returns whether
     /// this call moved this drain.
     pub(crate) fn raise(&self, phase: Phase, deadline: Option<Instant>) -> bool {
+        if phase >= Phase::Draining && !self.latch.is(Phase::Draining) {
+            let in_flight = self.in_flight();
+            lock(&self.begun_with).get_or_insert(in_flight);
+        }
         let moved = self.step(phase, deadline);
         if moved || deadline.is_some() {
             // A list, not a recursion: children may be ten thousand deep.
@@ -171,6 +178,12 @@ impl Core {
             each(&child);
             below.extend(child.children());
         }
+    }
+
+    /// The guards that were alive here and below when draining began, or that are now if it began above.
+    pub(crate) fn begun_with(&self) -> usize {
+        let recorded = *lock(&self.begun_with);
+        recorded.unwrap_or_else(|| self.in_flight())
     }
 
     /// The guards alive here and below.

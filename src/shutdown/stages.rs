@@ -61,7 +61,7 @@ where
     // Cut short or not, lame duck takes nothing from the grace period, and gives it nothing.
     let grace_ends = earlier(latest, time::later(Some(draining), grace));
     drain.core().raise(Phase::Draining, grace_ends);
-    let mut report = Report::begun(drain.in_flight());
+    let mut report = Report::begun(drain.core().begun_with());
     report.lame_duck = draining.saturating_duration_since(begun);
     stages.draining(grace_ends).await;
     report.draining = draining.elapsed();
