@@ -89,6 +89,7 @@ fn who_has_everything_does_not_hold_the_exit() {
         let mut conns: Vec<Conn> = (0..20).map(|_| connect(&server)).collect();
         overtaken(&server);
         server.signal(Signal::TERM).expect("a live process");
+        refused(server.addr());
         for conn in &mut conns {
             hello(conn, true);
         }
