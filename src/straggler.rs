@@ -216,12 +216,11 @@ impl Registry {
             place,
             since,
         };
-        let old = match desk.records.get_mut(index) {
-            Some(vacant) => Some(mem::replace(vacant, record)),
-            None => {
-                desk.records.push(record);
-                None
-            }
+        let old = if let Some(vacant) = desk.records.get_mut(index) {
+            Some(mem::replace(vacant, record))
+        } else {
+            desk.records.push(record);
+            None
         };
         drop(guard);
         drop(old);
