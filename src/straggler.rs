@@ -388,7 +388,7 @@ mod tests {
     /// S2 S4: makers on several threads, whose guards others drop, while it begins.
     #[test]
     fn a_beginning_among_tracked_guards_misses_none() {
-        for _ in 0..100 {
+        for _ in 0..20 {
             let drain = tracked();
             let (send, receive) = std::sync::mpsc::channel();
             thread::scope(|scope| {

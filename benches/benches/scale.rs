@@ -363,7 +363,7 @@ fn timed<T>(run: impl FnOnce() -> T) -> (T, f64) {
     let now = || Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default();
     let start = now();
     let result = run();
-    (result, (now() - start).as_nanos() as f64)
+    (result, now().saturating_sub(start).as_nanos() as f64)
 }
 
 #[derive(Default)]
