@@ -369,7 +369,7 @@ impl Builder {
     }
 
     /// How many shards the guards are counted on, rounded up to a power of two; the usual number is one per
-    /// core. Each takes 256 bytes.
+    /// core. Each takes 640 bytes.
     pub fn shards(mut self, shards: usize) -> Self {
         self.shards = Some(shards);
         self
