@@ -152,8 +152,19 @@ broken late-guard-tries-one-shard test:core::a_late_guard_is_had_while_one_lives
     'shards.iter().find_map(Weak::upgrade)' 'shards.iter().take(1).find_map(Weak::upgrade)'
 
 broken holds-are-work test:tree::in_flight_sums tally.rs \
-    'seats.saturating_sub(self.holds.load(Ordering::Relaxed))' \
-    'seats.saturating_sub(self.holds.load(Ordering::Relaxed).min(shards.len()))'
+    '        self.held.fetch_add(1, Ordering::Release);' '        self.held.fetch_add(0, Ordering::Release);'
+
+broken count-looks-at-the-holds-last model:count_vs_child tally.rs \
+    '        let held = self.held.load(Ordering::Acquire);
+' '' \
+    '        let forgone' '        let held = self.held.load(Ordering::Acquire);
+        let forgone'
+
+broken count-looks-at-the-forgone-first model:count_vs_child tally.rs \
+    '        let forgone = self.forgone.load(Ordering::Relaxed);
+' '' \
+    '        let held = self' '        let forgone = self.forgone.load(Ordering::Relaxed);
+        let held = self'
 
 # --- the tree ------------------------------------------------------------------------------------------------------
 

@@ -535,6 +535,32 @@ fn begin_vs_end_of_a_child() {
     });
 }
 
+/// A guard that is alive is counted while the drain begins and children come and go: a report that found nobody would
+/// call the work drained.
+#[test]
+fn count_vs_child() {
+    explore("count_vs_child", || {
+        let drain = drain(1);
+        let work = drain.guard().unwrap();
+        let before = drain.child();
+        let other = on(0, {
+            let drain = drain.clone();
+            move || {
+                let child = drain.child();
+                drop(before);
+                drain.begin();
+                drop(child);
+            }
+        });
+        let count = drain.in_flight();
+        assert!((1..10).contains(&count), "{count}");
+        other.join().unwrap();
+        assert_eq!(drain.in_flight(), 1);
+        drop(work);
+        assert_eq!(drain.in_flight(), 0);
+    });
+}
+
 /// L1 S1: abort races the last guard's drop. Who waits for aborting is answered by either, and drained is final.
 #[test]
 fn abort_vs_last_drop() {

@@ -194,3 +194,21 @@ mod model {
         SLOT.with(|own| own.set(slot));
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::slot;
+
+    /// C1: a thread keeps its shard, and threads that come up one after the other have different ones.
+    #[test]
+    fn threads_spread_over_the_shards() {
+        let of_a_thread = || {
+            let (first, again) = std::thread::spawn(|| (slot(), slot())).join().unwrap();
+            assert_eq!(first, again);
+            first
+        };
+        assert_eq!(slot(), slot());
+        assert_ne!(slot(), of_a_thread());
+        assert_ne!(of_a_thread(), of_a_thread());
+    }
+}
