@@ -647,6 +647,28 @@ fn begin_by_vs_child() {
     });
 }
 
+/// S7: a limit to draining that comes while aborting begins does not replace the limit to aborting, here or below.
+#[test]
+fn begin_by_vs_abort() {
+    explore("begin_by_vs_abort", || {
+        let drain = drain(1);
+        let child = drain.child();
+        let work = child.guard().unwrap();
+        let draining = Instant::now() + Duration::from_secs(1);
+        let aborting = draining + Duration::from_secs(1);
+        let beginner = on(0, {
+            let drain = drain.clone();
+            move || {
+                drain.begin_by(draining);
+            }
+        });
+        assert!(drain.core().raise(Phase::Aborting, Some(aborting)));
+        assert_eq!(drain.deadline(), Some(aborting));
+        beginner.join().unwrap();
+        assert_eq!([drain.deadline(), work.deadline()], [Some(aborting); 2]);
+    });
+}
+
 /// S2: tracked guards are counted as others are, and leave the list before drained is seen.
 #[test]
 fn begin_vs_tracked_guard() {
