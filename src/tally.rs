@@ -176,8 +176,10 @@ pub(crate) fn slot() -> usize {
     })
 }
 
+#[cfg(all(test, loom))]
+pub(crate) use self::model::set_slot;
 #[cfg(loom)]
-pub(crate) use self::model::{set_slot, slot};
+pub(crate) use self::model::slot;
 
 /// In a model a thread says which slot it has; the first, if it says nothing.
 #[cfg(loom)]
@@ -190,6 +192,7 @@ mod model {
         SLOT.with(Cell::get)
     }
 
+    #[cfg(test)]
     pub(crate) fn set_slot(slot: usize) {
         SLOT.with(|own| own.set(slot));
     }
