@@ -1,6 +1,6 @@
 //! What all server examples share: their settings, their routes, and how they end.
 // Not every example uses all of it, and none is a library.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, unused_imports)]
 
 pub mod answer;
 pub mod events;
