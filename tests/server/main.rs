@@ -3,9 +3,13 @@
 #[allow(dead_code, reason = "each test uses its part")]
 mod support;
 
+mod bad_input;
 mod close;
 mod idle;
 mod in_flight;
+mod listener;
 mod peers;
+mod pipelined;
 mod signals;
+mod streams;
 mod websocket;
