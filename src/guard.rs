@@ -32,18 +32,6 @@ impl Guard {
         Self(seat)
     }
 
-    /// Enters the guard's seat into the registry of its drain, if it has one.
-    pub(crate) fn track(
-        seat: Arc<Seat>,
-        place: &'static Location<'static>,
-        label: Option<Cow<'static, str>>,
-    ) -> Self {
-        Self(match Ticket::new(seat, place, label) {
-            Ok(ticket) => Seat::tracked(ticket),
-            Err(seat) => seat,
-        })
-    }
-
     /// Names the work, for [`stragglers`](crate::Drain::stragglers) and the report.
     ///
     /// Where the drain does not track its guards this does nothing; there, prefer a `&'static str` to one that is
@@ -81,17 +69,20 @@ impl Guard {
     }
 
     /// Whether draining has begun: one load from a line that is written only when the phase changes (C3).
+    #[inline]
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.0.core().latch.is(Phase::Draining)
     }
 
     /// Waits until draining begins: time to finish early.
+    #[inline]
     pub fn until_draining(&self) -> UntilDraining {
         UntilDraining::new(self.0.core())
     }
 
     /// Waits until aborting begins: time to stop at once.
+    #[inline]
     pub fn until_aborting(&self) -> UntilAborting {
         UntilAborting::new(self.0.core())
     }
@@ -127,11 +118,7 @@ impl Clone for Guard {
     fn clone(&self) -> Self {
         match self.0.ticket() {
             None => Self(Arc::clone(&self.0)),
-            Some(ticket) => Self::track(
-                Arc::clone(ticket.shard()),
-                Location::caller(),
-                ticket.label(),
-            ),
+            Some(ticket) => Self(ticket.further(Location::caller())),
         }
     }
 }

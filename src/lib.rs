@@ -54,6 +54,8 @@ mod guard;
 #[cfg_attr(docsrs, doc(cfg(feature = "hyper")))]
 pub mod hyper;
 mod latch;
+#[cfg(all(test, loom))]
+mod models;
 #[cfg(feature = "net")]
 #[cfg_attr(docsrs, doc(cfg(feature = "net")))]
 pub mod net;
@@ -64,6 +66,7 @@ mod shutdown;
 #[cfg(feature = "signal")]
 #[cfg_attr(docsrs, doc(cfg(feature = "signal")))]
 pub mod signal;
+mod stamp;
 #[cfg(feature = "hyper")]
 mod standby;
 mod straggler;

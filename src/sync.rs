@@ -3,7 +3,7 @@
 #[cfg(not(loom))]
 pub(crate) use std::sync::{
     Arc, Mutex, MutexGuard, Weak,
-    atomic::{AtomicU8, AtomicUsize, Ordering},
+    atomic::{AtomicU8, AtomicUsize, Ordering, fence},
 };
 
 #[cfg(loom)]
@@ -11,7 +11,7 @@ pub(crate) use self::model::{Arc, Weak};
 #[cfg(loom)]
 pub(crate) use loom::sync::{
     Mutex, MutexGuard,
-    atomic::{AtomicU8, AtomicUsize, Ordering},
+    atomic::{AtomicU8, AtomicUsize, Ordering, fence},
 };
 
 /// Locks `mutex`. No code of a user's runs under our locks (S6), so a poisoned one is still whole.
@@ -31,5 +31,128 @@ impl<T> std::ops::Deref for CachePadded<T> {
     type Target = T;
     fn deref(&self) -> &T {
         &self.0
+    }
+}
+
+/// The standard library's `Arc` and `Weak` with their strong count where loom sees it: the same algorithm with the same
+/// orderings. A std `Arc` that each strong owner has one of keeps the value, so it is the last owner who drops it.
+/// Nothing happens between a step of the count and the matching step of that `Arc`, as loom sees it. The weak
+/// count only frees memory, and is left out.
+#[cfg(loom)]
+mod model {
+    use std::{ops::Deref, sync};
+
+    use loom::sync::atomic::{
+        AtomicUsize,
+        Ordering::{Acquire, Relaxed, Release},
+        fence,
+    };
+
+    pub(crate) struct Arc<T: ?Sized> {
+        /// `None` once this owner is gone.
+        value: Option<sync::Arc<T>>,
+        strong: sync::Arc<AtomicUsize>,
+    }
+
+    pub(crate) struct Weak<T: ?Sized> {
+        value: sync::Weak<T>,
+        strong: sync::Arc<AtomicUsize>,
+    }
+
+    impl<T> Arc<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self::first(sync::Arc::new(value))
+        }
+
+        pub(crate) fn into_inner(mut this: Self) -> Option<T> {
+            this.release().and_then(sync::Arc::into_inner)
+        }
+    }
+
+    impl<T: ?Sized> Arc<T> {
+        fn first(value: sync::Arc<T>) -> Self {
+            Self {
+                value: Some(value),
+                strong: sync::Arc::new(AtomicUsize::new(1)),
+            }
+        }
+
+        pub(crate) fn downgrade(this: &Self) -> Weak<T> {
+            Weak {
+                value: this
+                    .value
+                    .as_ref()
+                    .map_or_else(|| unreachable!(), sync::Arc::downgrade),
+                strong: sync::Arc::clone(&this.strong),
+            }
+        }
+
+        pub(crate) fn strong_count(this: &Self) -> usize {
+            this.strong.load(Relaxed)
+        }
+
+        /// Gives up this owner's share; the value, if it was the last.
+        fn release(&mut self) -> Option<sync::Arc<T>> {
+            let value = self.value.take()?;
+            if self.strong.fetch_sub(1, Release) != 1 {
+                return None;
+            }
+            fence(Acquire);
+            Some(value)
+        }
+    }
+
+    impl<T: ?Sized> Drop for Arc<T> {
+        fn drop(&mut self) {
+            drop(self.release());
+        }
+    }
+
+    impl<T: ?Sized> Clone for Arc<T> {
+        fn clone(&self) -> Self {
+            self.strong.fetch_add(1, Relaxed);
+            Self {
+                value: self.value.clone(),
+                strong: sync::Arc::clone(&self.strong),
+            }
+        }
+    }
+
+    impl<T: ?Sized> Deref for Arc<T> {
+        type Target = T;
+        fn deref(&self) -> &T {
+            self.value
+                .as_deref()
+                .expect("an owner that is gone is not used")
+        }
+    }
+
+    impl<T> FromIterator<T> for Arc<[T]> {
+        fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Self {
+            Self::first(values.into_iter().collect())
+        }
+    }
+
+    impl<T: ?Sized> Weak<T> {
+        pub(crate) fn upgrade(&self) -> Option<Arc<T>> {
+            let mut strong = self.strong.load(Relaxed);
+            loop {
+                if strong == 0 {
+                    return None;
+                }
+                match (self.strong).compare_exchange_weak(strong, strong + 1, Acquire, Relaxed) {
+                    Ok(_) => break,
+                    Err(now) => strong = now,
+                }
+            }
+            Some(Arc {
+                value: Some(self.value.upgrade().expect("an owner is left")),
+                strong: sync::Arc::clone(&self.strong),
+            })
+        }
+
+        pub(crate) fn strong_count(&self) -> usize {
+            self.strong.load(Relaxed)
+        }
     }
 }

@@ -12,12 +12,15 @@
 //!     `Arc`'s promise to its last owner, who runs `Seat::drop`; across shards it is `Tally::last_shard`, a
 //!     read-modify-write that each shard's last owner releases and the very last one acquires. From
 //!     there E1 of the latch carries it on.
+//! E4. The same is visible to whoever is refused, and so is the beginning of the drain (S4 S5). Every owner of a shard
+//!     releases its count, the beginner after the raise; who has found each count at zero acquires them by a
+//!     fence, since `Weak::upgrade` acquires only where it succeeds.
 
 use std::cell::Cell;
 
 use crate::{
     straggler::Ticket,
-    sync::{Arc, AtomicUsize, CachePadded, Ordering, Weak},
+    sync::{Arc, AtomicUsize, CachePadded, Ordering, Weak, fence},
     tree::Core,
 };
 
@@ -42,6 +45,7 @@ impl Seat {
         Arc::new(Self(CachePadded(Kind::Tracked(ticket))))
     }
 
+    #[inline]
     pub(crate) fn ticket(&self) -> Option<&Ticket> {
         match &self.0.0 {
             Kind::Tracked(ticket) => Some(ticket),
@@ -49,6 +53,7 @@ impl Seat {
         }
     }
 
+    #[inline]
     pub(crate) fn core(&self) -> &Arc<Core> {
         match &self.0.0 {
             Kind::Shard(core) => core,
@@ -105,10 +110,11 @@ impl Tally {
         self.holds.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// The guards of `shards`: exact while nobody makes or drops one, too high by what others are dropping.
-    pub(crate) fn count(&self, shards: &[Weak<Seat>]) -> usize {
+    /// The guards of `shards`, and the `kept` ones that are in none: exact while nobody makes or drops one, too high by
+    /// what others are dropping.
+    pub(crate) fn count(&self, shards: &[Weak<Seat>], kept: usize) -> usize {
         let seats: usize = shards.iter().map(Weak::strong_count).sum();
-        seats.saturating_sub(self.holds.load(Ordering::Relaxed))
+        (seats + kept).saturating_sub(self.holds.load(Ordering::Relaxed))
     }
 }
 
@@ -126,7 +132,12 @@ pub(crate) fn seat(shards: &[Weak<Seat>]) -> Option<Arc<Seat>> {
 /// all had ended by the last one.
 #[cold]
 fn late_seat(shards: &[Weak<Seat>]) -> Option<Arc<Seat>> {
-    shards.iter().find_map(Weak::upgrade)
+    let seat = shards.iter().find_map(Weak::upgrade);
+    if seat.is_none() {
+        // E4: a look that fails is `Relaxed`; pairs with the `Release` decrements of `Arc`'s drop.
+        fence(Ordering::Acquire);
+    }
+    seat
 }
 
 /// A number of the calling thread's own: threads that come up one after the other get different shards.
@@ -153,4 +164,23 @@ pub(crate) fn slot() -> usize {
         UNSET => assign(slot),
         set => set,
     })
+}
+
+#[cfg(loom)]
+pub(crate) use self::model::{set_slot, slot};
+
+/// In a model a thread says which slot it has; the first, if it says nothing.
+#[cfg(loom)]
+mod model {
+    use super::Cell;
+
+    loom::thread_local!(static SLOT: Cell<usize> = Cell::new(0));
+
+    pub(crate) fn slot() -> usize {
+        SLOT.with(Cell::get)
+    }
+
+    pub(crate) fn set_slot(slot: usize) {
+        SLOT.with(|own| own.set(slot));
+    }
 }

@@ -9,7 +9,7 @@ use crate::{
     latch::Latch,
     straggler::Registry,
     sync::{Arc, Mutex, Weak, lock},
-    tally::{self, Seat, Tally},
+    tally::{Seat, Tally},
 };
 
 pub(crate) struct Core {
@@ -36,7 +36,7 @@ struct Hold {
 impl Core {
     pub(crate) fn new(shards: usize, tracked: bool) -> Arc<Self> {
         let core = Arc::new(Self {
-            latch: Latch::new(),
+            latch: Latch::new(shards),
             tally: Tally::new(shards),
             shards: OnceLock::new(),
             kept: Mutex::new(Vec::new()),
@@ -100,6 +100,9 @@ impl Core {
             self.tally.forgo_hold();
             drop(seat);
         }
+        if let Some(registry) = &self.registry {
+            registry.release(&self.tally);
+        }
     }
 
     /// A shard of `core` is empty for good. The last one ends the drain (L2), and with it perhaps the
@@ -120,29 +123,29 @@ impl Core {
         }
     }
 
-    /// Ties `self`, a new drain that nobody knows yet, to `parent` by `seat`, a seat of the parent's.
-    pub(crate) fn adopt(self: &Arc<Self>, parent: &Core, seat: Arc<Seat>) {
-        parent.tally.add_hold();
+    /// Ties `child`, a new drain that nobody knows yet, to this one by `seat`, a seat of ours.
+    pub(crate) fn adopt(&self, child: &Arc<Self>, seat: Arc<Seat>) {
+        self.tally.add_hold();
         {
-            let mut children = lock(&parent.children);
-            *lock(&self.hold) = Some(Hold {
+            let mut children = lock(&self.children);
+            *lock(&child.hold) = Some(Hold {
                 parent: seat,
                 key: children.vacant_key(),
             });
-            children.insert(Arc::downgrade(self));
+            children.insert(Arc::downgrade(child));
         }
-        // Listed first, looked second: a parent that moves meanwhile either finds us in its list or has moved
-        // before its lock was ours, and then we see it here.
-        let phase = parent.latch.phase();
+        // Listed first, looked second: who moves us meanwhile either finds the child in the list or has moved us
+        // before the lock was ours, and then we see it here.
+        let phase = self.latch.phase();
         if phase > Phase::Running {
-            self.step(phase.min(Phase::Aborting), parent.deadline());
+            child.step(phase.min(Phase::Aborting), self.deadline());
         }
     }
 
     /// Keeps this drain from being drained, for something that is not work itself but brings some: an accept loop.
     #[cfg(feature = "net")]
     pub(crate) fn hold(&self) -> Option<Held> {
-        let seat = tally::seat(self.shards())?;
+        let seat = crate::tally::seat(self.shards())?;
         self.tally.add_hold();
         Some(Held(seat))
     }
@@ -173,7 +176,11 @@ impl Core {
     /// The guards alive here and below.
     pub(crate) fn in_flight(&self) -> usize {
         let mut sum = 0;
-        self.for_each(|core| sum += core.tally.count(core.shards()));
+        self.for_each(|core| {
+            // The kept seats first: when draining begins meanwhile, their guards are counted twice rather than not at all.
+            let kept = core.registry.as_ref().map_or(0, Registry::count_kept);
+            sum += core.tally.count(core.shards(), kept);
+        });
         sum
     }
 }

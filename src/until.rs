@@ -10,32 +10,52 @@ use std::{
 
 use futures_core::future::FusedFuture;
 
-use crate::{Phase, latch::Waiter, park, sync::Arc, tree::Core};
+use crate::{
+    Phase,
+    latch::{Desk, Waiter},
+    park,
+    sync::Arc,
+    tree::Core,
+};
 
 /// Waits for `phase`; what the named futures share.
 pub(crate) struct Until {
-    core: Arc<Core>,
+    /// None once the phase has been reached: it stays so.
+    desk: Option<Arc<Desk>>,
     phase: Phase,
     waiter: Waiter,
 }
 
 impl Until {
-    pub(crate) fn new(core: &Arc<Core>, phase: Phase) -> Self {
+    #[inline]
+    pub(crate) fn new(core: &Core, phase: Phase) -> Self {
         Self {
-            core: Arc::clone(core),
+            desk: (!core.latch.is(phase)).then(|| Arc::clone(core.latch.desk())),
             phase,
             waiter: Waiter::default(),
         }
     }
 
+    #[inline]
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.core.latch.poll(self.phase, &mut self.waiter, cx)
+        match &self.desk {
+            None => Poll::Ready(()),
+            Some(desk) => desk.poll(self.phase, &mut self.waiter, cx),
+        }
+    }
+
+    /// How far the end has come, or that it has come far enough.
+    fn phase(&self) -> Phase {
+        (self.desk.as_ref()).map_or(self.phase, |desk| desk.phase())
     }
 }
 
 impl Drop for Until {
+    #[inline]
     fn drop(&mut self) {
-        self.core.latch.leave(self.phase, &mut self.waiter);
+        if let Some(desk) = &self.desk {
+            desk.leave(self.phase, &mut self.waiter);
+        }
     }
 }
 
@@ -49,7 +69,8 @@ macro_rules! until {
         pub struct $name(Until);
 
         impl $name {
-            pub(crate) fn new(core: &Arc<Core>) -> Self {
+            #[inline]
+            pub(crate) fn new(core: &Core) -> Self {
                 Self(Until::new(core, Phase::$phase))
             }
 
@@ -69,6 +90,7 @@ macro_rules! until {
         impl Future for $name {
             type Output = ();
 
+            #[inline]
             fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
                 self.0.poll(cx)
             }
@@ -83,7 +105,7 @@ macro_rules! until {
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.debug_struct(stringify!($name))
-                    .field("phase", &self.0.core.latch.phase())
+                    .field("phase", &self.0.phase())
                     .finish_non_exhaustive()
             }
         }

@@ -1,0 +1,251 @@
+#!/bin/sh
+# Are the models and tests any good? Breaks the code in named ways, each in a copy of the tree, and checks that the
+# model or test named beside it fails. With a name: only the variants whose names contain it.
+#
+# A replacement whose original no longer occurs exactly once is an error: mend it here when the code moves.
+set -eu
+cd "$(dirname "$0")/.."
+only="${1:-}"
+target=${CARGO_TARGET_DIR:-target}
+case $target in /*) ;; *) target=$(pwd)/$target ;; esac
+copy="$target/broken/tree"
+log="$target/broken/log"
+caught=0 missed=0
+
+fresh() {
+    mkdir -p "$copy"
+    for part in Cargo.toml Cargo.lock README.md src tests docs benches examples; do
+        rm -rf "${copy:?}/$part"
+        [ ! -e "$part" ] || cp -R "$part" "$copy/"
+    done
+}
+
+# build KIND; leaves what it says in $log
+build() (
+    cd "$copy"
+    case $1 in
+        model) RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$target/loom" \
+            cargo test --quiet --release --lib --no-default-features --no-run ;;
+        test) CARGO_TARGET_DIR="$target/broken" cargo test --quiet --test it --no-run ;;
+    esac >"$log" 2>&1
+)
+
+# run KIND NAME
+run() (
+    cd "$copy"
+    # Some variants hang rather than fail.
+    case $1 in
+        model) LOOM_MAX_PREEMPTIONS=3 RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$target/loom" timeout 60 \
+            cargo test --quiet --release --lib --no-default-features -- --exact "models::$2" ;;
+        test) CARGO_TARGET_DIR="$target/broken" timeout 20 cargo test --quiet --test it -- --exact "$2" ;;
+    esac >"$log" 2>&1
+)
+
+# broken NAME KIND:CATCHER FILE (FROM TO)...
+broken() {
+    name=$1 kind=${2%%:*} catcher=${2#*:} file=$3
+    shift 3
+    case $name in *"$only"*) ;; *) return 0 ;; esac
+    fresh
+    while [ $# -gt 0 ]; do
+        FROM=$1 TO=$2 perl -0777 -i -pe '
+            my $n = () = /\Q$ENV{FROM}\E/g;
+            die "$ARGV: found $n times, not once:\n$ENV{FROM}\n" if $n != 1;
+            s/\Q$ENV{FROM}\E/$ENV{TO}/;
+        ' "$copy/src/$file" || exit 2
+        shift 2
+    done
+    if ! build "$kind"; then
+        cat "$log"
+        echo "broken.sh: $name does not compile" >&2
+        exit 2
+    fi
+    if run "$kind" "$catcher"; then
+        missed=$((missed + 1))
+        echo "MISSED  $name, by $kind $catcher"
+        ! grep -q ' 0 passed' "$log" || echo "        there is no $kind of that name"
+    else
+        status=$?
+        caught=$((caught + 1))
+        how="it fails"
+        [ $status -ne 124 ] || how="it hangs"
+        echo "caught  $name, by $kind $catcher: $how"
+    fi
+}
+
+# --- the latch -----------------------------------------------------------------------------------------------------
+
+broken raise-without-release model:raise_publishes latch.rs \
+    'fetch_max(phase as u8, Ordering::AcqRel)' 'fetch_max(phase as u8, Ordering::Acquire)'
+
+broken raise-without-acquire model:raise_publishes latch.rs \
+    'fetch_max(phase as u8, Ordering::AcqRel)' 'fetch_max(phase as u8, Ordering::Release)'
+
+broken is-without-acquire model:raise_publishes latch.rs \
+    'self.level.load(Ordering::Acquire) >=' 'self.level.load(Ordering::Relaxed) >='
+
+broken phase-without-acquire model:work_is_visible_across_shards latch.rs \
+    'from_u8(self.level.load(Ordering::Acquire))' 'from_u8(self.level.load(Ordering::Relaxed))'
+
+broken no-second-look model:raise_vs_poll latch.rs \
+    '            if self.is(phase) {
+                drop(waiting);
+                return Poll::Ready(());
+            }
+' ''
+
+broken wake-before-raise model:raise_vs_poll latch.rs \
+    'let before = self.level.fetch_max(phase as u8, Ordering::AcqRel);' \
+    'let before = self.level.load(Ordering::Acquire);' \
+    '        Phase::from_u8(before)' \
+    '        Phase::from_u8(self.level.fetch_max(phase as u8, Ordering::AcqRel))'
+
+broken wake-under-the-lock test:hostile::a_waker_that_drops_its_task latch.rs \
+    'let woken = mem::take(&mut *lock(&self.waiting[usize::from(passed)]));
+            wake_all(woken);' \
+    'let mut waiting = lock(&self.waiting[usize::from(passed)]);
+            wake_all(mem::take(&mut *waiting));'
+
+broken drop-a-waker-under-the-lock test:hostile::a_waker_whose_drop_comes_back latch.rs \
+    'Some(mem::replace(&mut waiting[place.slot], waker))' \
+    'drop(mem::replace(&mut waiting[place.slot], waker));
+                    None::<Waker>'
+
+broken skipped-phases-sleep-on test:core::drained_answers_whoever_waits_for_aborting latch.rs \
+    'for passed in before..phase as u8 {' 'for passed in before.max(phase as u8 - 1)..phase as u8 {'
+
+broken repoll-by-another-ignored model:raise_vs_repoll latch.rs \
+    'if place.holds(cx.waker()) {' 'if place.slot < usize::MAX {'
+
+broken repoll-by-a-lookalike-ignored test:cancel::the_task_that_polled_last_is_woken latch.rs \
+    'self.data == waker.data().addr() &&' 'self.data != 0 &&'
+
+broken leave-nothing-behind test:cancel::a_dropped_wait_gives_its_place_back latch.rs \
+    'waiting.try_remove(place.slot)' 'waiting.try_remove(place.slot + 1)'
+
+broken a-panic-escapes test:unwind::a_panicking_waker_keeps_nobody_from_being_woken latch.rs \
+    'catch_unwind(AssertUnwindSafe(|| waker.wake()))' \
+    'Ok::<_, Box<dyn std::any::Any>>(AssertUnwindSafe(|| waker.wake())())' \
+    'panic::{AssertUnwindSafe, catch_unwind}' 'panic::AssertUnwindSafe'
+
+broken a-payload-is-dropped test:unwind::a_payload_that_panics_in_its_drop latch.rs \
+    'mem::forget(payload)' 'drop(payload)'
+
+# --- the count -----------------------------------------------------------------------------------------------------
+
+broken last-shard-without-acquire model:work_is_visible_across_shards tally.rs \
+    'fetch_sub(1, Ordering::AcqRel)' 'fetch_sub(1, Ordering::Release)'
+
+broken last-shard-without-release model:work_is_visible_across_shards tally.rs \
+    'fetch_sub(1, Ordering::AcqRel)' 'fetch_sub(1, Ordering::Acquire)'
+
+broken the-first-shard-ends-it model:begin_vs_clone_on_two_shards tree.rs \
+    'if !core.tally.last_shard() {' 'if core.tally.last_shard() && core.latch.is(Phase::Drained) {'
+
+broken refused-without-a-fence model:begin_vs_guard_on_one_shard tally.rs \
+    '        fence(Ordering::Acquire);' '        if false { fence(Ordering::Acquire); }'
+
+broken refused-at-once model:late_guard_vs_last_shard tally.rs \
+    'shards.iter().find_map(Weak::upgrade)' 'shards.iter().take(0).find_map(Weak::upgrade)'
+
+broken late-guard-tries-one-shard test:core::a_late_guard_is_had_while_one_lives tally.rs \
+    'shards.iter().find_map(Weak::upgrade)' 'shards.iter().take(1).find_map(Weak::upgrade)'
+
+broken holds-are-work test:tree::in_flight_sums tally.rs \
+    'seats.saturating_sub(self.holds.load(Ordering::Relaxed))' \
+    'seats.saturating_sub(self.holds.load(Ordering::Relaxed).min(shards.len()))'
+
+# --- the tree ------------------------------------------------------------------------------------------------------
+
+broken released-before-raised model:begin_vs_guard_on_one_shard tree.rs \
+    'let before = self.latch.raise(phase);' \
+    'let before = self.latch.phase();
+        if phase >= Phase::Draining {
+            self.release();
+        }
+        self.latch.raise(phase);'
+
+broken never-released model:last_drop_vs_wait tree.rs \
+    'if before < Phase::Draining && phase >= Phase::Draining {' \
+    'if before > Phase::Draining && phase >= Phase::Draining {'
+
+broken deadline-after-the-phase model:begin_by_vs_deadline tree.rs \
+    '        // S7: published first' \
+    '        let before = self.latch.raise(phase);
+        // S7: published first' \
+    '        let before = self.latch.raise(phase);
+        if before' '        if before'
+
+broken the-later-deadline-wins test:core::the_earlier_deadline_holds tree.rs \
+    'Some(earlier) if earlier < deadline' 'Some(earlier) if earlier > deadline'
+
+broken no-hold-on-the-parent model:begin_vs_first_guards_of_a_child tree.rs \
+    'children.insert(Arc::downgrade(child));' \
+    'children.insert(Arc::downgrade(child));
+            drop(lock(&child.hold).take());'
+
+broken adopt-looks-before-it-lists model:begin_vs_child tree.rs \
+    '        self.tally.add_hold();' \
+    '        let phase = self.latch.phase();
+        self.tally.add_hold();' \
+    '        let phase = self.latch.phase();
+        if phase > Phase::Running {' '        if phase > Phase::Running {'
+
+broken a-child-is-born-without-deadline test:tree::the_deadline_is_inherited tree.rs \
+    'child.step(phase.min(Phase::Aborting), self.deadline());' 'child.step(phase.min(Phase::Aborting), None);'
+
+broken children-are-not-told model:begin_vs_first_guards_of_a_child tree.rs \
+    'let mut below = self.children();
+            while let Some(child) = below.pop() {
+                child.step' \
+    'let mut below = self.children();
+            below.clear();
+            while let Some(child) = below.pop() {
+                child.step'
+
+broken grandchildren-are-not-told test:tree::a_parent_waits_for_guards_below tree.rs \
+    'child.step(phase, deadline);
+                below.extend(child.children());' 'child.step(phase, deadline);'
+
+broken forget-no-child test:tree::a_dropped_child_gives_its_place_back tree.rs \
+    'parent.core().forget_child(key);' 'let _ = key;'
+
+broken the-parent-is-not-let-go model:begin_vs_end_of_a_child tree.rs \
+    'next = Arc::into_inner(parent).and_then(Seat::into_core);' 'next = None; std::mem::forget(parent);'
+
+broken the-end-recurses test:tree::deep::begun_from_the_top tree.rs \
+    'next = Arc::into_inner(parent).and_then(Seat::into_core);' 'next = None; drop(parent);'
+
+# --- the handles and the rest --------------------------------------------------------------------------------------
+
+broken the-last-handle-does-not-begin model:last_handles_drop drain.rs \
+    '        self.core.raise(Phase::Draining, None);' '        let _ = &self.core;'
+
+broken admitted-while-draining model:begin_vs_admit drain.rs \
+    'if phase >= Phase::Draining {' 'if phase > Phase::Draining {'
+
+broken the-entry-stays test:stragglers::a_dropped_guard_leaves_no_entry straggler.rs \
+    '            registry.remove(self.key);' '            let _ = (Registry::remove, registry);'
+
+broken the-guard-goes-first test:ext::a_guarded_future_holds_its_guard ext/guarded.rs \
+    '        #[pin]
+        inner: T,
+        guard: Guard,' \
+    '        guard: Guard,
+        #[pin]
+        inner: T,'
+
+broken cut-but-not-dropped test:ext::a_future_is_cut_when_aborting_begins ext/take_until.rs \
+    '        if Pin::new(this.aborting).poll(cx).is_ready() {
+            this.inner.set(None);
+        }
+        match this.inner.as_pin_mut() {
+            Some(inner) => inner.poll(cx).map(Ok),' \
+    '        if Pin::new(this.aborting).poll(cx).is_ready() {
+            return Poll::Ready(Err(Aborted));
+        }
+        match this.inner.as_pin_mut() {
+            Some(inner) => inner.poll(cx).map(Ok),'
+
+echo "$caught caught, $missed missed"
+[ $missed -eq 0 ] && [ $caught -gt 0 ]

@@ -1,0 +1,667 @@
+//! Loom models of the real types. Each names the promise it holds and has been seen to fail without it, by
+//! `ci/broken.sh`; `ci/loom.sh` runs them.
+//!
+//! [`Work`] is a guard and the work under it: the model's own count of what is alive, which loom can't interleave with
+//! the guard's making and dropping, and a `Relaxed` mark that whoever sees drained must find, or an edge is
+//! missing (S5).
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize as Plain, Ordering::SeqCst},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::{Duration, Instant},
+};
+
+use loom::{
+    future::block_on,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    thread::{self, JoinHandle},
+};
+
+use crate::{
+    Drain, Guard, Phase,
+    latch::{Latch, Waiter},
+    tally::set_slot,
+};
+
+/// Explores `model` and says how many interleavings there were.
+fn explore(name: &str, model: impl Fn() + Send + Sync + 'static) {
+    let runs = Arc::new(Plain::new(0));
+    let counted = Arc::clone(&runs);
+    loom::model(move || {
+        counted.fetch_add(1, SeqCst);
+        model();
+    });
+    println!("{name}: {} interleavings", runs.load(SeqCst));
+}
+
+/// A thread whose guards are on the shard of `slot`.
+fn on(slot: usize, act: impl FnOnce() + 'static) -> JoinHandle<()> {
+    thread::spawn(move || {
+        set_slot(slot);
+        act();
+    })
+}
+
+fn drain(shards: usize) -> Drain {
+    Drain::builder().shards(shards).build()
+}
+
+/// What is known of the work: how much is alive, how much was ever begun, and how much is done.
+#[derive(Clone)]
+struct Works(Arc<(Plain, Plain, AtomicUsize)>);
+
+impl Works {
+    fn new() -> Self {
+        Self(Arc::new((
+            Plain::new(0),
+            Plain::new(0),
+            AtomicUsize::new(0),
+        )))
+    }
+
+    fn under(&self, guard: Guard) -> Work {
+        self.0.0.fetch_add(1, SeqCst);
+        self.0.1.fetch_add(1, SeqCst);
+        Work {
+            guard: Some(guard),
+            works: self.clone(),
+        }
+    }
+
+    fn alive(&self) -> usize {
+        self.0.0.load(SeqCst)
+    }
+
+    /// S2 S5: nothing is alive, and all that was done is seen.
+    fn check_drained(&self) {
+        assert_eq!(self.alive(), 0, "drained while a guard is alive");
+        assert_eq!(
+            self.0.2.load(Relaxed),
+            self.0.1.load(SeqCst),
+            "work that is not visible"
+        );
+    }
+}
+
+struct Work {
+    guard: Option<Guard>,
+    works: Works,
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.works.0.2.fetch_add(1, Relaxed);
+        self.works.0.0.fetch_sub(1, SeqCst);
+        self.guard = None;
+    }
+}
+
+/// L1 L2: the last guard's drop races the waiter between its look and its sleep. The waiter wakes.
+#[test]
+fn last_drop_vs_wait() {
+    explore("last_drop_vs_wait", || {
+        let (drain, works) = (drain(1), Works::new());
+        let work = works.under(drain.guard().unwrap());
+        drain.begin();
+        let worker = on(0, || drop(work));
+        block_on(drain.until_drained());
+        works.check_drained();
+        worker.join().unwrap();
+    });
+}
+
+/// L1 L2: the same with the beginning on a third thread: either of the two may end the drain.
+#[test]
+fn last_drop_vs_begin_vs_wait() {
+    explore("last_drop_vs_begin_vs_wait", || {
+        let (drain, works) = (drain(1), Works::new());
+        let work = works.under(drain.guard().unwrap());
+        let drained = drain.until_drained();
+        let worker = on(0, || drop(work));
+        let beginner = on(0, move || drop(drain));
+        block_on(drained);
+        works.check_drained();
+        worker.join().unwrap();
+        beginner.join().unwrap();
+    });
+}
+
+fn begin_vs_guard(name: &str, shards: usize) {
+    explore(name, move || {
+        let (drain, works) = (drain(shards), Works::new());
+        let worker = on(1, {
+            let (drain, works) = (drain.clone(), works.clone());
+            move || match drain.guard() {
+                Ok(guard) => {
+                    let work = works.under(guard);
+                    assert_ne!(drain.phase(), Phase::Drained);
+                    drop(work);
+                }
+                Err(_) => assert!(drain.is_draining(), "refused while running"),
+            }
+        });
+        drain.begin();
+        block_on(drain.until_drained());
+        works.check_drained();
+        assert!(drain.guard().is_err());
+        worker.join().unwrap();
+    });
+}
+
+/// S2 S3 S4: begin races a new guard. It is either waited for or refused, and if refused, not while running.
+#[test]
+fn begin_vs_guard_on_one_shard() {
+    begin_vs_guard("begin_vs_guard_on_one_shard", 1);
+}
+
+/// S2 S3 S4: the same where the guard's shard is not the one that ends last.
+#[test]
+fn begin_vs_guard_on_two_shards() {
+    begin_vs_guard("begin_vs_guard_on_two_shards", 2);
+}
+
+/// S2 S3 S5: begin races a guard that takes the seat which a tracked guard before it has left.
+#[test]
+fn begin_vs_seat_taken_again() {
+    explore("begin_vs_seat_taken_again", || {
+        let drain = Drain::builder().track(true).shards(1).build();
+        let works = Works::new();
+        // More than the registry makes before it looks for seats that were left.
+        for _ in 0..5 {
+            drop(drain.guard().unwrap());
+        }
+        let worker = on(1, {
+            let (drain, works) = (drain.clone(), works.clone());
+            move || match drain.guard() {
+                Ok(guard) => drop(works.under(guard)),
+                Err(_) => assert!(drain.is_draining(), "refused while running"),
+            }
+        });
+        drain.begin();
+        block_on(drain.until_drained());
+        works.check_drained();
+        assert!(drain.guard().is_err());
+        assert_eq!(drain.in_flight(), 0);
+        worker.join().unwrap();
+    });
+}
+
+/// S4: admission while draining begins: nobody is admitted who could have seen it, nobody refused while running.
+#[test]
+fn begin_vs_admit() {
+    explore("begin_vs_admit", || {
+        let (drain, works) = (drain(2), Works::new());
+        let worker = on(1, {
+            let (drain, works) = (drain.clone(), works.clone());
+            move || {
+                let begun = drain.is_draining();
+                match drain.admit() {
+                    Ok(guard) => {
+                        assert!(!begun, "admitted while draining");
+                        drop(works.under(guard));
+                    }
+                    Err(refused) => {
+                        assert!(refused.phase() >= Phase::Draining);
+                        assert!(drain.is_draining(), "refused while running");
+                    }
+                }
+            }
+        });
+        drain.begin();
+        assert!(drain.admit().is_err());
+        block_on(drain.until_drained());
+        works.check_drained();
+        worker.join().unwrap();
+    });
+}
+
+fn begin_vs_clone(name: &str, shards: usize) {
+    explore(name, move || {
+        let (drain, works) = (drain(shards), Works::new());
+        let first = works.under(drain.guard().unwrap());
+        let worker = on(1, {
+            let works = works.clone();
+            move || {
+                let second = works.under(first.guard.clone().unwrap());
+                drop(first);
+                drop(second);
+            }
+        });
+        drain.begin();
+        block_on(drain.until_drained());
+        works.check_drained();
+        worker.join().unwrap();
+    });
+}
+
+/// S2: begin races a clone that outlives its original.
+#[test]
+fn begin_vs_clone_on_one_shard() {
+    begin_vs_clone("begin_vs_clone_on_one_shard", 1);
+}
+
+/// S2: the same with a shard that is empty at once.
+#[test]
+fn begin_vs_clone_on_two_shards() {
+    begin_vs_clone("begin_vs_clone_on_two_shards", 2);
+}
+
+/// S2 S3 S5: a late guard races the end of both shards. It is refused only when nothing is alive, and who is refused
+/// sees all of the work.
+#[test]
+fn late_guard_vs_last_shard() {
+    explore("late_guard_vs_last_shard", || {
+        let (drain, works) = (drain(2), Works::new());
+        let own = works.under(drain.guard().unwrap());
+        set_slot(1);
+        let other = works.under(drain.guard().unwrap());
+        drain.begin();
+        let worker = on(1, || drop(other));
+        let late = on(0, {
+            let (drain, works) = (drain.clone(), works.clone());
+            move || match drain.guard() {
+                Ok(guard) => drop(works.under(guard)),
+                Err(_) => works.check_drained(),
+            }
+        });
+        drop(own);
+        block_on(drain.until_drained());
+        works.check_drained();
+        assert!(drain.guard().is_err());
+        late.join().unwrap();
+        worker.join().unwrap();
+    });
+}
+
+/// L1 S5: two observers of drained, one a task, the other one who merely looks; both see all of the work.
+#[test]
+fn two_observers() {
+    explore("two_observers", || {
+        let (drain, works) = (drain(1), Works::new());
+        let work = works.under(drain.guard().unwrap());
+        drain.begin();
+        let observer = on(0, {
+            let (drain, works) = (drain.clone(), works.clone());
+            move || {
+                block_on(drain.until_drained());
+                works.check_drained();
+            }
+        });
+        let worker = on(0, || drop(work));
+        if drain.phase() == Phase::Drained {
+            works.check_drained();
+        }
+        block_on(drain.until_drained());
+        works.check_drained();
+        worker.join().unwrap();
+        observer.join().unwrap();
+    });
+}
+
+/// S5: work on two shards is visible to one who merely looks at the phase, and is woken by nobody.
+#[test]
+fn work_is_visible_across_shards() {
+    explore("work_is_visible_across_shards", || {
+        let (drain, works) = (drain(2), Works::new());
+        let here = works.under(drain.guard().unwrap());
+        set_slot(1);
+        let there = works.under(drain.guard().unwrap());
+        drain.begin();
+        let worker = on(1, || drop(there));
+        let other = on(0, || drop(here));
+        if drain.phase() == Phase::Drained {
+            works.check_drained();
+        }
+        worker.join().unwrap();
+        other.join().unwrap();
+        assert_eq!(drain.phase(), Phase::Drained);
+        works.check_drained();
+    });
+}
+
+/// S5: work under a child's guard is visible to one who merely looks at the parent.
+#[test]
+fn work_is_visible_across_the_tree() {
+    explore("work_is_visible_across_the_tree", || {
+        let (drain, works) = (drain(1), Works::new());
+        let child = drain.child();
+        let work = works.under(child.guard().unwrap());
+        drain.begin();
+        let worker = on(0, || drop(work));
+        if drain.phase() == Phase::Drained {
+            works.check_drained();
+        }
+        worker.join().unwrap();
+        assert_eq!(drain.phase(), Phase::Drained);
+    });
+}
+
+/// E1: what was done before a raise is visible to whoever sees the phase, also after a later raise by another.
+#[test]
+fn raise_publishes() {
+    explore("raise_publishes", || {
+        let shared = Arc::new((Latch::new(1), AtomicUsize::new(0)));
+        let first = on(0, {
+            let shared = Arc::clone(&shared);
+            move || {
+                shared.1.store(1, Relaxed);
+                shared.0.raise(Phase::Draining);
+            }
+        });
+        let second = on(0, {
+            let shared = Arc::clone(&shared);
+            move || {
+                if shared.0.raise(Phase::Aborting) >= Phase::Draining {
+                    assert_eq!(shared.1.load(Relaxed), 1);
+                }
+            }
+        });
+        if shared.0.is(Phase::Draining) && !shared.0.is(Phase::Aborting) {
+            assert_eq!(shared.1.load(Relaxed), 1);
+        }
+        first.join().unwrap();
+        second.join().unwrap();
+        assert!(shared.0.is(Phase::Aborting));
+    });
+}
+
+/// S1: the phase never moves back under two who raise it, and each step has one who did it.
+#[test]
+fn begin_vs_abort_vs_begin() {
+    explore("begin_vs_abort_vs_begin", || {
+        let drain = drain(1);
+        let work = drain.guard().unwrap();
+        let did = Arc::new(Plain::new(0));
+        let begin = |drain: Drain, did: Arc<Plain>| {
+            move || {
+                did.fetch_add(usize::from(drain.begin()), SeqCst);
+            }
+        };
+        let beginner = on(0, begin(drain.clone(), Arc::clone(&did)));
+        let aborter = on(0, {
+            let drain = drain.clone();
+            move || assert!(drain.abort())
+        });
+        let before = drain.phase();
+        begin(drain.clone(), Arc::clone(&did))();
+        assert!(drain.phase() >= before.max(Phase::Draining));
+        beginner.join().unwrap();
+        aborter.join().unwrap();
+        assert!(did.load(SeqCst) <= 1);
+        assert_eq!(drain.phase(), Phase::Aborting);
+        drop(work);
+        assert_eq!(drain.phase(), Phase::Drained);
+    });
+}
+
+struct Count(Plain);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+fn counter() -> (Arc<Count>, Waker) {
+    let count = Arc::new(Count(Plain::new(0)));
+    (Arc::clone(&count), Waker::from(count))
+}
+
+fn poll(latch: &Latch, waiter: &mut Waiter, waker: &Waker) -> bool {
+    latch
+        .desk()
+        .poll(Phase::Draining, waiter, &mut Context::from_waker(waker))
+        == Poll::Ready(())
+}
+
+/// L1: raise races the first poll. It answers, or its waker is woken.
+#[test]
+fn raise_vs_poll() {
+    explore("raise_vs_poll", || {
+        let latch = Arc::new(Latch::new(1));
+        let raiser = on(0, {
+            let latch = Arc::clone(&latch);
+            move || {
+                latch.raise(Phase::Aborting);
+            }
+        });
+        let (count, waker) = counter();
+        let mut waiter = Waiter::default();
+        let answered = poll(&latch, &mut waiter, &waker);
+        raiser.join().unwrap();
+        assert_eq!(count.0.load(SeqCst), usize::from(!answered));
+        assert!(poll(&latch, &mut waiter, &waker));
+        latch.desk().leave(Phase::Draining, &mut waiter);
+    });
+}
+
+/// L1: raise races a re-poll with another waker. That one is woken, unless the poll answered.
+#[test]
+fn raise_vs_repoll() {
+    explore("raise_vs_repoll", || {
+        let latch = Arc::new(Latch::new(1));
+        let (old, old_waker) = counter();
+        let (new, new_waker) = counter();
+        let mut waiter = Waiter::default();
+        assert!(!poll(&latch, &mut waiter, &old_waker));
+        let raiser = on(0, {
+            let latch = Arc::clone(&latch);
+            move || {
+                latch.raise(Phase::Draining);
+            }
+        });
+        let answered = poll(&latch, &mut waiter, &new_waker);
+        raiser.join().unwrap();
+        if answered {
+            assert_eq!((old.0.load(SeqCst), new.0.load(SeqCst)), (1, 0));
+        } else {
+            assert_eq!((old.0.load(SeqCst), new.0.load(SeqCst)), (0, 1));
+        }
+        latch.desk().leave(Phase::Draining, &mut waiter);
+    });
+}
+
+/// L1: raise races the drop of one wait and the start of another, who may have its place. The second is not lost.
+#[test]
+fn raise_vs_leave() {
+    explore("raise_vs_leave", || {
+        let latch = Arc::new(Latch::new(1));
+        let (_, gone_waker) = counter();
+        let mut gone = Waiter::default();
+        assert!(!poll(&latch, &mut gone, &gone_waker));
+        let raiser = on(0, {
+            let latch = Arc::clone(&latch);
+            move || {
+                latch.raise(Phase::Draining);
+            }
+        });
+        let leaver = on(0, {
+            let latch = Arc::clone(&latch);
+            move || latch.desk().leave(Phase::Draining, &mut gone)
+        });
+        let (count, waker) = counter();
+        let mut waiter = Waiter::default();
+        let answered = poll(&latch, &mut waiter, &waker);
+        raiser.join().unwrap();
+        leaver.join().unwrap();
+        assert_eq!(count.0.load(SeqCst), usize::from(!answered));
+        latch.desk().leave(Phase::Draining, &mut waiter);
+    });
+}
+
+/// S1 S2 L1: a child made while the parent begins is told, by the parent or by itself, and is waited for.
+#[test]
+fn begin_vs_child() {
+    explore("begin_vs_child", || {
+        let (drain, works) = (drain(1), Works::new());
+        let maker = on(0, {
+            let (drain, works) = (drain.clone(), works.clone());
+            move || {
+                let child = drain.child();
+                if let Ok(guard) = child.guard() {
+                    let work = works.under(guard);
+                    block_on(child.until_draining());
+                    drop(work);
+                }
+                block_on(child.until_drained());
+            }
+        });
+        drain.begin();
+        block_on(drain.until_drained());
+        works.check_drained();
+        maker.join().unwrap();
+    });
+}
+
+/// S2: the first guards of an empty child on two threads, while the parent begins: all are waited for.
+#[test]
+fn begin_vs_first_guards_of_a_child() {
+    explore("begin_vs_first_guards_of_a_child", || {
+        let (drain, works) = (drain(1), Works::new());
+        let child = drain.child();
+        let worker = |slot| {
+            on(slot, {
+                let (child, works) = (child.clone(), works.clone());
+                move || match child.guard() {
+                    Ok(guard) => drop(works.under(guard)),
+                    Err(_) => assert!(child.is_draining(), "refused while running"),
+                }
+            })
+        };
+        let workers = [worker(0), worker(1)];
+        drain.begin();
+        if drain.phase() == Phase::Drained {
+            works.check_drained();
+        }
+        for worker in workers {
+            worker.join().unwrap();
+        }
+        block_on(drain.until_drained());
+        works.check_drained();
+    });
+}
+
+/// L2: the end of a child, by its last guard or its last handle, races the parent's beginning. Both end.
+#[test]
+fn begin_vs_end_of_a_child() {
+    explore("begin_vs_end_of_a_child", || {
+        let (drain, works) = (drain(1), Works::new());
+        let child = drain.child();
+        let work = works.under(child.guard().unwrap());
+        let drained = child.until_drained();
+        let worker = on(0, || drop(work));
+        let owner = on(0, || drop(child));
+        drain.begin();
+        block_on(drain.until_drained());
+        works.check_drained();
+        block_on(drained);
+        worker.join().unwrap();
+        owner.join().unwrap();
+        assert_eq!(drain.in_flight(), 0);
+    });
+}
+
+/// L1 S1: abort races the last guard's drop. Who waits for aborting is answered by either, and drained is final.
+#[test]
+fn abort_vs_last_drop() {
+    explore("abort_vs_last_drop", || {
+        let (drain, works) = (drain(1), Works::new());
+        let work = works.under(drain.guard().unwrap());
+        drain.begin();
+        let worker = on(0, || drop(work));
+        let aborter = on(0, {
+            let drain = drain.clone();
+            move || {
+                drain.abort();
+            }
+        });
+        block_on(drain.until_aborting());
+        block_on(drain.until_drained());
+        works.check_drained();
+        worker.join().unwrap();
+        aborter.join().unwrap();
+        assert_eq!(drain.phase(), Phase::Drained);
+    });
+}
+
+/// L1: two handles are dropped at once. The last begins the drain, and a guard learns of it.
+#[test]
+fn last_handles_drop() {
+    explore("last_handles_drop", || {
+        let drain = drain(1);
+        let work = drain.guard().unwrap();
+        let drained = drain.until_drained();
+        let owner = on(0, {
+            let drain = drain.clone();
+            move || drop(drain)
+        });
+        drop(drain);
+        block_on(work.until_draining());
+        drop(work);
+        block_on(drained);
+        owner.join().unwrap();
+    });
+}
+
+/// S7: whoever sees draining reads the deadline, of the drain and of its child.
+#[test]
+fn begin_by_vs_deadline() {
+    explore("begin_by_vs_deadline", || {
+        let drain = drain(1);
+        let child = drain.child();
+        let work = child.guard().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(1);
+        let beginner = on(0, {
+            let drain = drain.clone();
+            move || assert!(drain.begin_by(deadline))
+        });
+        if work.is_draining() {
+            assert_eq!(work.deadline(), Some(deadline));
+        }
+        if drain.is_draining() {
+            assert_eq!(drain.deadline(), Some(deadline));
+        }
+        beginner.join().unwrap();
+        assert_eq!(work.deadline(), Some(deadline));
+    });
+}
+
+/// S7: a child made while the parent begins has the deadline as soon as it is draining.
+#[test]
+fn begin_by_vs_child() {
+    explore("begin_by_vs_child", || {
+        let drain = drain(1);
+        let work = drain.guard().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(1);
+        let beginner = on(0, {
+            let drain = drain.clone();
+            move || assert!(drain.begin_by(deadline))
+        });
+        let child = drain.child();
+        if child.is_draining() {
+            assert_eq!(child.deadline(), Some(deadline));
+        }
+        beginner.join().unwrap();
+        assert_eq!(child.deadline(), Some(deadline));
+        drop(work);
+    });
+}
+
+/// S2: tracked guards are counted as others are, and leave the list before drained is seen.
+#[test]
+fn begin_vs_tracked_guard() {
+    explore("begin_vs_tracked_guard", || {
+        let drain = Drain::builder().shards(1).track(true).build();
+        let works = Works::new();
+        let work = works.under(drain.guard().unwrap());
+        let worker = on(0, || drop(work));
+        drain.begin();
+        block_on(drain.until_drained());
+        works.check_drained();
+        assert_eq!(drain.stragglers().count(), 0);
+        worker.join().unwrap();
+    });
+}

@@ -1,0 +1,60 @@
+//! What a user may send, share, move and catch panics around. It is checked by the compiler.
+
+use std::{
+    future::Pending,
+    panic::{RefUnwindSafe, UnwindSafe},
+};
+
+use async_drain::{
+    Aborted, Builder, Drain, Drained, Guard, Guarded, Phase, Refused, Report, Shutdown, Straggler,
+    Stragglers, TakeUntilAborting, TakeUntilDraining, UntilAborting, UntilDrained, UntilDraining,
+    UntilLameDuck,
+};
+use futures_lite::future::FutureExt as _;
+
+trait Plain: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + 'static {}
+impl<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + 'static> Plain for T {}
+
+fn plain<T: Plain>() {}
+
+#[test]
+fn everything_may_go_anywhere() {
+    plain::<Drain>();
+    plain::<Builder>();
+    plain::<Guard>();
+    plain::<(Drained, Refused, Aborted, Phase)>();
+    plain::<(UntilLameDuck, UntilDraining, UntilAborting, UntilDrained)>();
+    plain::<(Straggler, Stragglers)>();
+    plain::<Guarded<()>>();
+    plain::<(TakeUntilDraining<()>, TakeUntilAborting<()>)>();
+}
+
+/// A report holds the server's error, which may be anything that can be sent.
+#[test]
+fn reports_may_be_sent() {
+    fn sent<T: Send + Sync + Unpin + 'static>() {}
+    sent::<Report>();
+}
+
+/// The futures of `async fn`s can be spawned.
+#[test]
+fn what_waits_may_be_spawned() {
+    let drain = Drain::new();
+    drop(async { drain.finish(std::future::pending::<()>()).await }.boxed());
+    let timer = |_| std::future::pending::<()>();
+    let shutdown = Shutdown::with_timer(&drain, timer);
+    drop(shutdown.run(std::future::pending::<()>()).boxed());
+}
+
+/// A wrapper is what it wraps: a future that must not move makes a wrapper that must not.
+#[test]
+fn wrappers_add_no_bounds() {
+    fn unpin<T: Unpin>() {}
+    unpin::<Guarded<Pending<()>>>();
+    unpin::<TakeUntilAborting<Pending<()>>>();
+    // A local future may be wrapped.
+    drop(Guarded::new(
+        std::rc::Rc::new(()),
+        Drain::new().guard().unwrap(),
+    ));
+}

@@ -1,0 +1,434 @@
+//! Every verb of the core, one at a time.
+
+use std::{
+    future::{pending, ready as ready_now},
+    pin::pin,
+    sync::mpsc,
+    task::{Poll, Waker},
+    thread,
+    time::{Duration, Instant},
+};
+
+use async_drain::{Drain, Drained, Guard, Phase};
+
+use crate::support::{Wakes, on_wake, poll, ready};
+
+type Step = fn(&Drain) -> bool;
+
+const STEPS: [(Phase, Step); 3] = [
+    (Phase::LameDuck, Drain::lame_duck),
+    (Phase::Draining, Drain::begin),
+    (Phase::Aborting, Drain::abort),
+];
+
+/// S1: whatever the order of the calls, the phase is the furthest that was asked for, and each call says whether it
+/// was the one that moved it.
+#[test]
+fn phases_only_move_forward() {
+    for order in 0..STEPS.len().pow(4) {
+        let drain = Drain::new();
+        let work = drain.guard().unwrap();
+        let mut furthest = Phase::Running;
+        let mut order = order;
+        for _ in 0..4 {
+            let (phase, step) = STEPS[order % STEPS.len()];
+            order /= STEPS.len();
+            assert_eq!(step(&drain), phase > furthest);
+            furthest = furthest.max(phase);
+            assert_eq!(drain.phase(), furthest);
+            assert_eq!(drain.is_draining(), furthest >= Phase::Draining);
+            assert_eq!(work.is_draining(), furthest >= Phase::Draining);
+        }
+        drop(work);
+        assert_eq!(drain.phase() == Phase::Drained, furthest >= Phase::Draining);
+    }
+}
+
+/// S1: nothing moves a drain that is drained.
+#[test]
+fn drained_is_the_end() {
+    let drain = Drain::new();
+    assert!(drain.begin());
+    for (_, step) in STEPS {
+        assert!(!step(&drain));
+        assert_eq!(drain.phase(), Phase::Drained);
+    }
+    assert!(!drain.begin_by(Instant::now()));
+}
+
+/// S2: with one guard left of many, on whichever thread it was made, the drain is not drained.
+#[test]
+fn every_guard_is_waited_for() {
+    const THREADS: usize = 8;
+    for last in 0..THREADS {
+        let drain = Drain::builder().shards(4).build();
+        let mut guards: Vec<Guard> = (0..THREADS)
+            .map(|_| thread::scope(|s| s.spawn(|| drain.guard().unwrap()).join().unwrap()))
+            .collect();
+        assert_eq!(drain.in_flight(), THREADS);
+        drain.begin();
+        let survivor = guards.swap_remove(last);
+        drop(guards);
+        assert_eq!(drain.in_flight(), 1);
+        assert_eq!(drain.phase(), Phase::Draining);
+        drop(survivor);
+        assert_eq!(drain.phase(), Phase::Drained);
+    }
+}
+
+/// S2: a clone is work of its own.
+#[test]
+fn a_cloned_guard_counts() {
+    let drain = Drain::new();
+    let original = drain.guard().unwrap();
+    let clone = original.clone();
+    assert_eq!(drain.in_flight(), 2);
+    drain.begin();
+    drop(original);
+    assert_eq!(drain.phase(), Phase::Draining);
+    drop(clone);
+    assert_eq!(drain.phase(), Phase::Drained);
+}
+
+/// S3: once drained, no thread and no handle gets a guard.
+#[test]
+fn no_guard_after_drained() {
+    let drain = Drain::builder().shards(8).build();
+    drain.begin();
+    for _ in 0..16 {
+        thread::scope(|s| {
+            s.spawn(|| {
+                assert_eq!(drain.guard().unwrap_err(), Drained);
+                assert_eq!(drain.clone().admit().unwrap_err().phase(), Phase::Drained);
+            });
+        });
+    }
+    assert_eq!(drain.in_flight(), 0);
+}
+
+/// S3: as long as one guard lives, on whichever shard, work already promised gets another, from any thread.
+#[test]
+fn a_late_guard_is_had_while_one_lives() {
+    for _ in 0..8 {
+        let drain = Drain::builder().shards(4).build();
+        let work = thread::scope(|s| s.spawn(|| drain.guard().unwrap()).join().unwrap());
+        drain.begin();
+        for _ in 0..8 {
+            thread::scope(|s| {
+                s.spawn(|| drop(drain.guard().expect("a guard is alive")));
+            });
+        }
+        drop(work);
+        assert!(drain.guard().is_err());
+    }
+}
+
+/// S4: lame duck refuses nobody; from draining on new work is refused, and the refusal says when.
+#[test]
+fn admission_ends_when_draining_begins() {
+    let drain = Drain::new();
+    assert!(drain.admit().is_ok());
+    drain.lame_duck();
+    let work = drain.admit().expect("a lame duck still accepts");
+    drain.begin();
+    assert_eq!(drain.admit().unwrap_err().phase(), Phase::Draining);
+    assert!(drain.guard().is_ok());
+    drain.abort();
+    assert_eq!(drain.admit().unwrap_err().phase(), Phase::Aborting);
+    drop(work);
+    let refused = drain.admit().unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "new work refused: the drain is drained"
+    );
+}
+
+/// S4: a guard that comes and goes does not end a drain that is running, however often the count is zero.
+#[test]
+fn zero_while_running_means_nothing() {
+    let drain = Drain::new();
+    let (woken, waker) = Wakes::new();
+    let mut drained = drain.until_drained();
+    assert!(!ready(&mut drained, &waker));
+    for _ in 0..10 {
+        drop(drain.guard().unwrap());
+    }
+    assert_eq!((woken.count(), drain.phase()), (0, Phase::Running));
+    assert!(!ready(&mut drained, &waker));
+}
+
+/// Nobody could begin a drain without handles, so its end begins.
+#[test]
+fn the_last_handles_drop_begins_the_drain() {
+    let drain = Drain::new();
+    let work = drain.guard().unwrap();
+    let drained = drain.until_drained();
+    let clone = drain.clone();
+    drop(drain);
+    assert!(!work.is_draining());
+    drop(clone);
+    assert!(work.is_draining());
+    drop(work);
+    drained.wait();
+}
+
+/// L1: each phase wakes those who wait for it and for what it implies, once, and nobody else.
+#[test]
+fn a_phase_wakes_those_who_wait_for_it() {
+    for (reached, step) in STEPS {
+        let drain = Drain::new();
+        let _work = drain.guard().unwrap();
+        let all = [(); 4].map(|()| Wakes::new());
+        let mut lame_duck = drain.until_lame_duck();
+        let mut draining = drain.until_draining();
+        let mut aborting = drain.until_aborting();
+        let mut drained = drain.until_drained();
+        assert!(!ready(&mut lame_duck, &all[0].1));
+        assert!(!ready(&mut draining, &all[1].1));
+        assert!(!ready(&mut aborting, &all[2].1));
+        assert!(!ready(&mut drained, &all[3].1));
+
+        step(&drain);
+        let counts: Vec<_> = all.iter().map(|(woken, _)| woken.count()).collect();
+        let due: Vec<_> = (1..=4)
+            .map(|phase| usize::from(phase <= reached as u8))
+            .collect();
+        assert_eq!(counts, due, "{reached}");
+        assert!(ready(&mut lame_duck, &all[0].1));
+        assert_eq!(ready(&mut draining, &all[1].1), reached >= Phase::Draining);
+        assert_eq!(ready(&mut aborting, &all[2].1), reached >= Phase::Aborting);
+        assert!(!ready(&mut drained, &all[3].1));
+    }
+}
+
+/// L1: a drain that ends without aborting still answers those who waited for it.
+#[test]
+fn drained_answers_whoever_waits_for_aborting() {
+    let drain = Drain::new();
+    let (woken, waker) = Wakes::new();
+    let mut aborting = drain.until_aborting();
+    assert!(!ready(&mut aborting, &waker));
+    drain.begin();
+    assert_eq!(woken.count(), 1);
+    assert!(ready(&mut aborting, &waker));
+}
+
+/// L1: waits are level-triggered: made before, made after, polled again; all are answered at once.
+#[test]
+fn who_comes_late_is_answered_at_once() {
+    let drain = Drain::new();
+    let mut early = drain.until_drained();
+    drain.begin();
+    let waker = Waker::noop();
+    for _ in 0..3 {
+        assert!(ready(&mut early, waker));
+        assert!(ready(&mut drain.until_lame_duck(), waker));
+        assert!(ready(&mut drain.until_draining(), waker));
+        assert!(ready(&mut drain.until_aborting(), waker));
+        assert!(ready(&mut drain.until_drained(), waker));
+    }
+    drain.until_drained().wait();
+    assert!(drain.until_drained().wait_timeout(Duration::ZERO));
+}
+
+/// L2: it is the last guard's drop that woken, and it does so itself, before it returns.
+#[test]
+fn the_last_guards_drop_wakes() {
+    let drain = Drain::new();
+    let guards = [drain.guard().unwrap(), drain.guard().unwrap()];
+    let (woken, waker) = Wakes::new();
+    let mut drained = drain.until_drained();
+    assert!(!ready(&mut drained, &waker));
+    drain.begin();
+    let [first, last] = guards;
+    drop(first);
+    assert_eq!(woken.count(), 0);
+    drop(last);
+    assert_eq!(woken.count(), 1);
+    assert!(ready(&mut drained, &waker));
+}
+
+/// L2: a blocked thread is woken as a task is.
+#[test]
+fn a_blocked_thread_is_woken() {
+    let drain = Drain::new();
+    let work = drain.guard().unwrap();
+    thread::scope(|s| {
+        let (at_wait, waiting) = mpsc::channel();
+        let drained = drain.until_drained();
+        s.spawn(move || {
+            at_wait.send(()).unwrap();
+            drained.wait();
+        });
+        waiting.recv().unwrap();
+        drain.begin();
+        drop(work);
+    });
+    assert!(
+        !Drain::new()
+            .until_draining()
+            .wait_timeout(Duration::from_millis(1))
+    );
+    assert!(!Drain::new().until_draining().wait_timeout(Duration::ZERO));
+}
+
+/// L2: a limit that the clock can't say is no limit, and no panic.
+#[test]
+fn waiting_for_ever_is_allowed() {
+    let drain = Drain::new();
+    let work = drain.guard().unwrap();
+    drain.begin();
+    thread::scope(|s| {
+        s.spawn(|| assert!(drain.until_drained().wait_timeout(Duration::MAX)));
+        drop(work);
+    });
+}
+
+/// S5: what a task wrote before its guard dropped is there for whoever sees drained.
+#[test]
+fn work_is_visible_once_drained() {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    static DONE: [AtomicUsize; 4] = [const { AtomicUsize::new(0) }; 4];
+    for round in 1..200 {
+        let drain = Drain::builder().shards(4).build();
+        thread::scope(|s| {
+            for done in &DONE {
+                let guard = drain.guard().unwrap();
+                s.spawn(move || {
+                    done.store(round, Relaxed);
+                    drop(guard);
+                });
+            }
+            drain.begin();
+            drain.until_drained().wait();
+            assert!(DONE.iter().all(|done| done.load(Relaxed) == round));
+        });
+    }
+}
+
+/// S7: who is woken by the beginning of a phase reads the deadline that came with it.
+#[test]
+fn the_deadline_is_there_when_the_phase_is() {
+    let drain = Drain::new();
+    let work = drain.guard().unwrap();
+    assert_eq!((drain.deadline(), work.deadline()), (None, None));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let (tell, told) = mpsc::channel();
+    let waker = on_wake({
+        let work = work.clone();
+        move || tell.send(work.deadline()).unwrap()
+    });
+    let mut draining = drain.until_draining();
+    assert!(!ready(&mut draining, &waker));
+    assert!(drain.begin_by(deadline));
+    assert_eq!(told.recv().unwrap(), Some(deadline));
+}
+
+/// S7: of two who set a limit to draining the stricter wins, in either order.
+#[test]
+fn the_earlier_deadline_holds() {
+    let soon = Instant::now() + Duration::from_secs(1);
+    let late = soon + Duration::from_secs(1);
+    for (first, second) in [(soon, late), (late, soon)] {
+        let drain = Drain::new();
+        let _work = drain.guard().unwrap();
+        assert!(drain.begin_by(first));
+        assert!(!drain.begin_by(second));
+        assert_eq!(drain.deadline(), Some(soon));
+    }
+}
+
+/// `finish` ends with the last guard, or with its timer, and then it aborts.
+#[test]
+fn finish_waits_no_longer_than_its_timer() {
+    let drain = Drain::new();
+    let work = drain.guard().unwrap();
+    let waker = Waker::noop();
+    {
+        let mut finish = pin!(drain.finish(pending::<()>()));
+        assert!(poll(finish.as_mut(), waker).is_pending());
+        assert_eq!(drain.phase(), Phase::Draining);
+    }
+    let Poll::Ready(report) = poll(pin!(drain.finish(ready_now(()))), waker) else {
+        panic!("the timer was ready");
+    };
+    assert_eq!(
+        (report.is_drained(), report.stragglers().count()),
+        (false, 1)
+    );
+    assert_eq!(drain.phase(), Phase::Aborting);
+    drop(work);
+    let Poll::Ready(report) = poll(pin!(drain.finish(pending::<()>())), waker) else {
+        panic!("nobody was left");
+    };
+    assert!(report.is_drained());
+}
+
+/// A report of a wait that ended well is not spoilt by a timer that is ready too.
+#[test]
+fn drained_comes_before_the_timer() {
+    let drain = Drain::new();
+    let Poll::Ready(report) = poll(pin!(drain.finish(ready_now(()))), Waker::noop()) else {
+        panic!("both were ready");
+    };
+    assert!(report.is_drained());
+}
+
+/// `Debug` shows phase and count.
+#[test]
+fn debug_says_how_far_it_is() {
+    let drain = Drain::new();
+    let work = drain.guard().unwrap();
+    assert_eq!(
+        format!("{drain:?}"),
+        "Drain { phase: Running, in_flight: 1, .. }"
+    );
+    drain.begin();
+    assert_eq!(format!("{work:?}"), "Guard { phase: Draining, .. }");
+    assert_eq!(
+        format!("{:?}", drain.until_drained()),
+        "UntilDrained { phase: Draining, .. }"
+    );
+}
+
+/// Any number of shards makes a drain, and they are rounded up.
+#[test]
+fn any_number_of_shards_will_do() {
+    for shards in [0, 1, 3, 64, usize::MAX] {
+        let drain = Drain::builder().shards(shards).build();
+        let work = drain.guard().unwrap();
+        assert_eq!(drain.in_flight(), 1);
+        drain.begin();
+        drop(work);
+        assert_eq!(drain.phase(), Phase::Drained);
+    }
+}
+
+#[cfg(feature = "async-io")]
+mod within {
+    use super::{Drain, Phase};
+    use futures_lite::future::block_on;
+    use std::time::{Duration, Instant};
+
+    /// S7: the deadline of a timed `finish` is published, and is not before its time.
+    #[test]
+    fn a_timed_finish_publishes_its_deadline() {
+        let drain = Drain::new();
+        let work = drain.guard().unwrap();
+        let limit = Duration::from_millis(20);
+        let start = Instant::now();
+        let report = block_on(drain.finish_within(limit));
+        assert!(start.elapsed() >= limit);
+        assert!(work.deadline().unwrap() >= start + limit);
+        assert_eq!(
+            (report.is_drained(), drain.phase()),
+            (false, Phase::Aborting)
+        );
+    }
+
+    /// A limit that the clock can't say is no limit, and no panic.
+    #[test]
+    fn a_finish_without_a_limit() {
+        assert!(block_on(Drain::new().finish_within(Duration::MAX)).is_drained());
+    }
+}

@@ -1,0 +1,210 @@
+//! Futures, streams and IO that carry guards and end in time.
+
+use std::{
+    future::{Future, pending, ready as ready_now},
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use async_drain::{Aborted, Drain, DrainExt, Guard, Guarded, Phase};
+use futures_lite::{
+    AsyncBufReadExt, AsyncReadExt, AsyncSeekExt, AsyncWriteExt, Stream, StreamExt,
+    future::block_on, io::Cursor, stream,
+};
+
+use crate::support::{OnDrop, Wakes, poll};
+
+/// Pending for ever; asserts, when it is dropped, that its guard's drain is not drained yet, and says that it went.
+fn witness(drain: &Drain) -> (Arc<AtomicBool>, impl Future<Output = ()> + use<>) {
+    let gone = Arc::new(AtomicBool::new(false));
+    let drain = drain.clone();
+    let on_drop = OnDrop({
+        let gone = Arc::clone(&gone);
+        move || {
+            assert_ne!(drain.phase(), Phase::Drained);
+            gone.store(true, Ordering::SeqCst);
+        }
+    });
+    let future = async move {
+        let _on_drop = on_drop;
+        pending::<()>().await;
+    };
+    (gone, future)
+}
+
+/// S2: a guarded future holds its guard until it is dropped, done or not, and goes before the guard does.
+#[test]
+fn a_guarded_future_holds_its_guard() {
+    let drain = Drain::new();
+    let (gone, work) = witness(&drain);
+    let mut work = Box::pin(work.guarded(drain.guard().unwrap()));
+    let mut done = Box::pin(ready_now(42).guarded(drain.guard().unwrap()));
+    drain.begin();
+    assert!(poll(work.as_mut(), Waker::noop()).is_pending());
+    assert_eq!(poll(done.as_mut(), Waker::noop()), Poll::Ready(42));
+    assert_eq!(drain.in_flight(), 2);
+    drop(done);
+    assert_eq!(drain.in_flight(), 1);
+    drop(work);
+    assert!(gone.load(Ordering::SeqCst));
+    assert_eq!(drain.phase(), Phase::Drained);
+}
+
+/// A guarded stream yields what it would without.
+#[test]
+fn a_guarded_stream() {
+    let drain = Drain::new();
+    let mut numbers = stream::iter([1, 2, 3]).guarded(drain.guard().unwrap());
+    assert_eq!(numbers.size_hint(), (3, Some(3)));
+    assert_eq!(block_on(numbers.next()), Some(1));
+    drain.begin();
+    assert!(numbers.guard().is_draining());
+    assert_eq!(block_on(numbers.collect::<Vec<_>>()), [2, 3]);
+    assert_eq!(drain.phase(), Phase::Drained);
+}
+
+/// Guarded IO reads, writes and seeks as it would without; what is only written to is wrapped by hand.
+#[test]
+fn guarded_io() {
+    let drain = Drain::new();
+    let guard = || drain.guard().unwrap();
+    block_on(async {
+        let mut text = String::new();
+        let mut reader = Cursor::new(b"one\ntwo\n".to_vec()).guarded(guard());
+        reader.read_line(&mut text).await.unwrap();
+        assert_eq!(text, "one\n");
+        let mut rest = String::new();
+        reader.read_to_string(&mut rest).await.unwrap();
+        assert_eq!(rest, "two\n");
+        assert_eq!(reader.seek(std::io::SeekFrom::Start(1)).await.unwrap(), 1);
+
+        let mut writer = Guarded::new(Vec::new(), guard());
+        writer.write_all(b"abc").await.unwrap();
+        let parts = [std::io::IoSlice::new(b"d"), std::io::IoSlice::new(b"ef")];
+        assert_eq!(writer.write_vectored(&parts).await.unwrap(), 3);
+        writer.flush().await.unwrap();
+        writer.close().await.unwrap();
+        writer.get_mut().push(b'!');
+        assert_eq!(writer.get_ref(), b"abcdef!");
+        let (bytes, guard) = writer.into_parts();
+        assert_eq!((bytes.len(), guard.is_draining()), (7, false));
+    });
+    let mut reader = Cursor::new(b"xyz".to_vec()).guarded(guard());
+    let mut bytes = [0; 3];
+    let (a, b) = bytes.split_at_mut(1);
+    let mut parts = [std::io::IoSliceMut::new(a), std::io::IoSliceMut::new(b)];
+    assert_eq!(block_on(reader.read_vectored(&mut parts)).unwrap(), 3);
+    assert_eq!(&bytes, b"xyz");
+    drop(reader);
+    assert_eq!(drain.in_flight(), 0);
+}
+
+/// L1: a future that is told to end by draining is woken, yields `None`, and is dropped at that moment.
+#[test]
+fn a_future_ends_when_draining_begins() {
+    let drain = Drain::new();
+    let work = drain.guard().unwrap();
+    let (gone, future) = witness(&drain);
+    let mut future = Box::pin(future.until_draining(&drain));
+    let (woken, waker) = Wakes::new();
+    assert!(poll(future.as_mut(), &waker).is_pending());
+    drain.begin();
+    assert_eq!(woken.count(), 1);
+    assert_eq!(poll(future.as_mut(), &waker), Poll::Ready(None));
+    assert!(gone.load(Ordering::SeqCst));
+    assert_eq!(poll(future.as_mut(), &waker), Poll::Ready(None));
+    drop(work);
+}
+
+/// One that is done before yields what it yields; the drain is looked at first.
+#[test]
+fn a_future_that_is_in_time() {
+    let drain = Drain::new();
+    assert_eq!(block_on(ready_now(1).until_draining(&drain)), Some(1));
+    assert_eq!(block_on(ready_now(1).until_aborting(&drain)), Ok(1));
+    let work = drain.guard().unwrap();
+    drain.begin();
+    assert_eq!(block_on(ready_now(1).until_draining(&drain)), None);
+    assert_eq!(block_on(ready_now(1).until_aborting(&work)), Ok(1));
+    drain.abort();
+    assert_eq!(block_on(ready_now(1).until_aborting(&work)), Err(Aborted));
+}
+
+/// L1: a future that is cut by aborting is woken then and not before, and is dropped inside that poll.
+#[test]
+fn a_future_is_cut_when_aborting_begins() {
+    let drain = Drain::new();
+    let guard = drain.guard().unwrap();
+    let (gone, future) = witness(&drain);
+    let mut future = Box::pin(future.until_aborting(&guard));
+    let (woken, waker) = Wakes::new();
+    assert!(poll(future.as_mut(), &waker).is_pending());
+    drain.begin();
+    assert_eq!(woken.count(), 0);
+    assert!(poll(future.as_mut(), &waker).is_pending());
+    drain.abort();
+    assert_eq!(woken.count(), 1);
+    assert_eq!(poll(future.as_mut(), &waker), Poll::Ready(Err(Aborted)));
+    assert!(gone.load(Ordering::SeqCst));
+    assert_eq!(poll(future.as_mut(), &waker), Poll::Ready(Err(Aborted)));
+}
+
+/// A stream that is always ready ends too, and drops what it was made of.
+#[test]
+fn a_stream_ends_when_draining_begins() {
+    let drain = Drain::new();
+    let guard = drain.guard().unwrap();
+    let mut ticks = stream::repeat(()).until_draining(&guard);
+    assert_eq!(ticks.size_hint(), (0, None));
+    assert_eq!(block_on(ticks.next()), Some(()));
+    drain.begin();
+    assert_eq!(block_on(ticks.next()), None);
+    assert_eq!(block_on(ticks.next()), None);
+    assert_eq!(ticks.size_hint(), (0, Some(0)));
+    let mut short = stream::once(1).until_draining(&Drain::new().child());
+    assert_eq!(block_on(short.next()), None, "its drain has no handle left");
+    drop(guard);
+}
+
+/// A stream that was cut says so once; one that ended by itself does not.
+#[test]
+fn a_cut_stream_does_not_look_like_one_that_ended() {
+    let drain = Drain::new();
+    let _guard = drain.guard().unwrap();
+    let mut short = stream::iter([1]).until_aborting(&drain);
+    let mut long = stream::iter([1, 2]).until_aborting(&drain);
+    assert_eq!(long.size_hint(), (0, Some(3)));
+    assert_eq!(block_on(short.next()), Some(Ok(1)));
+    assert_eq!(block_on(long.next()), Some(Ok(1)));
+    assert_eq!(block_on(short.next()), None);
+    drain.abort();
+    assert_eq!(block_on(short.next()), None);
+    assert_eq!(block_on(long.next()), Some(Err(Aborted)));
+    assert_eq!(block_on(long.next()), None);
+    assert_eq!(long.size_hint(), (0, Some(1)));
+    assert_eq!(Aborted.to_string(), "aborted by the drain");
+}
+
+/// S2: a stream that carries its guard into the cut releases it there, so that what was cut is not waited for.
+#[test]
+fn a_cut_stream_gives_its_guard_up() {
+    struct Feed(Guard);
+    impl Stream for Feed {
+        type Item = bool;
+        fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<bool>> {
+            Poll::Ready(Some(self.0.is_draining()))
+        }
+    }
+    let drain = Drain::new();
+    let mut feed = pin!(Feed(drain.guard().unwrap()).until_aborting(&drain));
+    assert_eq!(block_on(feed.next()), Some(Ok(false)));
+    drain.begin();
+    assert_eq!(block_on(feed.next()), Some(Ok(true)));
+    drain.abort();
+    assert_eq!(block_on(feed.next()), Some(Err(Aborted)));
+    assert_eq!(drain.phase(), Phase::Drained);
+}

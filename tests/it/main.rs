@@ -1,0 +1,16 @@
+//! What a user of the core would lose if a promise were broken. The names `S1` to `C5` are those of
+//! `docs/invariants.md`.
+#![cfg(not(loom))]
+
+mod alloc;
+mod auto_traits;
+mod cancel;
+mod core;
+mod ext;
+mod hostile;
+mod sizes;
+mod statemachine;
+mod stragglers;
+mod support;
+mod tree;
+mod unwind;

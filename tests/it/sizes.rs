@@ -1,0 +1,42 @@
+//! C1 C5: how large things are.
+
+use async_drain::{
+    Drain, Drained, Guard, Guarded, Refused, UntilAborting, UntilDrained, UntilDraining,
+    UntilLameDuck,
+};
+
+const POINTER: usize = size_of::<usize>();
+
+/// C1: a guard is one pointer, and none at all takes no more.
+#[test]
+fn a_guard_is_one_pointer() {
+    assert_eq!(size_of::<Guard>(), POINTER);
+    assert_eq!(size_of::<Option<Guard>>(), POINTER);
+    assert_eq!(size_of::<Result<Guard, Drained>>(), POINTER);
+    assert_eq!(size_of::<Drain>(), POINTER);
+    assert_eq!(size_of::<Option<Drain>>(), POINTER);
+    assert!(size_of::<Result<Guard, Refused>>() <= 2 * POINTER);
+    assert_eq!(size_of::<Guarded<usize>>(), 2 * POINTER);
+}
+
+/// C5: a wait is at most six words; with its place in the list, eight.
+#[test]
+fn a_wait_is_six_words() {
+    assert!(size_of::<UntilLameDuck>() <= 6 * POINTER);
+    assert!(size_of::<UntilDraining>() <= 6 * POINTER);
+    assert!(size_of::<UntilAborting>() <= 6 * POINTER);
+    assert!(size_of::<UntilDrained>() <= 6 * POINTER);
+}
+
+/// What a child costs, since there may be one per connection.
+#[test]
+fn a_child_is_about_a_kilobyte() {
+    let drain = Drain::new();
+    drop(drain.child());
+    let mut children = Vec::with_capacity(1_000);
+    let info = allocation_counter::measure(|| {
+        children.extend((0..1_000).map(|_| drain.child()));
+    });
+    let each = info.bytes_current / 1_000;
+    assert!(each <= 1_300, "{each} bytes per child");
+}

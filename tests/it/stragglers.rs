@@ -1,0 +1,132 @@
+//! Who is still here.
+
+use std::{collections::BTreeSet, thread, time::Duration};
+
+use async_drain::{Drain, Phase};
+
+fn tracked() -> Drain {
+    Drain::builder().track(true).build()
+}
+
+/// A straggler says what it is, where it was made and for how long it has been there.
+#[test]
+fn label_place_and_age() {
+    let drain = tracked();
+    let line = line!() + 1;
+    let work = drain.guard().unwrap().labeled("GET /export");
+    let stragglers = drain.stragglers();
+    let straggler = stragglers.iter().next().unwrap();
+    assert_eq!(straggler.label.as_deref(), Some("GET /export"));
+    assert_eq!(
+        (straggler.place.file(), straggler.place.line()),
+        (file!(), line)
+    );
+    assert!(straggler.age < Duration::from_secs(60));
+    assert!(straggler.to_string().starts_with("GET /export, for "));
+    drop(work);
+    assert_eq!(drain.stragglers().iter().count(), 0);
+    let admitted = drain.admit().unwrap();
+    let stragglers = drain.stragglers();
+    let straggler = stragglers.iter().next().unwrap();
+    assert_eq!((straggler.place.file(), &straggler.label), (file!(), &None));
+    assert!(straggler.to_string().starts_with("unlabeled, for "));
+    drop(admitted);
+}
+
+/// A clone has the label of its original, and a place of its own.
+#[test]
+fn a_clone_keeps_the_label() {
+    let drain = tracked();
+    let first = drain.guard().unwrap().labeled("first");
+    let line = line!() + 1;
+    let clone = first.clone();
+    drop(first);
+    let stragglers = drain.stragglers();
+    let (label, place) = stragglers
+        .iter()
+        .map(|s| (s.label.clone(), s.place))
+        .next()
+        .unwrap();
+    assert_eq!((label.as_deref(), place.line()), (Some("first"), line));
+    let second = clone.clone().labeled("second".to_owned());
+    assert_eq!(
+        format!("{second:?}"),
+        "Guard { phase: Running, label: \"second\", .. }"
+    );
+    let labels: Vec<_> = drain
+        .stragglers()
+        .iter()
+        .map(|s| s.label.clone().unwrap())
+        .collect();
+    assert_eq!(labels.len(), 2);
+    assert!(labels.contains(&"first".into()) && labels.contains(&"second".into()));
+}
+
+/// The oldest comes first, children and other threads included.
+#[test]
+fn the_oldest_first() {
+    let drain = tracked();
+    let child = drain.child();
+    let mut guards = Vec::new();
+    for label in ["a", "b", "c", "d"] {
+        let source = if label < "c" { &child } else { &drain };
+        let make = || source.guard().unwrap().labeled(label);
+        guards.push(thread::scope(|s| s.spawn(make).join().unwrap()));
+    }
+    let stragglers = drain.stragglers();
+    // Made within one tick of the clock, they may come in any order.
+    let labels: BTreeSet<_> = stragglers
+        .iter()
+        .map(|s| s.label.as_deref().unwrap())
+        .collect();
+    assert_eq!(labels, BTreeSet::from(["a", "b", "c", "d"]));
+    assert_eq!(stragglers.count(), 4);
+    assert!(
+        stragglers
+            .into_iter()
+            .is_sorted_by_key(|s| std::cmp::Reverse(s.age))
+    );
+    assert_eq!(child.stragglers().count(), 2);
+    assert_eq!(stragglers.to_string().lines().count(), 4);
+}
+
+/// Where nothing is tracked, labels are no trouble and the count is right.
+#[test]
+fn untracked_guards_are_counted() {
+    let drain = Drain::new();
+    let first = drain.guard().unwrap().labeled("nobody reads this");
+    let _second = first.clone();
+    let stragglers = drain.stragglers();
+    assert_eq!((stragglers.count(), stragglers.iter().count()), (2, 0));
+    assert_eq!(stragglers.to_string(), "still in flight: 2 untracked");
+}
+
+/// S2: tracked guards are waited for as others are.
+#[test]
+fn tracked_guards_are_waited_for() {
+    let drain = tracked();
+    let guard = drain.guard().unwrap();
+    let clone = guard.clone();
+    drain.begin();
+    drop(guard);
+    assert_eq!((drain.phase(), drain.in_flight()), (Phase::Draining, 1));
+    drop(clone.labeled("relabeled at the last moment"));
+    assert_eq!((drain.phase(), drain.in_flight()), (Phase::Drained, 0));
+}
+
+/// C5: tracked guards that come and go leave nothing behind.
+#[test]
+fn a_dropped_guard_leaves_no_entry() {
+    let drain = tracked();
+    // The first few make the seats that the others take again.
+    for _ in 0..100 {
+        drop(drain.guard().unwrap());
+    }
+    let info = allocation_counter::measure(|| {
+        for _ in 0..100_000 {
+            drop(drain.guard().unwrap().labeled("work"));
+        }
+    });
+    assert_eq!(info.bytes_current, 0);
+    assert_eq!(drain.stragglers().count(), 0);
+}

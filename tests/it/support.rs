@@ -1,0 +1,70 @@
+//! Futures polled by hand, and wakers that count, or do as they are told.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+};
+
+/// Polls once; returns whether the future was ready.
+pub(crate) fn ready<F: Future<Output = ()> + Unpin>(future: &mut F, waker: &Waker) -> bool {
+    poll(Pin::new(future), waker).is_ready()
+}
+
+pub(crate) fn poll<F: Future>(future: Pin<&mut F>, waker: &Waker) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(waker))
+}
+
+/// Counts how often its waker was woken.
+#[derive(Debug, Default)]
+pub(crate) struct Wakes(AtomicUsize);
+
+impl Wakes {
+    pub(crate) fn new() -> (Arc<Self>, Waker) {
+        let woken = Arc::new(Self::default());
+        (Arc::clone(&woken), Waker::from(woken))
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A waker that does `act` whenever it is woken.
+pub(crate) fn on_wake(act: impl Fn() + Send + Sync + 'static) -> Waker {
+    struct OnWake<F>(F);
+
+    impl<F: Fn() + Send + Sync + 'static> Wake for OnWake<F> {
+        fn wake(self: Arc<Self>) {
+            (self.0)();
+        }
+    }
+
+    Waker::from(Arc::new(OnWake(act)))
+}
+
+/// A place for what a waker shall find when it is woken.
+pub(crate) type Cell<T> = Arc<Mutex<Option<T>>>;
+
+pub(crate) fn cell<T>() -> Cell<T> {
+    Arc::new(Mutex::new(None))
+}
+
+/// Does `act` when it is dropped.
+pub(crate) struct OnDrop<F: FnMut()>(pub(crate) F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}

@@ -1,0 +1,134 @@
+//! Panics: of the work, and of other people's wakers.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind, panic_any},
+    thread,
+};
+
+use async_drain::{Drain, DrainExt, Phase};
+
+use crate::support::{OnDrop, Wakes, on_wake, poll, ready};
+
+/// S6: work that panics drops its guard as any other does, and the waiter is woken from the unwind.
+#[test]
+fn a_panic_drops_its_guard() {
+    let drain = Drain::new();
+    let (woken, waker) = Wakes::new();
+    let mut drained = drain.until_drained();
+    assert!(!ready(&mut drained, &waker));
+    let guard = drain.guard().unwrap();
+    drain.begin();
+    let work = thread::spawn(move || {
+        let _guard = guard;
+        panic!("the work fails");
+    });
+    assert!(work.join().is_err());
+    assert_eq!(woken.count(), 1);
+    assert!(ready(&mut drained, &waker));
+}
+
+/// S6: a future that panics in `poll` keeps its guard until it is dropped, not longer.
+#[test]
+fn a_guarded_future_that_panics() {
+    let drain = Drain::new();
+    let mut work = Box::pin(async { panic!("the work fails") }.guarded(drain.guard().unwrap()));
+    drain.begin();
+    let waker = std::task::Waker::noop();
+    assert!(catch_unwind(AssertUnwindSafe(|| poll::<_>(work.as_mut(), waker))).is_err());
+    assert_eq!(drain.phase(), Phase::Draining);
+    drop(work);
+    assert_eq!(drain.phase(), Phase::Drained);
+}
+
+/// S6: wakers that panic keep nobody from being woken, before or after them in the list, and the drain works on.
+#[test]
+fn a_panicking_waker_keeps_nobody_from_being_woken() {
+    let drain = Drain::new();
+    let child = drain.child();
+    let work = child.guard().unwrap();
+    let bad = on_wake(|| panic!("a bad waker"));
+    let (woken, good) = Wakes::new();
+    let mut waits = Vec::new();
+    for waker in [&bad, &good, &bad, &bad, &good] {
+        let mut draining = drain.until_draining();
+        let mut below = child.until_draining();
+        let mut drained = drain.until_drained();
+        assert!(!ready(&mut draining, waker));
+        assert!(!ready(&mut below, waker));
+        assert!(!ready(&mut drained, waker));
+        waits.push((draining, below, drained));
+    }
+    assert!(drain.begin(), "the panic of a waker is not the beginner's");
+    assert_eq!(woken.count(), 4);
+    assert!(child.is_draining());
+    drop(work);
+    assert_eq!(woken.count(), 6);
+    assert_eq!(drain.phase(), Phase::Drained);
+    for (draining, below, drained) in &mut waits {
+        assert!(ready(draining, &good) && ready(below, &good) && ready(drained, &good));
+    }
+}
+
+/// S6: a waker that panics while a guard is dropped by an unwind does not end the process.
+#[test]
+fn a_panicking_waker_in_an_unwind() {
+    let drain = Drain::new();
+    let guard = drain.guard().unwrap();
+    let mut drained = drain.until_drained();
+    assert!(!ready(&mut drained, &on_wake(|| panic!("a bad waker"))));
+    drain.begin();
+    let work = thread::spawn(move || {
+        let _guard = guard;
+        panic!("the work fails");
+    });
+    assert!(work.join().is_err());
+    assert_eq!(drain.phase(), Phase::Drained);
+}
+
+/// S6: nor does one whose panic has a payload that panics when it is dropped.
+#[test]
+fn a_payload_that_panics_in_its_drop() {
+    let drain = Drain::new();
+    let mut draining = drain.until_draining();
+    let waker = on_wake(|| panic_any(OnDrop(|| panic!("worse"))));
+    assert!(!ready(&mut draining, &waker));
+    let (woken, good) = Wakes::new();
+    let mut other = drain.until_draining();
+    assert!(!ready(&mut other, &good));
+    assert!(drain.begin());
+    assert_eq!(woken.count(), 1);
+}
+
+/// S6: a waker whose drop panics breaks the caller's poll, which is the caller's own, and nothing else.
+#[test]
+fn a_waker_that_panics_in_its_drop() {
+    let drain = Drain::new();
+    let mut draining = drain.until_draining();
+    let bomb = OnDrop(|| panic!("a bad waker"));
+    {
+        let waker = on_wake(move || {
+            let _ = &bomb;
+        });
+        assert!(!ready(&mut draining, &waker));
+    }
+    let (woken, good) = Wakes::new();
+    let polled = catch_unwind(AssertUnwindSafe(|| ready(&mut draining, &good)));
+    assert!(polled.is_err(), "the old waker was dropped by this poll");
+    let mut other = drain.until_draining();
+    assert!(!ready(&mut other, &good));
+    drain.begin();
+    assert_eq!(woken.count(), 2);
+}
+
+/// The last handle may go in an unwind too.
+#[test]
+fn a_handle_dropped_by_an_unwind_begins_the_drain() {
+    let drain = Drain::new();
+    let work = drain.guard().unwrap();
+    let owner = thread::spawn(move || {
+        let _drain = drain;
+        panic!("the accept loop fails");
+    });
+    assert!(owner.join().is_err());
+    assert!(work.is_draining());
+}
