@@ -3,6 +3,7 @@
 #[allow(dead_code, reason = "each test uses its part")]
 mod support;
 
+mod accept;
 mod bad_input;
 mod close;
 mod idle;
@@ -10,6 +11,7 @@ mod in_flight;
 mod listener;
 mod peers;
 mod pipelined;
+mod server;
 mod signals;
 mod streams;
 mod websocket;
