@@ -126,9 +126,14 @@ impl Tally {
         // E5: pairs with the drops of `Arc`s that were seen.
         fence(Ordering::Acquire);
         let forgone = self.forgone.load(Ordering::Relaxed);
-        // The two wrap where many children come and go; what is left of them does not. A guard that went to rest
-        // in a kept seat meanwhile may be among the holds and not among the seats.
-        (seats + kept).saturating_sub(held.wrapping_sub(forgone))
+        // The two wrap where many children come and go, and `forgone` may be ahead; what is left does not wrap.
+        let count = (seats + kept).wrapping_sub(held.wrapping_sub(forgone));
+        // A guard that went to rest in a kept seat meanwhile may be among the holds and not among the seats.
+        if isize::try_from(count).is_ok() {
+            count
+        } else {
+            0
+        }
     }
 }
 

@@ -10,4 +10,4 @@ pub mod settings;
 pub mod tls;
 pub mod websocket;
 
-pub use process::{announce, run};
+pub use process::{announce, cannot_listen, run};
