@@ -9,6 +9,7 @@ mod blocking;
 mod children;
 mod line_echo;
 mod program;
+mod smol_main;
 mod websocket;
 mod worker;
 
