@@ -37,9 +37,9 @@ pub async fn upgrade(request: &Request, drain: &Drain) -> Response {
 async fn echo(connection: Connection, mut draining: UntilDraining) -> Result<(), Error> {
     let mut socket = WebSocketStream::from_raw_socket(connection, Role::Server, None).await;
     while let Some(message) = next(&mut socket, &mut draining).await {
-        match message? {
-            message @ (Message::Text(_) | Message::Binary(_)) => socket.send(message).await?,
-            _ => {}
+        let message = message?;
+        if message.is_text() || message.is_binary() {
+            socket.send(message).await?;
         }
     }
     let farewell = CloseFrame {
