@@ -60,8 +60,7 @@ fn is_told_and_waited_for() {
         assert!(payload.starts_with(&AWAY), "{payload:?}");
         conn.socket().write_all(&frame(CLOSE, &AWAY))?;
         assert!(conn.is_eof(AT_ONCE)?);
-        let exit = drained(server)?;
-        assert!(exit.report.starts_with("drained: 1 in flight"), "{exit:?}");
+        drained(server)?;
         Ok(())
     });
 }
