@@ -14,4 +14,5 @@ mod pipelined;
 mod server;
 mod signals;
 mod streams;
+mod watchdog;
 mod websocket;
