@@ -67,7 +67,6 @@ impl Drain {
     }
 
     /// Starts the making of a drain with other than the usual settings.
-    #[must_use]
     pub fn builder() -> Builder {
         Builder {
             track: false,
@@ -97,11 +96,27 @@ impl Drain {
     #[inline]
     #[track_caller]
     pub fn guard(&self) -> Result<Guard, Drained> {
-        match tally::seat(&self.handle.shards) {
-            Some(seat) if !self.handle.tracked => Ok(Guard::new(seat)),
-            Some(seat) => Ok(Guard::track(seat, Location::caller(), None)),
-            None => Err(Drained),
+        let seat = if self.handle.tracked {
+            self.tracked_seat(Location::caller())
+        } else {
+            tally::seat(&self.handle.shards)
+        };
+        seat.map(Guard::new).ok_or(Drained)
+    }
+
+    fn tracked_seat(&self, place: &'static Location<'static>) -> Option<Arc<Seat>> {
+        let core = &self.handle.core;
+        let shard = || tally::seat(&self.handle.shards);
+        match &core.registry {
+            Some(registry) => registry.enter(core, place, None, shard),
+            None => shard(),
         }
+    }
+
+    /// [`guard`](Self::guard) on behalf of somebody who called from `place`.
+    #[cfg(feature = "net")]
+    pub(crate) fn guard_at(&self, place: &'static Location<'static>) -> Result<Guard, Drained> {
+        self.tracked_seat(place).map(Guard::new).ok_or(Drained)
     }
 
     /// Makes a guard for new work: refused from the moment draining begins.
@@ -196,21 +211,25 @@ impl Drain {
     }
 
     /// Waits until lame duck, or a later phase, begins.
+    #[inline]
     pub fn until_lame_duck(&self) -> UntilLameDuck {
         UntilLameDuck::new(&self.handle.core)
     }
 
     /// Waits until draining begins.
+    #[inline]
     pub fn until_draining(&self) -> UntilDraining {
         UntilDraining::new(&self.handle.core)
     }
 
     /// Waits until aborting begins, or until the drain has ended without it.
+    #[inline]
     pub fn until_aborting(&self) -> UntilAborting {
         UntilAborting::new(&self.handle.core)
     }
 
     /// Waits until draining has begun and no guard is left, here or in any child (S2).
+    #[inline]
     pub fn until_drained(&self) -> UntilDrained {
         UntilDrained::new(&self.handle.core)
     }
@@ -286,15 +305,15 @@ impl Drain {
     #[cfg(feature = "async-io")]
     #[cfg_attr(docsrs, doc(cfg(feature = "async-io")))]
     pub async fn finish_within(&self, limit: std::time::Duration) -> Report {
-        use crate::time::{AsyncIo, Timer, after};
-        let deadline = after(limit);
+        use crate::time::{AsyncIo, Timer, later};
+        let deadline = later(Some(Instant::now()), limit);
         self.finish_by(deadline, AsyncIo.until(deadline)).await
     }
 
     async fn finish_by<T: Future>(&self, deadline: Option<Instant>, timer: T) -> Report {
         let started = Instant::now();
         self.core().raise(Phase::Draining, deadline);
-        let mut report = Report::begun(self.in_flight());
+        let mut report = Report::begun(self.core().begun_with());
 
         let mut timer = pin!(timer);
         let mut drained = self.until_drained();
@@ -351,7 +370,8 @@ pub struct Builder {
 impl Builder {
     /// Whether guards are tracked: their label, place and age, for [`Drain::stragglers`] and the report.
     ///
-    /// A tracked guard costs an allocation, a lock that few others want, and a look at the clock. Off by default.
+    /// A tracked guard costs a lock that few others want and a look at the clock, and allocates only when more are
+    /// alive than ever before. Off by default.
     pub fn track(mut self, track: bool) -> Self {
         self.track = track;
         self

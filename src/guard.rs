@@ -32,18 +32,6 @@ impl Guard {
         Self(seat)
     }
 
-    /// Enters the guard's seat into the registry of its drain, if it has one.
-    pub(crate) fn track(
-        seat: Arc<Seat>,
-        place: &'static Location<'static>,
-        label: Option<Cow<'static, str>>,
-    ) -> Self {
-        Self(match Ticket::new(seat, place, label) {
-            Ok(ticket) => Seat::tracked(ticket),
-            Err(seat) => seat,
-        })
-    }
-
     /// Names the work, for [`stragglers`](crate::Drain::stragglers) and the report.
     ///
     /// Where the drain does not track its guards this does nothing; there, prefer a `&'static str` to one that is
@@ -55,18 +43,58 @@ impl Guard {
         self
     }
 
+    /// Stops counting as in flight and goes on keeping the drain from being drained; [`Standby`](crate::standby::Standby)
+    /// pairs it with `resume`.
+    #[cfg(feature = "net")]
+    pub(crate) fn rest(&self) {
+        self.0.core().tally.add_hold();
+        if let Some(ticket) = self.0.ticket() {
+            ticket.rest();
+        }
+    }
+
+    #[cfg(feature = "net")]
+    pub(crate) fn resume(&self) {
+        self.0.core().tally.forgo_hold();
+        if let Some(ticket) = self.0.ticket() {
+            ticket.resume();
+        }
+    }
+
+    /// To name the work from where it is known, without keeping it alive; `None` where guards are not tracked.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn name_tag(&self) -> Option<NameTag> {
+        self.0.ticket()?;
+        Some(NameTag(Arc::downgrade(&self.0)))
+    }
+
+    #[cfg(feature = "net")]
+    pub(crate) fn phase(&self) -> Phase {
+        self.0.core().latch.phase()
+    }
+
+    #[cfg(feature = "net")]
+    pub(crate) fn relabel(&self, label: impl FnOnce() -> Cow<'static, str>) {
+        if let Some(ticket) = self.0.ticket() {
+            ticket.relabel(label());
+        }
+    }
+
     /// Whether draining has begun: one load from a line that is written only when the phase changes (C3).
+    #[inline]
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.0.core().latch.is(Phase::Draining)
     }
 
     /// Waits until draining begins: time to finish early.
+    #[inline]
     pub fn until_draining(&self) -> UntilDraining {
         UntilDraining::new(self.0.core())
     }
 
     /// Waits until aborting begins: time to stop at once.
+    #[inline]
     pub fn until_aborting(&self) -> UntilAborting {
         UntilAborting::new(self.0.core())
     }
@@ -80,6 +108,21 @@ impl Guard {
     }
 }
 
+/// Names the work of a tracked guard.
+#[cfg(feature = "hyper")]
+pub(crate) struct NameTag(crate::sync::Weak<Seat>);
+
+#[cfg(feature = "hyper")]
+impl NameTag {
+    pub(crate) fn set(&self, label: impl Into<Cow<'static, str>>) {
+        if let Some(seat) = self.0.upgrade() {
+            if let Some(ticket) = seat.ticket() {
+                ticket.relabel(label.into());
+            }
+        }
+    }
+}
+
 impl Clone for Guard {
     /// A further guard of the same drain; it can't be refused. Where guards are tracked it has the same label, and
     /// an age and a place of its own.
@@ -87,11 +130,7 @@ impl Clone for Guard {
     fn clone(&self) -> Self {
         match self.0.ticket() {
             None => Self(Arc::clone(&self.0)),
-            Some(ticket) => Self::track(
-                Arc::clone(ticket.shard()),
-                Location::caller(),
-                ticket.label(),
-            ),
+            Some(ticket) => Self(ticket.further(Location::caller())),
         }
     }
 }

@@ -1,14 +1,15 @@
 //! The latch: a level that only rises, and everyone who waits for it to reach a phase (S1 S6 L1 C3 C4 C5).
 //!
 //! Each phase after [`Phase::Running`] is a one-way flag; together they are one byte, since a later phase
-//! implies the earlier ones. Any number of tasks and threads may wait for each.
+//! implies the earlier ones. Any number of tasks and threads may wait for each. They are listed at a few desks, one per
+//! core, so that those who wait on one core write nothing that another core writes (C4).
 //!
 //! # Orderings
 //!
 //! E1. All that was done before `raise` is visible to whoever sees the phase it raised to. The byte is raised
 //!     with `Release` and read with `Acquire`; every later raise is a read-modify-write and so carries on the
 //!     release sequence of the earlier ones.
-//! E2. Nobody sleeps through a raise. `raise` moves the byte first and empties the list of waiters under its lock
+//! E2. Nobody sleeps through a raise. `raise` moves the byte first and empties each list of waiters under its lock
 //!     afterwards; `poll` looks at the byte again under the same lock before it lists itself. Whichever
 //!     locks second sees the other, because one unlock happens before the next lock.
 
@@ -22,16 +23,29 @@ use slab::Slab;
 
 use crate::{
     Phase,
-    sync::{AtomicU8, CachePadded, Mutex, Ordering, lock},
+    sync::{Arc, AtomicU8, CachePadded, Mutex, Ordering, lock},
+    tally,
 };
 
 pub(crate) struct Latch {
-    /// Alone on its lines: it is read on every request and written a few times in the life of a process (C3).
-    level: CachePadded<AtomicU8>,
+    level: Arc<Level>,
+    desks: Box<[Arc<Desk>]>,
+}
+
+/// Alone on its lines: it is read on every request and written a few times in the life of a process (C3).
+type Level = CachePadded<AtomicU8>;
+
+/// Where those who wait on one core are listed; a waiter keeps its desk, and with it the level.
+///
+/// Alone on its lines too, its count of owners included.
+pub(crate) struct Desk(CachePadded<Lists>);
+
+struct Lists {
+    level: Arc<Level>,
     waiting: [Mutex<Slab<Waker>>; Phase::AWAITED],
 }
 
-/// One waiter's place in the latch; [`Latch::leave`] gives it back.
+/// One waiter's place at its desk; [`Desk::leave`] gives it back.
 #[derive(Default)]
 pub(crate) struct Waiter {
     place: Option<Place>,
@@ -46,6 +60,7 @@ struct Place {
 }
 
 impl Place {
+    #[inline]
     fn new(slot: usize, waker: &Waker) -> Self {
         Self {
             slot,
@@ -54,27 +69,47 @@ impl Place {
         }
     }
 
+    #[inline]
     fn holds(&self, waker: &Waker) -> bool {
         self.data == waker.data().addr() && self.vtable == std::ptr::from_ref(waker.vtable()).addr()
     }
 }
 
+#[inline]
+fn phase(level: &Level) -> Phase {
+    // E1: pairs with `raise`.
+    Phase::from_u8(level.load(Ordering::Acquire))
+}
+
+#[inline]
+fn reached(level: &Level, phase: Phase) -> bool {
+    // E1: pairs with `raise`.
+    level.load(Ordering::Acquire) >= phase as u8
+}
+
 impl Latch {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(desks: usize) -> Self {
+        let level = Arc::new(CachePadded(AtomicU8::new(Phase::Running as u8)));
         Self {
-            level: CachePadded(AtomicU8::new(Phase::Running as u8)),
-            waiting: std::array::from_fn(|_| Mutex::new(Slab::new())),
+            desks: (0..desks).map(|_| Arc::new(Desk::new(&level))).collect(),
+            level,
         }
     }
 
+    #[inline]
     pub(crate) fn phase(&self) -> Phase {
-        // E1: pairs with `raise`.
-        Phase::from_u8(self.level.load(Ordering::Acquire))
+        phase(&self.level)
     }
 
+    #[inline]
     pub(crate) fn is(&self, phase: Phase) -> bool {
-        // E1: pairs with `raise`.
-        self.level.load(Ordering::Acquire) >= phase as u8
+        reached(&self.level, phase)
+    }
+
+    /// The calling thread's desk.
+    #[inline]
+    pub(crate) fn desk(&self) -> &Arc<Desk> {
+        &self.desks[tally::slot() & (self.desks.len() - 1)]
     }
 
     /// Raises the level to `phase` unless it is there, wakes everyone who waited for it or for a phase that it
@@ -84,41 +119,58 @@ impl Latch {
         // that a waker run from here may rely on both. It need not be stronger: E2 is the locks' work.
         let before = self.level.fetch_max(phase as u8, Ordering::AcqRel);
         for passed in before..phase as u8 {
-            // E2: pairs with the second look in `poll`.
-            let woken = mem::take(&mut *lock(&self.waiting[usize::from(passed)]));
-            wake_all(woken);
+            for desk in &self.desks {
+                // E2: pairs with the second look in `list`.
+                let woken = mem::take(&mut *lock(&desk.0.waiting[usize::from(passed)]));
+                wake_all(woken);
+            }
         }
         Phase::from_u8(before)
     }
+}
 
+impl Desk {
+    fn new(level: &Arc<Level>) -> Self {
+        Self(CachePadded(Lists {
+            level: Arc::clone(level),
+            waiting: std::array::from_fn(|_| Mutex::new(Slab::new())),
+        }))
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        phase(&self.0.level)
+    }
+
+    #[inline]
     pub(crate) fn poll(&self, phase: Phase, waiter: &mut Waiter, cx: &mut Context<'_>) -> Poll<()> {
-        if self.is(phase) {
+        if reached(&self.0.level, phase) {
             return Poll::Ready(());
         }
-        if let Some(place) = &waiter.place {
-            if place.holds(cx.waker()) {
-                return Poll::Pending;
-            }
+        match &waiter.place {
+            Some(place) if place.holds(cx.waker()) => Poll::Pending,
+            _ => self.list(phase, waiter, cx.waker()),
         }
+    }
+
+    /// Puts the waker into the list, or into the place of the one that the waiter was polled with before.
+    fn list(&self, phase: Phase, waiter: &mut Waiter, waker: &Waker) -> Poll<()> {
         // Cloning and dropping a waker are user code: both outside of the lock (S6).
-        let waker = cx.waker().clone();
+        let waker = waker.clone();
         let replaced = {
             let mut waiting = lock(self.waiting_for(phase));
             // E2: pairs with `raise`.
-            if self.is(phase) {
+            if reached(&self.0.level, phase) {
                 drop(waiting);
                 return Poll::Ready(());
             }
-            match &mut waiter.place {
-                Some(place) => {
-                    *place = Place::new(place.slot, &waker);
-                    Some(mem::replace(&mut waiting[place.slot], waker))
-                }
-                None => {
-                    waiter.place = Some(Place::new(waiting.vacant_key(), &waker));
-                    waiting.insert(waker);
-                    None
-                }
+            if let Some(place) = &mut waiter.place {
+                *place = Place::new(place.slot, &waker);
+                Some(mem::replace(&mut waiting[place.slot], waker))
+            } else {
+                let vacant = waiting.vacant_entry();
+                waiter.place = Some(Place::new(vacant.key(), &waker));
+                vacant.insert(waker);
+                None
             }
         };
         drop(replaced);
@@ -126,24 +178,24 @@ impl Latch {
     }
 
     /// Takes `waiter` off the list. It costs nothing when the phase has been reached.
+    #[inline]
     pub(crate) fn leave(&self, phase: Phase, waiter: &mut Waiter) {
-        let Some(place) = waiter.place.take() else {
-            return;
-        };
-        let removed = {
-            let mut waiting = lock(self.waiting_for(phase));
-            // E2: once raised, the list has been emptied, or the one who raised is about to.
-            if self.is(phase) {
-                None
-            } else {
-                waiting.try_remove(place.slot)
-            }
-        };
-        drop(removed);
+        if let Some(place) = waiter.place.take() {
+            drop(self.remove(phase, &place));
+        }
+    }
+
+    fn remove(&self, phase: Phase, place: &Place) -> Option<Waker> {
+        let mut waiting = lock(self.waiting_for(phase));
+        // E2: once raised, the list has been emptied, or the one who raised is about to.
+        if reached(&self.0.level, phase) {
+            return None;
+        }
+        waiting.try_remove(place.slot)
     }
 
     fn waiting_for(&self, phase: Phase) -> &Mutex<Slab<Waker>> {
-        &self.waiting[phase as usize - 1]
+        &self.0.waiting[phase as usize - 1]
     }
 }
 
@@ -173,19 +225,18 @@ mod tests {
     /// C4: a re-poll by the same task takes no lock; it would wait for ever for this one.
     #[test]
     fn a_repoll_takes_no_lock() {
-        let (latch, mut waiter) = (Latch::new(), Waiter::default());
+        let (latch, mut waiter) = (Latch::new(1), Waiter::default());
         // A clone, because the vtable of the first waker may be at another address than that of all its clones.
         let waker = Waker::from(Arc::new(Task)).clone();
         let mut cx = Context::from_waker(&waker);
+        let desk = latch.desk();
         assert!(
-            latch
-                .poll(Phase::Draining, &mut waiter, &mut cx)
+            desk.poll(Phase::Draining, &mut waiter, &mut cx)
                 .is_pending()
         );
-        let held = lock(latch.waiting_for(Phase::Draining));
+        let held = lock(desk.waiting_for(Phase::Draining));
         assert!(
-            latch
-                .poll(Phase::Draining, &mut waiter, &mut cx)
+            desk.poll(Phase::Draining, &mut waiter, &mut cx)
                 .is_pending()
         );
         drop(held);

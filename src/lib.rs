@@ -50,15 +50,25 @@
 mod drain;
 mod ext;
 mod guard;
+#[cfg(feature = "hyper")]
+#[cfg_attr(docsrs, doc(cfg(feature = "hyper")))]
+pub mod hyper;
 mod latch;
 #[cfg(all(test, loom))]
 mod models;
+#[cfg(feature = "net")]
+#[cfg_attr(docsrs, doc(cfg(feature = "net")))]
+pub mod net;
+mod park;
 mod phase;
 mod report;
 mod shutdown;
 #[cfg(feature = "signal")]
 #[cfg_attr(docsrs, doc(cfg(feature = "signal")))]
 pub mod signal;
+mod stamp;
+#[cfg(feature = "net")]
+mod standby;
 mod straggler;
 mod sync;
 mod tally;
@@ -79,3 +89,7 @@ pub use crate::{
     straggler::{Straggler, Stragglers},
     until::{UntilAborting, UntilDrained, UntilDraining, UntilLameDuck},
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

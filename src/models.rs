@@ -163,6 +163,32 @@ fn begin_vs_guard_on_two_shards() {
     begin_vs_guard("begin_vs_guard_on_two_shards", 2);
 }
 
+/// S2 S3 S5: begin races a guard that takes the seat which a tracked guard before it has left.
+#[test]
+fn begin_vs_seat_taken_again() {
+    explore("begin_vs_seat_taken_again", || {
+        let drain = Drain::builder().track(true).shards(1).build();
+        let works = Works::new();
+        // More than the registry makes before it looks for seats that were left.
+        for _ in 0..5 {
+            drop(drain.guard().unwrap());
+        }
+        let worker = on(1, {
+            let (drain, works) = (drain.clone(), works.clone());
+            move || match drain.guard() {
+                Ok(guard) => drop(works.under(guard)),
+                Err(_) => assert!(drain.is_draining(), "refused while running"),
+            }
+        });
+        drain.begin();
+        block_on(drain.until_drained());
+        works.check_drained();
+        assert!(drain.guard().is_err());
+        assert_eq!(drain.in_flight(), 0);
+        worker.join().unwrap();
+    });
+}
+
 /// S4: admission while draining begins: nobody is admitted who could have seen it, nobody refused while running.
 #[test]
 fn begin_vs_admit() {
@@ -317,7 +343,7 @@ fn work_is_visible_across_the_tree() {
 #[test]
 fn raise_publishes() {
     explore("raise_publishes", || {
-        let shared = Arc::new((Latch::new(), AtomicUsize::new(0)));
+        let shared = Arc::new((Latch::new(1), AtomicUsize::new(0)));
         let first = on(0, {
             let shared = Arc::clone(&shared);
             move || {
@@ -385,14 +411,17 @@ fn counter() -> (Arc<Count>, Waker) {
 }
 
 fn poll(latch: &Latch, waiter: &mut Waiter, waker: &Waker) -> bool {
-    latch.poll(Phase::Draining, waiter, &mut Context::from_waker(waker)) == Poll::Ready(())
+    latch
+        .desk()
+        .poll(Phase::Draining, waiter, &mut Context::from_waker(waker))
+        == Poll::Ready(())
 }
 
 /// L1: raise races the first poll. It answers, or its waker is woken.
 #[test]
 fn raise_vs_poll() {
     explore("raise_vs_poll", || {
-        let latch = Arc::new(Latch::new());
+        let latch = Arc::new(Latch::new(1));
         let raiser = on(0, {
             let latch = Arc::clone(&latch);
             move || {
@@ -405,7 +434,7 @@ fn raise_vs_poll() {
         raiser.join().unwrap();
         assert_eq!(count.0.load(SeqCst), usize::from(!answered));
         assert!(poll(&latch, &mut waiter, &waker));
-        latch.leave(Phase::Draining, &mut waiter);
+        latch.desk().leave(Phase::Draining, &mut waiter);
     });
 }
 
@@ -413,7 +442,7 @@ fn raise_vs_poll() {
 #[test]
 fn raise_vs_repoll() {
     explore("raise_vs_repoll", || {
-        let latch = Arc::new(Latch::new());
+        let latch = Arc::new(Latch::new(1));
         let (old, old_waker) = counter();
         let (new, new_waker) = counter();
         let mut waiter = Waiter::default();
@@ -431,7 +460,7 @@ fn raise_vs_repoll() {
         } else {
             assert_eq!((old.0.load(SeqCst), new.0.load(SeqCst)), (0, 1));
         }
-        latch.leave(Phase::Draining, &mut waiter);
+        latch.desk().leave(Phase::Draining, &mut waiter);
     });
 }
 
@@ -439,7 +468,7 @@ fn raise_vs_repoll() {
 #[test]
 fn raise_vs_leave() {
     explore("raise_vs_leave", || {
-        let latch = Arc::new(Latch::new());
+        let latch = Arc::new(Latch::new(1));
         let (_, gone_waker) = counter();
         let mut gone = Waiter::default();
         assert!(!poll(&latch, &mut gone, &gone_waker));
@@ -451,7 +480,7 @@ fn raise_vs_leave() {
         });
         let leaver = on(0, {
             let latch = Arc::clone(&latch);
-            move || latch.leave(Phase::Draining, &mut gone)
+            move || latch.desk().leave(Phase::Draining, &mut gone)
         });
         let (count, waker) = counter();
         let mut waiter = Waiter::default();
@@ -459,7 +488,7 @@ fn raise_vs_leave() {
         raiser.join().unwrap();
         leaver.join().unwrap();
         assert_eq!(count.0.load(SeqCst), usize::from(!answered));
-        latch.leave(Phase::Draining, &mut waiter);
+        latch.desk().leave(Phase::Draining, &mut waiter);
     });
 }
 

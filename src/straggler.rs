@@ -1,17 +1,11 @@
 //! Who is still here: label, place and age of each guard, where the drain tracks them.
 
-use std::{
-    borrow::Cow,
-    fmt,
-    panic::Location,
-    time::{Duration, Instant},
-};
-
-use slab::Slab;
+use std::{borrow::Cow, fmt, mem, panic::Location, time::Duration};
 
 use crate::{
-    sync::{Arc, CachePadded, Mutex, lock},
-    tally::{self, Seat},
+    stamp::Stamp,
+    sync::{Arc, CachePadded, Mutex, Weak, lock},
+    tally::{self, Seat, Tally},
     tree::Core,
 };
 
@@ -23,7 +17,7 @@ pub struct Straggler {
     pub label: Option<Cow<'static, str>>,
     /// Where in the source the guard was made.
     pub place: &'static Location<'static>,
-    /// How long ago it was made.
+    /// How long ago it was made: never too short, and too long by 10 ms at most.
     pub age: Duration,
 }
 
@@ -34,7 +28,7 @@ impl fmt::Display for Straggler {
     }
 }
 
-/// The guards that were alive at one moment, oldest first.
+/// The guards that were alive at one moment, oldest first; those made within 10 ms of each other in no order.
 ///
 /// [`count`](Self::count) is known in every drain; the guards themselves only where they are tracked.
 #[derive(Clone, Debug, Default)]
@@ -52,7 +46,7 @@ impl Stragglers {
     }
 
     pub(crate) fn of(core: &Core) -> Self {
-        let now = Instant::now();
+        let now = Stamp::now();
         let mut known = Vec::new();
         core.for_each(|core| {
             if let Some(registry) = &core.registry {
@@ -103,112 +97,339 @@ impl fmt::Display for Stragglers {
     }
 }
 
-/// The tracked guards of a drain, in as many lists as it has shards.
-pub(crate) struct Registry(Box<[Stripe]>);
+/// The tracked guards of a drain, at as many desks as it has shards.
+///
+/// While the drain runs, a desk keeps the first `Arc` of each seat as the core keeps that of each shard, so that a seat
+/// is free for the next guard when nobody else owns it, and leaving one takes no lock. To begin is to drop
+/// those `Arc`s: from then on a seat ends with its guard, and gives up its place in a shard.
+pub(crate) struct Registry(Box<[CachePadded<Mutex<Desk>>]>);
 
-type Stripe = CachePadded<Mutex<Slab<Entry>>>;
+struct Desk {
+    records: Vec<Record>,
+    /// Records that were found vacant and have not been taken since.
+    vacant: Vec<usize>,
+    /// Look for vacant records only when there are this many: twice the guards that the last look found alive,
+    /// so that looking costs each guard only a few steps, and the records are bounded by the guards.
+    look_at: usize,
+    /// Whether draining has begun.
+    released: bool,
+}
 
-struct Entry {
+/// A seat, and what is known of the guard in it or of the last that was.
+struct Record {
+    seat: Hold,
     label: Option<Cow<'static, str>>,
     place: &'static Location<'static>,
-    since: Instant,
+    /// `None`: at rest, and no straggler.
+    since: Option<Stamp>,
+}
+
+enum Hold {
+    Kept(Arc<Seat>),
+    Released(Weak<Seat>),
+}
+
+impl Record {
+    /// Whether a guard is in the seat.
+    fn taken(&self) -> bool {
+        match &self.seat {
+            Hold::Kept(seat) => Arc::strong_count(seat) > 1,
+            Hold::Released(seat) => seat.strong_count() > 0,
+        }
+    }
+}
+
+impl Desk {
+    const FEW: usize = 4;
+
+    fn new() -> Self {
+        Self {
+            records: Vec::new(),
+            vacant: Vec::new(),
+            look_at: Self::FEW,
+            released: false,
+        }
+    }
+
+    fn vacant(&mut self) -> Option<usize> {
+        if self.vacant.is_empty() && self.records.len() >= self.look_at {
+            let records = self.records.iter().enumerate();
+            let vacant = records.filter(|(_, record)| !record.taken());
+            self.vacant.extend(vacant.map(|(index, _)| index));
+            self.look_at = Self::FEW.max(2 * (self.records.len() - self.vacant.len()));
+        }
+        self.vacant.pop()
+    }
+
+    fn taken(&self) -> impl Iterator<Item = &Record> {
+        self.records.iter().filter(|record| record.taken())
+    }
 }
 
 impl Registry {
-    pub(crate) fn new(stripes: usize) -> Self {
+    pub(crate) fn new(desks: usize) -> Self {
         Self(
-            (0..stripes)
-                .map(|_| CachePadded(Mutex::new(Slab::new())))
+            (0..desks)
+                .map(|_| CachePadded(Mutex::new(Desk::new())))
                 .collect(),
         )
     }
 
-    fn insert(&self, place: &'static Location<'static>, label: Option<Cow<'static, str>>) -> Key {
-        let since = Instant::now();
-        let stripe = tally::slot() & (self.0.len() - 1);
-        let entry = lock(&self.0[stripe]).insert(Entry {
+    /// A seat for a guard of `core`, which has this registry; `None` if one is needed and `shard` has none.
+    pub(crate) fn enter(
+        &self,
+        core: &Core,
+        place: &'static Location<'static>,
+        label: Option<Cow<'static, str>>,
+        shard: impl FnOnce() -> Option<Arc<Seat>>,
+    ) -> Option<Arc<Seat>> {
+        let since = Some(Stamp::lately());
+        let number = tally::slot() & (self.0.len() - 1);
+        let mut guard = lock(&self.0[number]);
+        let desk = &mut *guard;
+        let vacant = desk.vacant();
+        if let Some(record) = vacant.map(|index| &mut desk.records[index]) {
+            if let Hold::Kept(seat) = &record.seat {
+                let seat = Arc::clone(seat);
+                record.place = place;
+                record.since = since;
+                let old = mem::replace(&mut record.label, label);
+                drop(guard);
+                drop(old);
+                return Some(seat);
+            }
+        }
+
+        let index = vacant.unwrap_or(desk.records.len());
+        let seat = Seat::tracked(Ticket {
+            shard: shard()?,
+            desk: number,
+            record: index,
+        });
+        let record = Record {
+            seat: if desk.released {
+                Hold::Released(Arc::downgrade(&seat))
+            } else {
+                core.tally.add_hold();
+                Hold::Kept(Arc::clone(&seat))
+            },
             label,
             place,
             since,
-        });
-        Key { stripe, entry }
+        };
+        let old = match desk.records.get_mut(index) {
+            Some(vacant) => Some(mem::replace(vacant, record)),
+            None => {
+                desk.records.push(record);
+                None
+            }
+        };
+        drop(guard);
+        drop(old);
+        Some(seat)
     }
 
-    fn remove(&self, key: Key) {
-        let entry = lock(&self.0[key.stripe]).try_remove(key.entry);
-        drop(entry);
+    /// Gives up the kept `Arc`s; `tally` is that of the core.
+    pub(crate) fn release(&self, tally: &Tally) {
+        for desk in &self.0 {
+            let mut kept = Vec::new();
+            {
+                let mut desk = lock(desk);
+                desk.released = true;
+                for record in &mut desk.records {
+                    if let Hold::Kept(seat) = &record.seat {
+                        // From here on the shards count the guard in it.
+                        tally.forgo_hold();
+                        let released = Hold::Released(Arc::downgrade(seat));
+                        kept.push(mem::replace(&mut record.seat, released));
+                    }
+                }
+            }
+            // What ends with them may wake waiters: not under our lock (S6).
+            drop(kept);
+        }
     }
 
-    fn collect(&self, now: Instant, into: &mut Vec<Straggler>) {
-        for stripe in &self.0 {
-            into.extend(lock(stripe).iter().map(|(_, entry)| Straggler {
-                label: entry.label.clone(),
-                place: entry.place,
-                age: now.saturating_duration_since(entry.since),
+    /// How many guards are in seats that are kept, and so not counted by the shards.
+    pub(crate) fn count_kept(&self) -> usize {
+        let kept = |record: &&Record| matches!(record.seat, Hold::Kept(_));
+        let desks = self.0.iter();
+        desks
+            .map(|desk| lock(desk).taken().filter(kept).count())
+            .sum()
+    }
+
+    fn collect(&self, now: Stamp, into: &mut Vec<Straggler>) {
+        for desk in &self.0 {
+            into.extend(lock(desk).taken().filter_map(|record| {
+                Some(Straggler {
+                    label: record.label.clone(),
+                    place: record.place,
+                    age: now.since(record.since?),
+                })
             }));
         }
     }
 }
 
-#[derive(Clone, Copy)]
-struct Key {
-    stripe: usize,
-    entry: usize,
-}
-
-/// A tracked guard: its seat in a shard and its entry in the registry.
+/// What a tracked guard's seat knows: its place in a shard, and where its record is.
 pub(crate) struct Ticket {
     shard: Arc<Seat>,
-    key: Key,
+    desk: usize,
+    record: usize,
 }
 
 impl Ticket {
-    /// Enters the owner of `shard`; only for drains that have a registry.
-    pub(crate) fn new(
-        shard: Arc<Seat>,
-        place: &'static Location<'static>,
-        label: Option<Cow<'static, str>>,
-    ) -> Result<Self, Arc<Seat>> {
-        let Some(key) = (shard.core().registry.as_ref()).map(|known| known.insert(place, label))
-        else {
-            return Err(shard);
-        };
-        Ok(Self { shard, key })
-    }
-
+    #[inline]
     pub(crate) fn shard(&self) -> &Arc<Seat> {
         &self.shard
     }
 
-    fn registry(&self) -> Option<&Registry> {
-        self.shard.core().registry.as_ref()
+    /// Runs `f` on the record, under the lock.
+    fn with<T>(&self, f: impl FnOnce(&mut Record) -> T) -> Option<T> {
+        let registry = self.shard.core().registry.as_ref()?;
+        lock(&registry.0[self.desk])
+            .records
+            .get_mut(self.record)
+            .map(f)
     }
 
     pub(crate) fn relabel(&self, label: Cow<'static, str>) {
-        if let Some(registry) = self.registry() {
-            let mut entries = lock(&registry.0[self.key.stripe]);
-            let old = entries
-                .get_mut(self.key.entry)
-                .and_then(|entry| entry.label.replace(label));
-            drop(entries);
-            drop(old);
-        }
+        let old = self.with(|record| record.label.replace(label));
+        drop(old);
+    }
+
+    #[cfg(feature = "net")]
+    pub(crate) fn rest(&self) {
+        self.set_since(None);
+    }
+
+    #[cfg(feature = "net")]
+    pub(crate) fn resume(&self) {
+        self.set_since(Some(Stamp::lately()));
+    }
+
+    #[cfg(feature = "net")]
+    fn set_since(&self, since: Option<Stamp>) {
+        self.with(|record| record.since = since);
     }
 
     pub(crate) fn label(&self) -> Option<Cow<'static, str>> {
-        let registry = self.registry()?;
-        let label = lock(&registry.0[self.key.stripe])
-            .get(self.key.entry)?
-            .label
-            .clone();
-        label
+        self.with(|record| record.label.clone())?
+    }
+
+    /// A seat for a clone of the guard.
+    pub(crate) fn further(&self, place: &'static Location<'static>) -> Arc<Seat> {
+        let core = self.shard.core();
+        let shard = || Some(Arc::clone(&self.shard));
+        (core.registry.as_ref())
+            .and_then(|known| known.enter(core, place, self.label(), shard))
+            .unwrap_or_else(|| Arc::clone(&self.shard))
     }
 }
 
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        if let Some(registry) = self.registry() {
-            registry.remove(self.key);
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::{collections::HashSet, thread};
+
+    use crate::{Drain, Drained, Guard, Phase};
+
+    fn tracked() -> Drain {
+        Drain::builder().track(true).build()
+    }
+
+    fn labels(drain: &Drain) -> Vec<String> {
+        let stragglers = drain.stragglers();
+        let labels = stragglers.iter().map(|s| s.label.as_deref());
+        let mut labels: Vec<_> = labels.map(|l| l.unwrap_or("none").to_owned()).collect();
+        labels.sort();
+        labels
+    }
+
+    #[test]
+    fn a_seat_that_is_taken_again_tells_nothing_of_the_guard_before() {
+        let drain = tracked();
+        for _ in 0..100 {
+            drop(drain.guard().unwrap().labeled("before"));
+        }
+        assert_eq!(drain.in_flight(), 0);
+        assert!(labels(&drain).is_empty());
+        let guards: Vec<_> = (0..100).map(|_| drain.guard().unwrap()).collect();
+        assert_eq!(drain.in_flight(), 100);
+        assert_eq!(labels(&drain), vec!["none"; 100]);
+        drop(guards);
+        assert_eq!(drain.in_flight(), 0);
+    }
+
+    #[test]
+    fn no_two_guards_share_a_seat() {
+        let drain = tracked();
+        let mut guards: Vec<Guard> = Vec::new();
+        let mut label = 0_u32;
+        for round in 0..200_usize {
+            if round == 150 {
+                drain.begin();
+            }
+            for _ in 0..=round % 7 {
+                guards.push(drain.guard().unwrap().labeled(label.to_string()));
+                label += 1;
+            }
+            for _ in 0..round % 6 {
+                drop(guards.swap_remove(round * 31 % guards.len()));
+            }
+            let unique: HashSet<_> = labels(&drain).into_iter().collect();
+            assert_eq!(unique.len(), guards.len());
+            assert_eq!(drain.in_flight(), guards.len());
+        }
+    }
+
+    /// S2 S3: tracked guards that were made before, during and after the beginning.
+    #[test]
+    fn drained_is_the_last_tracked_guard() {
+        let drain = tracked();
+        drop(drain.guard());
+        let first = drain.guard().unwrap().labeled("first");
+        drain.begin();
+        let late = drain.guard().unwrap().labeled("late");
+        let clone = late.clone();
+        assert_eq!(labels(&drain), ["first", "late", "late"]);
+        assert_eq!(drain.in_flight(), 3);
+        drop((first, late));
+        assert_eq!(drain.phase(), Phase::Draining);
+        drop(drain.guard().unwrap());
+        assert_eq!(drain.in_flight(), 1);
+        drop(clone);
+        assert_eq!(drain.phase(), Phase::Drained);
+        assert_eq!(drain.guard().unwrap_err(), Drained);
+        assert_eq!(drain.in_flight(), 0);
+    }
+
+    /// S2 S4: makers on several threads, whose guards others drop, while it begins.
+    #[test]
+    fn a_beginning_among_tracked_guards_misses_none() {
+        for _ in 0..100 {
+            let drain = tracked();
+            let (send, receive) = std::sync::mpsc::channel();
+            thread::scope(|scope| {
+                for _ in 0..3 {
+                    let (drain, send) = (&drain, send.clone());
+                    scope.spawn(move || {
+                        while let Ok(guard) = drain.guard() {
+                            assert!(drain.phase() < Phase::Drained);
+                            if send.send(guard.clone()).is_err() || drain.is_draining() {
+                                break;
+                            }
+                        }
+                    });
+                }
+                drop(send);
+                scope.spawn(move || receive.into_iter().take(1000).for_each(drop));
+                thread::yield_now();
+                drain.begin();
+            });
+            drain.until_drained().wait();
+            assert_eq!(drain.in_flight(), 0);
+            assert!(drain.stragglers().iter().next().is_none());
         }
     }
 }

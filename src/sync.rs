@@ -87,6 +87,10 @@ mod model {
             }
         }
 
+        pub(crate) fn strong_count(this: &Self) -> usize {
+            this.strong.load(Relaxed)
+        }
+
         /// Gives up this owner's share; the value, if it was the last.
         fn release(&mut self) -> Option<sync::Arc<T>> {
             let value = self.value.take()?;

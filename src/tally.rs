@@ -47,6 +47,7 @@ impl Seat {
         Arc::new(Self(CachePadded(Kind::Tracked(ticket))))
     }
 
+    #[inline]
     pub(crate) fn ticket(&self) -> Option<&Ticket> {
         match &self.0.0 {
             Kind::Tracked(ticket) => Some(ticket),
@@ -54,6 +55,7 @@ impl Seat {
         }
     }
 
+    #[inline]
     pub(crate) fn core(&self) -> &Arc<Core> {
         match &self.0.0 {
             Kind::Shard(core) => core,
@@ -115,8 +117,9 @@ impl Tally {
         self.forgone.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The guards of `shards`: exact while nobody makes or drops one, too high by what is being given up.
-    pub(crate) fn count(&self, shards: &[Weak<Seat>]) -> usize {
+    /// The guards of `shards`, and the `kept` ones that are in none and were counted first: exact while nobody makes or
+    /// drops one, too high by what is being given up.
+    pub(crate) fn count(&self, shards: &[Weak<Seat>], kept: usize) -> usize {
         // E5: pairs with `add_hold`.
         let held = self.held.load(Ordering::Acquire);
         let seats: usize = shards.iter().map(Weak::strong_count).sum();
@@ -124,7 +127,7 @@ impl Tally {
         fence(Ordering::Acquire);
         let forgone = self.forgone.load(Ordering::Relaxed);
         // The two wrap where many children come and go; what is left of them does not.
-        seats.wrapping_sub(held.wrapping_sub(forgone))
+        (seats + kept).wrapping_sub(held.wrapping_sub(forgone))
     }
 }
 

@@ -82,12 +82,7 @@ impl Timer for AsyncIo {
     }
 }
 
-/// The time `wait` from now; `None`, that is never, where the clock can't say it.
-pub(crate) fn after(wait: Duration) -> Option<Instant> {
-    later(Some(Instant::now()), wait)
-}
-
-/// The time `wait` after `start`, likewise.
+/// The time `wait` after `start`; `None`, that is never, where the clock can't say it.
 pub(crate) fn later(start: Option<Instant>, wait: Duration) -> Option<Instant> {
     start?.checked_add(wait)
 }

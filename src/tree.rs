@@ -21,6 +21,8 @@ pub(crate) struct Core {
     kept: Mutex<Vec<Arc<Seat>>>,
     /// When the present phase will be cut.
     limit: Mutex<Option<Limit>>,
+    /// How many guards there were when draining began here, for the report, which may be begun later.
+    begun_with: Mutex<Option<usize>>,
     children: Mutex<Slab<Weak<Core>>>,
     /// What makes the parent wait for us.
     hold: Mutex<Option<Hold>>,
@@ -57,11 +59,12 @@ struct Hold {
 impl Core {
     pub(crate) fn new(shards: usize, tracked: bool) -> Arc<Self> {
         let core = Arc::new(Self {
-            latch: Latch::new(),
+            latch: Latch::new(shards),
             tally: Tally::new(shards),
             shards: OnceLock::new(),
             kept: Mutex::new(Vec::new()),
             limit: Mutex::new(None),
+            begun_with: Mutex::new(None),
             children: Mutex::new(Slab::new()),
             hold: Mutex::new(None),
             registry: tracked.then(|| Registry::new(shards)),
@@ -85,6 +88,10 @@ impl Core {
     /// Moves this drain and all below it to `phase` (S1), cut at `deadline` if one is given; returns whether
     /// this call moved this drain.
     pub(crate) fn raise(&self, phase: Phase, deadline: Option<Instant>) -> bool {
+        if phase >= Phase::Draining && !self.latch.is(Phase::Draining) {
+            let in_flight = self.in_flight();
+            lock(&self.begun_with).get_or_insert(in_flight);
+        }
         let limit = deadline.map(|at| Limit { to: phase, at });
         let moved = self.step(phase, limit);
         if moved || limit.is_some() {
@@ -117,6 +124,9 @@ impl Core {
         for seat in kept {
             self.tally.forgo_hold();
             drop(seat);
+        }
+        if let Some(registry) = &self.registry {
+            registry.release(&self.tally);
         }
     }
 
@@ -158,6 +168,14 @@ impl Core {
         }
     }
 
+    /// Keeps this drain from being drained, for something that is not work itself but brings some: an accept loop.
+    #[cfg(feature = "net")]
+    pub(crate) fn hold(&self) -> Option<Held> {
+        let seat = crate::tally::seat(self.shards())?;
+        self.tally.add_hold();
+        Some(Held(seat))
+    }
+
     fn forget_child(&self, key: usize) {
         let child = lock(&self.children).try_remove(key);
         self.tally.forgo_hold();
@@ -181,10 +199,31 @@ impl Core {
         }
     }
 
+    /// The guards that were alive here and below when draining began, or that are now if it began above.
+    pub(crate) fn begun_with(&self) -> usize {
+        let recorded = *lock(&self.begun_with);
+        recorded.unwrap_or_else(|| self.in_flight())
+    }
+
     /// The guards alive here and below.
     pub(crate) fn in_flight(&self) -> usize {
         let mut sum = 0;
-        self.for_each(|core| sum += core.tally.count(core.shards()));
+        self.for_each(|core| {
+            // The kept seats first: when draining begins meanwhile, their guards are counted twice rather than not at all.
+            let kept = core.registry.as_ref().map_or(0, Registry::count_kept);
+            sum += core.tally.count(core.shards(), kept);
+        });
         sum
+    }
+}
+
+/// Keeps a drain from being drained without counting as in flight.
+#[cfg(feature = "net")]
+pub(crate) struct Held(Arc<Seat>);
+
+#[cfg(feature = "net")]
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.core().tally.forgo_hold();
     }
 }

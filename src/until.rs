@@ -4,39 +4,58 @@ use std::{
     fmt,
     future::Future,
     pin::{Pin, pin},
-    task::{Context, Poll, Wake, Waker},
-    thread::{self, Thread},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use futures_core::future::FusedFuture;
 
-use crate::{Phase, latch::Waiter, sync::Arc, tree::Core};
+use crate::{
+    Phase,
+    latch::{Desk, Waiter},
+    park,
+    sync::Arc,
+    tree::Core,
+};
 
 /// Waits for `phase`; what the named futures share.
 pub(crate) struct Until {
-    core: Arc<Core>,
+    /// None once the phase has been reached: it stays so.
+    desk: Option<Arc<Desk>>,
     phase: Phase,
     waiter: Waiter,
 }
 
 impl Until {
-    pub(crate) fn new(core: &Arc<Core>, phase: Phase) -> Self {
+    #[inline]
+    pub(crate) fn new(core: &Core, phase: Phase) -> Self {
         Self {
-            core: Arc::clone(core),
+            desk: (!core.latch.is(phase)).then(|| Arc::clone(core.latch.desk())),
             phase,
             waiter: Waiter::default(),
         }
     }
 
+    #[inline]
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.core.latch.poll(self.phase, &mut self.waiter, cx)
+        match &self.desk {
+            None => Poll::Ready(()),
+            Some(desk) => desk.poll(self.phase, &mut self.waiter, cx),
+        }
+    }
+
+    /// How far the end has come, or that it has come far enough.
+    fn phase(&self) -> Phase {
+        (self.desk.as_ref()).map_or(self.phase, |desk| desk.phase())
     }
 }
 
 impl Drop for Until {
+    #[inline]
     fn drop(&mut self) {
-        self.core.latch.leave(self.phase, &mut self.waiter);
+        if let Some(desk) = &self.desk {
+            desk.leave(self.phase, &mut self.waiter);
+        }
     }
 }
 
@@ -50,7 +69,8 @@ macro_rules! until {
         pub struct $name(Until);
 
         impl $name {
-            pub(crate) fn new(core: &Arc<Core>) -> Self {
+            #[inline]
+            pub(crate) fn new(core: &Core) -> Self {
                 Self(Until::new(core, Phase::$phase))
             }
 
@@ -70,6 +90,7 @@ macro_rules! until {
         impl Future for $name {
             type Output = ();
 
+            #[inline]
             fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
                 self.0.poll(cx)
             }
@@ -84,7 +105,7 @@ macro_rules! until {
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.debug_struct(stringify!($name))
-                    .field("phase", &self.0.core.latch.phase())
+                    .field("phase", &self.0.phase())
                     .finish_non_exhaustive()
             }
         }
@@ -110,29 +131,18 @@ until! {
     UntilDrained, Drained
 }
 
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: std::sync::Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
 /// Runs `future` on this thread until it is ready (true) or `deadline` has passed (false).
 fn block_on(future: impl Future<Output = ()>, deadline: Option<Instant>) -> bool {
     let mut future = pin!(future);
-    let waker = Waker::from(std::sync::Arc::new(Unpark(thread::current())));
+    let waker = park::waker();
     let mut cx = Context::from_waker(&waker);
     loop {
         if future.as_mut().poll(&mut cx).is_ready() {
             return true;
         }
-        match deadline {
-            None => thread::park(),
-            Some(deadline) => match deadline.checked_duration_since(Instant::now()) {
-                Some(left) if !left.is_zero() => thread::park_timeout(left),
-                _ => return false,
-            },
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return false;
         }
+        park::until(deadline);
     }
 }

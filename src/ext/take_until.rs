@@ -23,7 +23,7 @@ pin_project! {
 }
 
 impl<T> TakeUntilDraining<T> {
-    pub(super) fn new(inner: T, draining: UntilDraining) -> Self {
+    pub(crate) fn new(inner: T, draining: UntilDraining) -> Self {
         Self {
             inner: Some(inner),
             draining,
@@ -79,7 +79,7 @@ pin_project! {
 }
 
 impl<T> TakeUntilAborting<T> {
-    pub(super) fn new(inner: T, aborting: UntilAborting) -> Self {
+    pub(crate) fn new(inner: T, aborting: UntilAborting) -> Self {
         Self {
             inner: Some(inner),
             aborting,

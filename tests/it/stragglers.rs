@@ -1,6 +1,6 @@
 //! Who is still here.
 
-use std::{thread, time::Duration};
+use std::{collections::BTreeSet, thread, time::Duration};
 
 use async_drain::{Drain, Phase};
 
@@ -74,11 +74,13 @@ fn the_oldest_first() {
         guards.push(thread::scope(|s| s.spawn(make).join().unwrap()));
     }
     let stragglers = drain.stragglers();
-    let labels: Vec<_> = stragglers
+    // Made within one tick of the clock, they may come in any order.
+    let labels: BTreeSet<_> = stragglers
         .iter()
         .map(|s| s.label.as_deref().unwrap())
         .collect();
-    assert_eq!((labels, stragglers.count()), (vec!["a", "b", "c", "d"], 4));
+    assert_eq!(labels, BTreeSet::from(["a", "b", "c", "d"]));
+    assert_eq!(stragglers.count(), 4);
     assert!(
         stragglers
             .into_iter()
@@ -117,7 +119,10 @@ fn tracked_guards_are_waited_for() {
 #[test]
 fn a_dropped_guard_leaves_no_entry() {
     let drain = tracked();
-    drop(drain.guard().unwrap());
+    // The first few make the seats that the others take again.
+    for _ in 0..100 {
+        drop(drain.guard().unwrap());
+    }
     let info = allocation_counter::measure(|| {
         for _ in 0..100_000 {
             drop(drain.guard().unwrap().labeled("work"));

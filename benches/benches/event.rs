@@ -1,0 +1,200 @@
+//! The event, not the poll: from the last guard's drop to the return of the one who waited for it, as a distribution (L2).
+//!
+//! Beside the recipe that looks once a second, and Go's `Shutdown`, which looks ever more seldom, up to twice a second
+//! (where a `go` is found).
+
+use std::{
+    path::Path,
+    process::Command,
+    sync::{
+        Arc, Barrier,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use async_drain::Drain;
+use async_drain_bench::{
+    figures::{Bound, Figures},
+    race::quantile,
+};
+use swansong::Swansong;
+use tokio_util::task::TaskTracker;
+
+const ROUNDS: usize = 400;
+const QUANTILES: [(&str, f64); 4] = [("best", 0.0), ("half", 0.5), ("90 %", 0.9), ("99 %", 0.99)];
+const UNPARK: &str = "a bare unpark";
+const OURS: &str = "async-drain";
+const RECIPE: &str = "look once a second";
+
+/// Blocks until the work is done, and when the work was.
+type Waits = Box<dyn FnOnce() + Send>;
+type Ends = Box<dyn FnOnce()>;
+
+fn main() {
+    let mut figures = Figures::new("event", "time to notice, 1 = half of bare unparks");
+    let mut table: Vec<(&str, Vec<f64>)> = [UNPARK, OURS, "swansong", "TaskTracker", "crossbeam"]
+        .map(|who| (who, Vec::new()))
+        .into();
+    for round in 0..ROUNDS {
+        for i in 0..table.len() {
+            let (who, samples) = &mut table[(i + round) % 5];
+            samples.push(noticed(who));
+        }
+    }
+    table.push((RECIPE, recipe()));
+    table.extend(go().map(|samples| ("Go's Shutdown", samples)));
+
+    let unit = quantile(&mut table[0].1, 0.5);
+    for (who, samples) in &mut table {
+        for (case, q) in QUANTILES {
+            figures.add(case, who, quantile(samples, q) / unit);
+        }
+    }
+    let mut half = |who| {
+        let found = table.iter_mut().find(|(name, _)| *name == who);
+        found.map_or(f64::NAN, |(_, samples)| quantile(samples, 0.5))
+    };
+    let (ours, theirs) = (half(OURS), half("swansong"));
+    figures.target(
+        "to notice the last drop, times swansong, half of the rounds",
+        ours / theirs,
+        Bound::AtMost(1.1),
+    );
+    figures.target(
+        "times sooner than looking once a second",
+        half(RECIPE) / ours,
+        Bound::AtLeast(1000.0),
+    );
+    figures.publish();
+}
+
+/// Nanoseconds from the end of the work to the return of a thread that sleeps until then.
+fn noticed(who: &str) -> f64 {
+    let (waits, ends) = contender(who);
+    let begun = Arc::new(Barrier::new(2));
+    let waiting = thread::spawn({
+        let begun = Arc::clone(&begun);
+        move || {
+            begun.wait();
+            waits();
+            Instant::now()
+        }
+    });
+    begun.wait();
+    if who == UNPARK {
+        let thread = waiting.thread().clone();
+        thread::sleep(ASLEEP);
+        let ended = Instant::now();
+        ends();
+        thread.unpark();
+        return since(waiting, ended);
+    }
+    thread::sleep(ASLEEP);
+    let ended = Instant::now();
+    ends();
+    since(waiting, ended)
+}
+
+/// Long enough for the other thread to be asleep by then.
+const ASLEEP: Duration = Duration::from_millis(1);
+
+fn since(waiting: thread::JoinHandle<Instant>, ended: Instant) -> f64 {
+    let noticed = waiting.join().expect("it only waits");
+    noticed.saturating_duration_since(ended).as_nanos() as f64
+}
+
+fn contender(who: &str) -> (Waits, Ends) {
+    match who {
+        OURS => {
+            let drain = Drain::new();
+            let guard = drain.guard();
+            drain.begin();
+            let until = drain.until_drained();
+            (Box::new(|| until.wait()), Box::new(|| drop(guard)))
+        }
+        "swansong" => {
+            let swansong = Swansong::new();
+            let guard = swansong.guard();
+            let completion = swansong.shut_down();
+            (Box::new(|| completion.block()), Box::new(|| drop(guard)))
+        }
+        "TaskTracker" => {
+            let tracker = TaskTracker::new();
+            let token = tracker.token();
+            tracker.close();
+            let runtime = tokio::runtime::Builder::new_current_thread().build();
+            let runtime = runtime.expect("a runtime");
+            let waits = move || runtime.block_on(tracker.wait());
+            (Box::new(waits), Box::new(|| drop(token)))
+        }
+        "crossbeam" => {
+            let group = crossbeam_utils::sync::WaitGroup::new();
+            let work = group.clone();
+            (Box::new(|| group.wait()), Box::new(|| drop(work)))
+        }
+        _ => {
+            let done = Arc::new(AtomicUsize::new(0));
+            let set = Arc::clone(&done);
+            let waits = move || {
+                while done.load(Ordering::Acquire) == 0 {
+                    thread::park();
+                }
+            };
+            (
+                Box::new(waits),
+                Box::new(move || set.store(1, Ordering::Release)),
+            )
+        }
+    }
+}
+
+/// Many at once, since each takes a second and does nothing.
+fn recipe() -> Vec<f64> {
+    const LOOKERS: u32 = 100;
+    let running: Vec<_> = (0..LOOKERS)
+        .map(|i| {
+            thread::spawn(move || {
+                let work = Arc::new(());
+                let watched = Arc::downgrade(&work);
+                let looking = thread::spawn(move || {
+                    while watched.strong_count() > 0 {
+                        thread::sleep(Duration::from_secs(1));
+                    }
+                    Instant::now()
+                });
+                // Work ends at any time of the second.
+                thread::sleep(Duration::from_secs(1) * (2 * i + 1) / (2 * LOOKERS));
+                let ended = Instant::now();
+                drop(work);
+                since(looking, ended)
+            })
+        })
+        .collect();
+    let samples = running
+        .into_iter()
+        .map(|r| r.join().expect("it only looks"));
+    samples.collect()
+}
+
+/// One number of nanoseconds a line, of requests that end at any time after `Shutdown` was called.
+fn go() -> Option<Vec<f64>> {
+    let program = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/go/shutdown.go"));
+    let go = std::env::var_os("GO").unwrap_or("go".into());
+    let ran = Command::new(go).arg("run").arg(program).output();
+    match ran {
+        Ok(output) if output.status.success() => {
+            let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+            Some(lines.lines().filter_map(|l| l.parse().ok()).collect())
+        }
+        Ok(output) => {
+            println!("SKIPPED: Go: {}", String::from_utf8_lossy(&output.stderr));
+            None
+        }
+        Err(error) => {
+            println!("SKIPPED: Go: {error} (set GO to a go command)");
+            None
+        }
+    }
+}

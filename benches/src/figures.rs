@@ -1,0 +1,162 @@
+//! What a bench found: shown as a table, judged by its targets, and kept as one JSON object a line.
+
+use std::{fmt::Write as _, fs::OpenOptions, io::Write as _, path::PathBuf};
+
+use serde_json::json;
+
+/// Where the figures go: `FIGURES`, or a file in the target directory.
+#[must_use]
+pub fn path() -> PathBuf {
+    std::env::var_os("FIGURES").map_or_else(
+        || concat!(env!("CARGO_MANIFEST_DIR"), "/target/figures.jsonl").into(),
+        PathBuf::from,
+    )
+}
+
+/// The figures of one bench.
+#[derive(Debug)]
+pub struct Figures {
+    bench: &'static str,
+    unit: &'static str,
+    rows: Vec<(String, Vec<(String, f64)>)>,
+    columns: Vec<String>,
+    targets: Vec<(String, f64, Bound)>,
+}
+
+/// What a figure should be. One that could not be taken is `NaN`, and meets nothing.
+#[derive(Clone, Copy, Debug)]
+pub enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+impl Bound {
+    #[must_use]
+    pub fn met(self, value: f64) -> bool {
+        match self {
+            Self::AtMost(limit) => value <= limit,
+            Self::AtLeast(limit) => value >= limit,
+        }
+    }
+}
+
+impl Figures {
+    /// `unit` says what the numbers of the table are.
+    #[must_use]
+    pub fn new(bench: &'static str, unit: &'static str) -> Self {
+        Self {
+            bench,
+            unit,
+            rows: Vec::new(),
+            columns: Vec::new(),
+            targets: Vec::new(),
+        }
+    }
+
+    /// What `who` took in `case`.
+    pub fn add(&mut self, case: &str, who: &str, value: f64) {
+        if value.is_nan() {
+            return;
+        }
+        if !self.columns.iter().any(|c| c == case) {
+            self.columns.push(case.into());
+        }
+        let cell = (case.to_owned(), value);
+        match self.rows.iter_mut().find(|(name, _)| name == who) {
+            Some((_, cells)) => cells.push(cell),
+            None => self.rows.push((who.into(), vec![cell])),
+        }
+    }
+
+    pub fn target(&mut self, what: impl Into<String>, value: f64, bound: Bound) {
+        self.targets.push((what.into(), value, bound));
+    }
+
+    /// Prints the table and its targets, and appends all of it to [`path`].
+    ///
+    /// # Panics
+    ///
+    /// If the file can't be written: figures that are lost without a word are worse.
+    pub fn publish(self) {
+        self.print();
+        let mut lines = String::new();
+        for (who, cells) in &self.rows {
+            for (case, value) in cells {
+                let value = rounded(*value);
+                let line = json!({ "bench": self.bench, "unit": self.unit, "case": case, "who": who, "value": value });
+                let _ = writeln!(lines, "{line}");
+            }
+        }
+        for (what, value, bound) in &self.targets {
+            let (kind, limit) = match bound {
+                Bound::AtMost(limit) => ("at most", limit),
+                Bound::AtLeast(limit) => ("at least", limit),
+            };
+            let line = json!({ "bench": self.bench, "target": what, "value": rounded(*value),
+                "bound": kind, "limit": limit, "met": bound.met(*value) });
+            let _ = writeln!(lines, "{line}");
+        }
+        let mut file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path())
+            .expect("the file for the figures");
+        file.write_all(lines.as_bytes()).expect("room for figures");
+    }
+
+    fn print(&self) {
+        println!("\n## {}: {}\n", self.bench, self.unit);
+        let first = self.rows.iter().map(|(who, _)| who.chars().count()).max();
+        let first = first.unwrap_or(0);
+        let widths: Vec<_> = (self.columns.iter())
+            .map(|c| c.chars().count().max(8))
+            .collect();
+        print!("| {:first$} |", "");
+        for (column, width) in self.columns.iter().zip(&widths) {
+            print!(" {column:>width$} |");
+        }
+        print!("\n|:{}-|", "-".repeat(first));
+        for width in &widths {
+            print!("-{}:|", "-".repeat(*width));
+        }
+        println!();
+        for (who, cells) in &self.rows {
+            print!("| {who:first$} |");
+            for (column, width) in self.columns.iter().zip(&widths) {
+                let cell = cells.iter().find(|(case, _)| case == column);
+                let cell = cell.map_or(String::new(), |(_, value)| shown(*value));
+                print!(" {cell:>width$} |");
+            }
+            println!();
+        }
+        println!();
+        for (what, value, bound) in &self.targets {
+            let verdict = match value {
+                value if value.is_nan() => "NOT MEASURED, too busy",
+                value if bound.met(*value) => "met",
+                _ => "MISSED",
+            };
+            let (kind, limit) = match bound {
+                Bound::AtMost(limit) => ("at most", limit),
+                Bound::AtLeast(limit) => ("at least", limit),
+            };
+            println!("{verdict:>6}: {what}: {} ({kind} {limit})", shown(*value));
+        }
+    }
+}
+
+/// Three digits, and no fractions of large numbers.
+#[must_use]
+pub fn shown(value: f64) -> String {
+    if value >= 100.0 || value > 1.0 && value.fract() == 0.0 {
+        format!("{value:.0}")
+    } else if value >= 10.0 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.2}")
+    }
+}
+
+fn rounded(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}

@@ -1,0 +1,5 @@
+//! What the benches share: racing contenders against each other, and showing what came of it.
+
+pub mod counting;
+pub mod figures;
+pub mod race;

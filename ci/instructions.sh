@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Instructions per operation, which noise does not move, held to the limits below. A limit is what was measured and a
+# tenth or so: another compiler may differ by that much. Raise one only with a reason in the commit.
+set -euo pipefail
+cd "$(dirname "$0")/../benches"
+
+limits='
+guard_and_drop       38
+clone_and_drop       19
+tracked_and_drop     230
+is_draining          8
+guard_is_draining    12
+first_poll_and_drop  275
+re_poll              20
+'
+times=1000 # as in benches/examples/instructions.rs
+
+if ! command -v valgrind >/dev/null; then
+    echo 'SKIPPED: instruction counts: no valgrind (apt-get install valgrind)' >&2
+    exit 0
+fi
+
+nice cargo build --quiet --release --no-default-features --example instructions
+target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+status=0
+while read -r operation limit; do
+    [ -n "$operation" ] || continue
+    log=$(valgrind --tool=callgrind --callgrind-out-file=/dev/null \
+        --toggle-collect="instructions::$operation" "$target/release/examples/instructions" 2>&1)
+    total=$(sed -n 's/.*Collected : \([0-9]*\).*/\1/p' <<<"$log")
+    if [ -z "$total" ] || [ "$total" -eq 0 ]; then
+        echo "FAILED: $operation: nothing was counted" >&2
+        status=1
+        continue
+    fi
+    each=$((total / times))
+    verdict=ok
+    if [ "$each" -gt "$limit" ]; then
+        verdict='FAILED: more than its limit'
+        status=1
+    fi
+    printf '%-20s %4d instructions (limit %d) %s\n' "$operation" "$each" "$limit" "$verdict"
+    if [ -n "${FIGURES:-}" ]; then
+        printf '{"bench":"instructions","unit":"instructions","case":"%s","who":"async-drain","value":%d}\n' \
+            "$operation" "$each" >>"$FIGURES"
+    fi
+done <<<"$limits"
+exit $status

@@ -1,0 +1,86 @@
+//! The settings of the examples, by environment variables.
+
+use std::{
+    env::{self, VarError},
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+/// See each field; a variable that is not set takes the value in brackets.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `ADDR` [127.0.0.1:0]: where to listen; port 0 picks one.
+    pub addr: SocketAddr,
+    /// `GRACE_MS` [10000]
+    pub grace: Duration,
+    /// `LAME_DUCK_MS` [0, none]
+    pub lame_duck: Duration,
+    /// `ABORT_GRACE_MS` [1000]
+    pub abort_grace: Duration,
+    /// `KEEP_ALIVE_GRACE_MS` [1000]; 0 turns it off.
+    pub keep_alive_grace: Duration,
+    /// `FIRST_REQUEST_GRACE_MS` [5000]; 0 makes it the keep-alive grace.
+    pub first_request_grace: Duration,
+    /// `TLS` [0]: 1 speaks TLS with a certificate made at start.
+    pub tls: bool,
+    /// `WS_CLOSE_CODE` [1001, going away]; 1012 says that the service restarts, and that reconnecting is worth it.
+    pub ws_close_code: u16,
+}
+
+impl Settings {
+    pub fn from_env() -> Result<Self, String> {
+        let grace = millis("GRACE_MS", 10_000)?;
+        if grace.is_zero() {
+            return Err("GRACE_MS is 0: no request in flight could finish".into());
+        }
+        Ok(Self {
+            addr: match var("ADDR")? {
+                None => SocketAddr::from(([127, 0, 0, 1], 0)),
+                Some(addr) => addr.parse().map_err(|_| {
+                    format!("ADDR is '{addr}', and not an address and port like 127.0.0.1:8080")
+                })?,
+            },
+            grace,
+            lame_duck: millis("LAME_DUCK_MS", 0)?,
+            abort_grace: millis("ABORT_GRACE_MS", 1_000)?,
+            keep_alive_grace: millis("KEEP_ALIVE_GRACE_MS", 1_000)?,
+            first_request_grace: millis("FIRST_REQUEST_GRACE_MS", 5_000)?,
+            tls: match var("TLS")?.as_deref() {
+                None | Some("0") => false,
+                Some("1") => true,
+                Some(other) => return Err(format!("TLS is '{other}', and neither 0 nor 1")),
+            },
+            ws_close_code: match var("WS_CLOSE_CODE")? {
+                None => 1001,
+                Some(code) => match code.parse() {
+                    Ok(code @ 1000..=4999) => code,
+                    _ => return Err(format!("WS_CLOSE_CODE is '{code}', and not a close code")),
+                },
+            },
+        })
+    }
+}
+
+fn var(name: &str) -> Result<Option<String>, String> {
+    match env::var(name) {
+        Ok(value) => Ok(Some(value)),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(format!("{name} is not valid unicode")),
+    }
+}
+
+fn millis(name: &str, default: u64) -> Result<Duration, String> {
+    let Some(value) = var(name)? else {
+        return Ok(Duration::from_millis(default));
+    };
+    let millis = value
+        .parse()
+        .map(Duration::from_millis)
+        .map_err(|_| format!("{name} is '{value}', and not a number of milliseconds"))?;
+    match Instant::now().checked_add(millis) {
+        Some(_) => Ok(millis),
+        None => Err(format!(
+            "{name} is '{value}', and longer than the clock can count"
+        )),
+    }
+}

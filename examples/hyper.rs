@@ -1,0 +1,56 @@
+//! All of what `hyper::Server` offers, on smol's global executor: HTTP/1 and HTTP/2 on one port, with or without TLS.
+//!
+//! Run with: `cargo run --example hyper`; the settings are in `common/settings.rs`. Then, say,
+//! `curl -N localhost:PORT/stream/100/100`, and Ctrl-C.
+
+mod common;
+
+use std::{error::Error, net::TcpListener, process::ExitCode};
+
+use async_drain::{Drain, Report, Shutdown, hyper::Server, signal};
+use common::{answer::answer, route::Route, settings::Settings, tls, websocket};
+use hyper::service::service_fn;
+use smol::Async;
+
+fn main() -> ExitCode {
+    common::run(serve)
+}
+
+fn serve() -> Result<Report, Box<dyn Error>> {
+    let settings = Settings::from_env()?;
+    let drain = Drain::builder().track(true).build();
+    let shutdown = Shutdown::new(&drain)
+        .on(signal::termination()?)
+        .lame_duck(settings.lame_duck)
+        .grace(settings.grace)
+        .abort_grace(settings.abort_grace);
+
+    let listener = Async::<TcpListener>::bind(settings.addr)?;
+    let server = Server::new(&drain)
+        .spawn(|task| smol::spawn(task).detach())
+        .keep_alive_grace(settings.keep_alive_grace)
+        .first_request_grace(settings.first_request_grace);
+    let service = service_fn({
+        let drain = drain.clone();
+        move |request| {
+            let drain = drain.clone();
+            async move {
+                match Route::of(request.uri().path()) {
+                    Route::WebSocket => {
+                        Ok(websocket::upgrade(request, &drain, settings.ws_close_code))
+                    }
+                    _ => answer(request, &drain).await,
+                }
+            }
+        }
+    });
+
+    common::announce(listener.get_ref().local_addr()?);
+    Ok(if settings.tls {
+        let acceptor = tls::acceptor()?;
+        let server = server.handshake(move |connection| acceptor.accept(connection));
+        smol::block_on(shutdown.run(server.serve(listener, service)))
+    } else {
+        smol::block_on(shutdown.run(server.serve(listener, service)))
+    })
+}

@@ -1,0 +1,155 @@
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use crate::{Drain, Phase, guard::NameTag, tree::Core};
+
+/// What a connection is doing: seen by its socket and its service, and asked by [`Watch`](super::Watch) before it takes
+/// the connection for idle.
+///
+/// hyper knows this too and does not tell.
+// Relaxed throughout: all of it is written and read in the connection's own task, but for the end of HTTP/2
+// streams, and that is only a number which somebody reads later.
+#[derive(Clone)]
+pub struct Activity(Arc<State>);
+
+struct State {
+    core: Arc<Core>,
+    http2: AtomicBool,
+    /// Requests whose head has been read, ever.
+    requests: AtomicUsize,
+    /// Those whose answer has not been written to hyper's buffer yet.
+    unanswered: AtomicUsize,
+    /// Bytes have come since the last answer: a head has begun.
+    begun: AtomicBool,
+    /// The socket has not taken all that hyper has written.
+    blocked: AtomicBool,
+    /// Names the connection's guard after its last request, where guards are tracked.
+    name_tag: OnceLock<NameTag>,
+    body: Mutex<Body>,
+}
+
+/// How the end of a request's body is recognised.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Body {
+    #[default]
+    None,
+    Exact(u64),
+    Chunked,
+}
+
+impl Activity {
+    /// The activity of one connection, whose work `drain` waits for. It is no handle of the drain.
+    #[must_use]
+    pub fn new(drain: &Drain) -> Self {
+        Self(Arc::new(State {
+            core: Arc::clone(drain.core()),
+            http2: AtomicBool::default(),
+            requests: AtomicUsize::default(),
+            unanswered: AtomicUsize::default(),
+            begun: AtomicBool::default(),
+            blocked: AtomicBool::default(),
+            name_tag: OnceLock::new(),
+            body: Mutex::default(),
+        }))
+    }
+
+    pub(super) fn core(&self) -> &Core {
+        &self.0.core
+    }
+
+    /// Whether nothing has begun that is not over: no head begun, no request unanswered, no byte unwritten.
+    pub(super) fn is_idle(&self) -> bool {
+        self.0.unanswered.load(Ordering::Relaxed) == 0
+            && !self.0.begun.load(Ordering::Relaxed)
+            && !self.0.blocked.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_http2(&self) -> bool {
+        self.0.http2.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn requests(&self) -> usize {
+        self.0.requests.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_answered(&self) -> bool {
+        self.0.unanswered.load(Ordering::Relaxed) == 0
+    }
+
+    pub(super) fn set_http2(&self) {
+        self.0.http2.store(true, Ordering::Relaxed);
+        // What came before was no head, but the first bytes of the preface.
+        self.0.begun.store(false, Ordering::Relaxed);
+    }
+
+    /// Bytes have arrived.
+    pub(super) fn received(&self) {
+        if !self.is_http2() && self.is_answered() {
+            self.0.begun.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn set_blocked(&self, blocked: bool) {
+        self.0.blocked.store(blocked, Ordering::Relaxed);
+    }
+
+    pub(super) fn body(&self) -> Body {
+        *lock(&self.0.body)
+    }
+
+    pub(super) fn set_name_tag(&self, tag: NameTag) {
+        // A second guard for the same connection would be the caller's slip; the first keeps its name.
+        let _ = self.0.name_tag.set(tag);
+    }
+
+    /// A head has been read. The request lasts until the value is dropped.
+    ///
+    /// It is named before its handler is called, which may never return.
+    pub(super) fn request(&self, body: Body, name: impl FnOnce() -> String) -> Unanswered {
+        *lock(&self.0.body) = body;
+        if let Some(tag) = self.0.name_tag.get() {
+            tag.set(name());
+        }
+        self.0.requests.fetch_add(1, Ordering::Relaxed);
+        self.0.unanswered.fetch_add(1, Ordering::Relaxed);
+        Unanswered(self.clone())
+    }
+}
+
+impl fmt::Debug for Activity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Activity")
+            .field("http2", &self.is_http2())
+            .field("requests", &self.requests())
+            .field("idle", &self.is_idle())
+            .finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A request that has not been answered.
+#[derive(Debug)]
+pub(super) struct Unanswered(Activity);
+
+impl Unanswered {
+    pub(super) fn phase(&self) -> Phase {
+        self.0.core().latch.phase()
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        let state = &self.0.0;
+        // What came meanwhile was the body.
+        state.begun.store(false, Ordering::Relaxed);
+        state.unanswered.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,172 @@
+use std::{
+    fmt,
+    future::Future,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, atomic::AtomicBool},
+    task::{Context, Poll, ready},
+};
+
+use ::hyper::{
+    Request, Response,
+    body::{Body, Incoming},
+    service::{HttpService, Service},
+};
+use futures_io::{AsyncRead, AsyncWrite};
+use hyper_util::server::conn::auto::{Builder, HttpServerConnExec, UpgradeableConnection};
+use pin_project_lite::pin_project;
+
+use super::{
+    activity::Activity,
+    ending::Ending,
+    graceful::BoxError,
+    io::Io,
+    service::{Answer, DrainService, Respond},
+    watch::Watch,
+};
+use crate::standby::Standby;
+
+pin_project! {
+    /// A connection of a [`Server`](super::Server), from accept to close; what it spawns.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Connection<F, I, S, E>
+    where
+        DrainService<S>: HttpService<Incoming>,
+        E: 'static,
+    {
+        #[pin]
+        stage: Stage<F, I, S, E>,
+        // Moved on to the next stage.
+        start: Option<Start<S, E>>,
+        // The guard is the last to go, after the stage, which owns the socket (Z5).
+        ending: Option<(Ending, Standby)>,
+    }
+}
+
+pin_project! {
+    #[project = StageProj]
+    enum Stage<F, I, S, E>
+    where
+        DrainService<S>: HttpService<Incoming>,
+        E: 'static,
+    {
+        Handshake { #[pin] handshake: F },
+        Serving { #[pin] watch: Watch<UpgradeableConnection<'static, Io<I>, DrainService<S>, E>> },
+        Over,
+    }
+}
+
+/// What the connection is served with after the handshake.
+pub(super) struct Start<S, E> {
+    pub(super) activity: Activity,
+    pub(super) expects: Arc<AtomicBool>,
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) service: S,
+    pub(super) builder: Arc<Builder<E>>,
+}
+
+impl<F, I, S, E> Connection<F, I, S, E>
+where
+    DrainService<S>: HttpService<Incoming>,
+    E: 'static,
+{
+    pub(super) fn new(handshake: F, start: Start<S, E>, ending: Ending, standby: Standby) -> Self {
+        Self {
+            stage: Stage::Handshake { handshake },
+            start: Some(start),
+            ending: Some((ending, standby)),
+        }
+    }
+}
+
+impl<F, I, S, E, B> Future for Connection<F, I, S, E>
+where
+    F: Future<Output = std::io::Result<I>>,
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>>,
+    S::Future: 'static,
+    S::Error: Into<BoxError>,
+    B: Body + 'static,
+    B::Error: Into<BoxError>,
+    E: HttpServerConnExec<Respond<S::Future>, Answer<B>> + 'static,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        loop {
+            match this.stage.as_mut().project() {
+                StageProj::Handshake { handshake } => {
+                    let conn = match (handshake.poll(cx), this.ending.as_mut()) {
+                        (Poll::Ready(Ok(conn)), _) => Some(conn),
+                        (Poll::Ready(Err(_)), _) | (_, None) => None,
+                        (Poll::Pending, Some((ending, standby))) => {
+                            // Nothing that was promised is lost with it.
+                            standby.rest();
+                            ready!(ending.poll_handshake(cx));
+                            None
+                        }
+                    };
+                    match (conn, this.start.take(), this.ending.take()) {
+                        (Some(conn), Some(start), Some((ending, standby))) => {
+                            let watch = start.serve(conn, ending, standby);
+                            this.stage.set(Stage::Serving { watch });
+                        }
+                        (_, _, guarded) => {
+                            this.stage.set(Stage::Over);
+                            drop(guarded);
+                        }
+                    }
+                }
+                StageProj::Serving { watch } => {
+                    // A connection that fails concerns its peer alone, who knows.
+                    let _ = ready!(watch.poll(cx));
+                    this.stage.set(Stage::Over);
+                }
+                StageProj::Over => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
+impl<S, E> Start<S, E> {
+    fn serve<I, B>(
+        self,
+        conn: I,
+        ending: Ending,
+        standby: Standby,
+    ) -> Watch<UpgradeableConnection<'static, Io<I>, DrainService<S>, E>>
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: Service<Request<Incoming>, Response = Response<B>>,
+        S::Future: 'static,
+        S::Error: Into<BoxError>,
+        B: Body + 'static,
+        B::Error: Into<BoxError>,
+        E: HttpServerConnExec<Respond<S::Future>, Answer<B>> + 'static,
+    {
+        let io = self.activity.io_lingering(conn, self.expects);
+        let service = self.activity.service(self.service).peer(self.peer);
+        let conn = self.builder.serve_connection_with_upgrades(io, service);
+        Watch::new(conn.into_owned(), ending, Some(standby)).activity(self.activity)
+    }
+}
+
+impl<F, I, S, E> fmt::Debug for Connection<F, I, S, E>
+where
+    DrainService<S>: HttpService<Incoming>,
+    E: 'static,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field(
+                "stage",
+                &match self.stage {
+                    Stage::Handshake { .. } => "handshake",
+                    Stage::Serving { .. } => "serving",
+                    Stage::Over => "over",
+                },
+            )
+            .finish_non_exhaustive()
+    }
+}

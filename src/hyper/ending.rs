@@ -1,0 +1,111 @@
+//! When to ask a connection to end, and when to cut it (Z2 Z4 Z9 Z12).
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use super::activity::Activity;
+use crate::{
+    UntilAborting, UntilLameDuck,
+    net::{Alarm, Graces, Patience},
+    standby::Standby,
+    sync::Arc,
+    time,
+    tree::Core,
+};
+
+/// How long an HTTP/2 peer without a stream has for the answer to our PING, between the two GOAWAYs; gRPC's limit.
+const GOAWAY: Duration = Duration::from_secs(5);
+
+/// When to ask a connection to end.
+#[derive(Debug)]
+pub(super) struct Ending {
+    lame_duck: UntilLameDuck,
+    aborting: UntilAborting,
+    pub(super) activity: Option<Activity>,
+    pub(super) patience: Patience,
+    /// When it was asked to end.
+    pub(super) asked: Option<Instant>,
+    goaway: Alarm,
+}
+
+/// What to do with a connection that has nothing to do right now.
+pub(super) enum Next {
+    Wait,
+    Ask,
+    Cut,
+}
+
+impl Ending {
+    /// For a connection that has just been accepted.
+    pub(super) fn new(core: &Arc<Core>, graces: Graces) -> Self {
+        Self {
+            lame_duck: UntilLameDuck::new(core),
+            aborting: UntilAborting::new(core),
+            activity: None,
+            patience: Patience::of(core, graces),
+            asked: None,
+            goaway: Alarm::default(),
+        }
+    }
+
+    pub(super) fn poll_aborting(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.aborting).poll(cx)
+    }
+
+    /// Ready when a handshake that is still under way is to be given up.
+    pub(super) fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.poll_aborting(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        self.patience.set_idle(true);
+        self.patience.poll(true, cx)
+    }
+
+    /// Lets the guard say whether this is work, and which.
+    pub(super) fn report(&mut self, standby: Option<&mut Standby>) {
+        let idle = self.activity.as_ref().is_none_or(Activity::is_idle);
+        self.patience.set_idle(idle);
+        // Of a connection whose activity is not known, all is work.
+        let Some(standby) = standby.filter(|_| self.activity.is_some()) else {
+            return;
+        };
+        if idle {
+            standby.rest();
+        } else {
+            standby.work();
+        }
+    }
+
+    pub(super) fn next(&mut self, cx: &mut Context<'_>) -> Next {
+        if Pin::new(&mut self.lame_duck).poll(cx).is_pending() {
+            return Next::Wait;
+        }
+        let http2 = self.activity.as_ref().is_some_and(Activity::is_http2);
+        if let Some(asked) = self.asked {
+            // hyper waits for our PING to come back, however long that takes.
+            let idle = self.patience.idle_since().filter(|_| http2);
+            let since = idle.map(|idle| idle.max(asked));
+            return match self.goaway.poll(time::later(since, GOAWAY), cx) {
+                Poll::Ready(()) => Next::Cut,
+                Poll::Pending => Next::Wait,
+            };
+        }
+        let silent = self
+            .activity
+            .as_ref()
+            .is_some_and(|activity| activity.requests() == 0);
+        if http2 && !silent {
+            // Its peer is told at once, and loses nothing: streams that it opens meanwhile are served.
+            return Next::Ask;
+        }
+        // Of HTTP/1, the next answer of one that is not idle says `close`.
+        match self.patience.poll(silent, cx) {
+            Poll::Ready(()) => Next::Ask,
+            Poll::Pending => Next::Wait,
+        }
+    }
+}

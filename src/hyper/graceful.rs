@@ -1,0 +1,154 @@
+use std::{future::Future, pin::Pin};
+
+/// A connection that can be asked to end: hyper's, and whoever's else.
+///
+/// ```
+/// use std::{convert::Infallible, pin::Pin, task::{Context, Poll}};
+/// use async_drain::hyper::GracefulConnection;
+///
+/// /// Ends when it is asked to.
+/// struct Patient(bool);
+///
+/// impl Future for Patient {
+///     type Output = Result<(), Infallible>;
+///
+///     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+///         if self.0 { Poll::Ready(Ok(())) } else { Poll::Pending }
+///     }
+/// }
+///
+/// impl GracefulConnection for Patient {
+///     type Error = Infallible;
+///
+///     fn graceful_shutdown(mut self: Pin<&mut Self>) {
+///         self.0 = true;
+///     }
+/// }
+/// ```
+pub trait GracefulConnection: Future<Output = Result<(), Self::Error>> {
+    /// What the connection fails with.
+    type Error;
+
+    /// Asks the connection to end after what it is doing; it is polled again afterwards.
+    fn graceful_shutdown(self: Pin<&mut Self>);
+
+    /// Whether `error` only says that the connection did as it was asked.
+    fn is_cancelled(_error: &Self::Error) -> bool {
+        false
+    }
+}
+
+/// What hyper asks of a service and its bodies; an error of either ends the connection.
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+mod http1 {
+    use super::{BoxError, GracefulConnection, Pin};
+    use ::hyper::{
+        body::{Body, Incoming},
+        rt::{Read, Write},
+        server::conn::http1::{Connection, UpgradeableConnection},
+        service::HttpService,
+    };
+
+    impl<I, B, S> GracefulConnection for Connection<I, S>
+    where
+        S: HttpService<Incoming, ResBody = B>,
+        S::Error: Into<BoxError>,
+        I: Read + Write + Unpin,
+        B: Body + 'static,
+        B::Error: Into<BoxError>,
+    {
+        type Error = ::hyper::Error;
+
+        fn graceful_shutdown(self: Pin<&mut Self>) {
+            Connection::graceful_shutdown(self);
+        }
+    }
+
+    impl<I, B, S> GracefulConnection for UpgradeableConnection<I, S>
+    where
+        S: HttpService<Incoming, ResBody = B>,
+        S::Error: Into<BoxError>,
+        I: Read + Write + Unpin + Send + 'static,
+        B: Body + 'static,
+        B::Error: Into<BoxError>,
+    {
+        type Error = ::hyper::Error;
+
+        fn graceful_shutdown(self: Pin<&mut Self>) {
+            UpgradeableConnection::graceful_shutdown(self);
+        }
+    }
+}
+
+mod http2 {
+    use super::{BoxError, GracefulConnection, Pin};
+    use ::hyper::{
+        body::{Body, Incoming},
+        rt::{Read, Write, bounds::Http2ServerConnExec},
+        server::conn::http2::Connection,
+        service::HttpService,
+    };
+
+    impl<I, B, S, E> GracefulConnection for Connection<I, S, E>
+    where
+        S: HttpService<Incoming, ResBody = B>,
+        S::Error: Into<BoxError>,
+        I: Read + Write + Unpin,
+        B: Body + 'static,
+        B::Error: Into<BoxError>,
+        E: Http2ServerConnExec<S::Future, B>,
+    {
+        type Error = ::hyper::Error;
+
+        fn graceful_shutdown(self: Pin<&mut Self>) {
+            Connection::graceful_shutdown(self);
+        }
+    }
+}
+
+mod auto {
+    use super::{BoxError, GracefulConnection, Pin};
+    use ::hyper::{
+        Request, Response,
+        body::{Body, Incoming},
+        rt::{Read, Write},
+        service::Service,
+    };
+    use hyper_util::server::conn::auto::{Connection, HttpServerConnExec, UpgradeableConnection};
+
+    /// How `auto` ends a connection whose version it has not read yet.
+    fn is_interrupted(error: &BoxError) -> bool {
+        error
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::Interrupted)
+    }
+
+    macro_rules! graceful {
+        ($connection:ident $(, $send:ident)?) => {
+            impl<I, S, E, B> GracefulConnection for $connection<'_, I, S, E>
+            where
+                S: Service<Request<Incoming>, Response = Response<B>>,
+                S::Future: 'static,
+                S::Error: Into<BoxError>,
+                B: Body + 'static,
+                B::Error: Into<BoxError>,
+                I: Read + Write + Unpin $(+ $send)? + 'static,
+                E: HttpServerConnExec<S::Future, B>,
+            {
+                type Error = BoxError;
+
+                fn graceful_shutdown(self: Pin<&mut Self>) {
+                    $connection::graceful_shutdown(self);
+                }
+
+                fn is_cancelled(error: &BoxError) -> bool {
+                    is_interrupted(error)
+                }
+            }
+        };
+    }
+
+    graceful!(Connection);
+    graceful!(UpgradeableConnection, Send);
+}

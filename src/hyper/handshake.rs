@@ -1,0 +1,53 @@
+use std::{
+    future::{Future, Ready, ready},
+    io,
+};
+
+use futures_io::{AsyncRead, AsyncWrite};
+
+/// Makes a connection what HTTP is spoken on; any `Fn(connection) -> impl Future` is one.
+///
+/// ```no_run
+/// # use async_drain::{Drain, hyper::Server};
+/// # fn server(acceptor: futures_rustls::TlsAcceptor, drain: Drain) {
+/// let server = Server::new(&drain)
+///     .spawn(|task| smol::spawn(task).detach())
+///     .handshake(move |connection| acceptor.accept(connection));
+/// # }
+/// ```
+pub trait Handshake<C> {
+    /// What it makes of the connection.
+    type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    /// The handshake; an error ends the connection, and concerns nobody else.
+    type Future: Future<Output = io::Result<Self::Io>>;
+
+    /// Begins the handshake.
+    fn handshake(&self, conn: C) -> Self::Future;
+}
+
+impl<C, I, F, Fut> Handshake<C> for F
+where
+    F: Fn(C) -> Fut,
+    Fut: Future<Output = io::Result<I>>,
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    type Io = I;
+    type Future = Fut;
+
+    fn handshake(&self, conn: C) -> Fut {
+        self(conn)
+    }
+}
+
+/// No handshake.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Plaintext;
+
+impl<C: AsyncRead + AsyncWrite + Unpin + Send + 'static> Handshake<C> for Plaintext {
+    type Io = C;
+    type Future = Ready<io::Result<C>>;
+
+    fn handshake(&self, conn: C) -> Self::Future {
+        ready(Ok(conn))
+    }
+}

@@ -1,0 +1,243 @@
+use std::{fmt, future, future::Future, io, pin::Pin, sync::Arc, time::Duration};
+
+use ::hyper::{
+    Request, Response,
+    body::{Body, Incoming},
+    rt::Executor,
+    service::Service,
+};
+use futures_core::Stream;
+use hyper_util::server::conn::auto;
+
+use super::{
+    activity::Activity,
+    connection::{Connection, Start},
+    ending::Ending,
+    graceful::BoxError,
+    handshake::{Handshake, Plaintext},
+    service::{Answer, Respond},
+    spawn::{LocalSpawner, LocalTask, SendSpawner, SendTask},
+};
+use crate::{
+    Drain,
+    net::{self, Accept, Graces, IntoAccept, Linger},
+    standby::Standby,
+};
+
+/// An HTTP/1 and HTTP/2 server that stops without losing a request.
+///
+/// It accepts connections and serves each in a task of its own until draining begins. Then it empties the listener's
+/// queue and closes it (Z1), and its connections end one by one: those that are idle within the keep-alive grace, in
+/// which they may place one more request (Z2), the others after their last answer, which says
+/// `Connection: close` (Z3), HTTP/2 by two GOAWAYs. Its [`serve`](Self::serve) ends when the listener is closed;
+/// the drain is drained when the last byte of the last connection is written (Z5). Aborting cuts
+/// what is left (Z12). Time comes from the async-io reactor.
+///
+/// A connection counts as in flight from the first byte of a request to the last byte of its answer. An upgraded
+/// connection is not the server's any more: give its task a guard.
+///
+/// ```no_run
+/// use std::{convert::Infallible, io, net::TcpListener};
+/// use ::hyper::{Request, Response, body::Incoming, service::service_fn};
+/// use async_drain::{Drain, hyper::Server};
+/// use smol::Async;
+///
+/// async fn hello(_: Request<Incoming>) -> Result<Response<String>, Infallible> {
+///     Ok(Response::new("hello\n".into()))
+/// }
+///
+/// # async fn serve(drain: Drain) -> io::Result<()> {
+/// let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 8080))?;
+/// Server::new(&drain)
+///     .spawn(|task| smol::spawn(task).detach())
+///     .serve(listener, service_fn(hello))
+///     .await
+/// # }
+/// ```
+#[must_use = "a server does nothing until it serves"]
+pub struct Server<E = NoSpawner, H = Plaintext> {
+    drain: Drain,
+    executor: E,
+    builder: auto::Builder<E>,
+    handshake: H,
+    graces: Graces,
+    inherited: bool,
+}
+
+/// What a [`Server`] has before it is told how to spawn.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoSpawner;
+
+impl Server {
+    /// A server whose connections `drain` waits for.
+    pub fn new(drain: &Drain) -> Self {
+        Self {
+            drain: drain.clone(),
+            executor: NoSpawner,
+            builder: auto::Builder::new(NoSpawner),
+            handshake: Plaintext,
+            graces: Graces::default(),
+            inherited: false,
+        }
+    }
+}
+
+impl<E, H> Server<E, H> {
+    /// Spawns tasks through `spawn`, on an executor with several threads such as smol's global one.
+    ///
+    /// Call it before [`configure`](Self::configure), whose settings it resets.
+    pub fn spawn<F: Fn(SendTask)>(self, spawn: F) -> Server<SendSpawner<F>, H> {
+        let core = Arc::clone(self.drain.core());
+        self.executor(SendSpawner::new(spawn, core))
+    }
+
+    /// Spawns tasks through `spawn`, on an executor of one thread; nothing that serves need be `Send`.
+    ///
+    /// Call it before [`configure`](Self::configure), whose settings it resets.
+    ///
+    /// ```no_run
+    /// # use std::rc::Rc;
+    /// # use async_drain::{Drain, hyper::Server};
+    /// # use async_executor::LocalExecutor;
+    /// let executor = Rc::new(LocalExecutor::new());
+    /// let spawner = Rc::clone(&executor);
+    /// let server = Server::new(&Drain::new())
+    ///     .spawn_local(move |task| spawner.spawn(task).detach());
+    /// ```
+    pub fn spawn_local<F: Fn(LocalTask)>(self, spawn: F) -> Server<LocalSpawner<F>, H> {
+        let core = Arc::clone(self.drain.core());
+        self.executor(LocalSpawner::new(spawn, core))
+    }
+
+    fn executor<X: Clone>(self, executor: X) -> Server<X, H> {
+        let mut builder = auto::Builder::new(executor.clone());
+        // A peer may close its side after its request; hyper would drop the request then.
+        builder.http1().half_close(true);
+        Server {
+            drain: self.drain,
+            executor,
+            builder,
+            handshake: self.handshake,
+            graces: self.graces,
+            inherited: self.inherited,
+        }
+    }
+
+    /// Changes the settings of HTTP itself.
+    ///
+    /// ```no_run
+    /// # use async_drain::{Drain, hyper::Server};
+    /// let server = Server::new(&Drain::new())
+    ///     .spawn(|task| smol::spawn(task).detach())
+    ///     .configure(|http| {
+    ///         http.http1().max_buf_size(64 * 1024);
+    ///     });
+    /// ```
+    pub fn configure(mut self, configure: impl FnOnce(&mut auto::Builder<E>)) -> Self {
+        configure(&mut self.builder);
+        self
+    }
+
+    /// Makes each connection what HTTP is spoken on, by a TLS handshake say. It runs in the connection's task, and a peer
+    /// that stalls in it is closed like one that has sent nothing.
+    pub fn handshake<N>(self, handshake: N) -> Server<E, N> {
+        Server {
+            drain: self.drain,
+            executor: self.executor,
+            builder: self.builder,
+            handshake,
+            graces: self.graces,
+            inherited: self.inherited,
+        }
+    }
+
+    /// How long an idle connection may still place one more request after draining has begun; one second by default.
+    /// Zero closes it at once.
+    pub fn keep_alive_grace(mut self, grace: Duration) -> Self {
+        self.graces.keep_alive = grace;
+        self
+    }
+
+    /// How long after it was accepted a connection that has sent nothing may send its first request when draining has
+    /// begun; five seconds by default. A handshake is part of it. It is never shorter than the keep-alive grace, so one
+    /// that has long been silent is closed with the idle ones.
+    pub fn first_request_grace(mut self, grace: Duration) -> Self {
+        self.graces.first_request = grace;
+        self
+    }
+
+    /// Whether the listener was inherited, by socket activation or from a parent: then its queue is its successor's,
+    /// and draining merely stops accepting from it.
+    pub fn inherited(mut self, inherited: bool) -> Self {
+        self.inherited = inherited;
+        self
+    }
+
+    /// Serves the connections of `listener` until draining begins: any TCP or Unix listener of async-io or smol, or a
+    /// stream of connections. Requests carry the peer's [`SocketAddr`](std::net::SocketAddr) as an extension where there is one.
+    ///
+    /// From this call on, and not only from the first poll, the drain waits for it: a drain that begins earlier
+    /// finds the queue emptied all the same.
+    ///
+    /// # Errors
+    ///
+    /// If the listener stops listening. Connections that are being served go on.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the listener, with the connections in its queue.
+    #[track_caller]
+    pub fn serve<L, K, S, B>(
+        self,
+        listener: L,
+        service: S,
+    ) -> impl Future<Output = io::Result<()>> + use<L, K, S, B, E, H>
+    where
+        L: IntoAccept<K>,
+        L::Accept: Unpin,
+        H: Handshake<Linger<<L::Accept as Accept>::Conn>>,
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+        S::Future: 'static,
+        S::Error: Into<BoxError>,
+        B: Body + 'static,
+        B::Error: Into<BoxError>,
+        E: auto::HttpServerConnExec<Respond<S::Future>, Answer<B>>
+            + Executor<Connection<H::Future, H::Io, S, E>>
+            + 'static,
+    {
+        let mut incoming = self.drain.accept(listener).inherited(self.inherited);
+        let begin = Arc::new(self.builder);
+        async move {
+            while let Some(accepted) =
+                future::poll_fn(|cx| Pin::new(&mut incoming).poll_next(cx)).await
+            {
+                let net::Connection {
+                    io, guard, peer, ..
+                } = accepted?;
+                let start = Start {
+                    activity: Activity::new(&self.drain),
+                    expects: io.expects(),
+                    peer,
+                    service: service.clone(),
+                    builder: Arc::clone(&begin),
+                };
+                let handshake = self.handshake.handshake(io);
+                let ending = Ending::new(self.drain.core(), self.graces);
+                let standby = Standby::new(guard);
+                self.executor
+                    .execute(Connection::new(handshake, start, ending, standby));
+            }
+            Ok(())
+        }
+    }
+}
+
+impl<E, H> fmt::Debug for Server<E, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("drain", &self.drain)
+            .field("graces", &self.graces)
+            .field("inherited", &self.inherited)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,175 @@
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use async_io::Timer;
+use futures_io::{AsyncRead, AsyncWrite};
+
+use super::{acknowledged::Acknowledged, transport::Transport};
+
+/// The longest that a close lingers.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// A connection whose close loses nothing of what was written (Z8).
+///
+/// A plain close while the peer is still sending makes the kernel reset the connection, and throw away what it has not
+/// delivered. So [`poll_close`](AsyncWrite::poll_close) closes for writing, and then reads and discards as long as
+/// something can still be lost: while bytes arrive, while the protocol above [expects](Self::expects) more, and while
+/// the peer has not acknowledged what was written. It ends at the latest after two seconds. A peer
+/// that has everything and keeps its socket open is not waited for.
+///
+/// Dropping it instead is a plain close.
+#[derive(Debug)]
+pub struct Linger<C> {
+    conn: C,
+    close: Close,
+    expects: Arc<AtomicBool>,
+}
+
+#[derive(Debug)]
+enum Close {
+    Open,
+    Lingering(Lingering),
+    Done,
+}
+
+#[derive(Debug)]
+struct Lingering {
+    acknowledged: Acknowledged,
+    limit: Timer,
+    /// The peer was sending when we closed, and may go on.
+    arriving: bool,
+}
+
+impl<C: Transport> Linger<C> {
+    /// Wraps `conn`.
+    pub fn new(conn: C) -> Self {
+        Self {
+            conn,
+            close: Close::Open,
+            expects: Arc::default(),
+        }
+    }
+
+    /// To be set while the peer owes the rest of a message, so that a close in the middle of it waits for the rest.
+    pub fn expects(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.expects)
+    }
+
+    /// The connection.
+    pub fn get_ref(&self) -> &C {
+        &self.conn
+    }
+
+    /// Gives the connection back.
+    pub fn into_inner(self) -> C {
+        self.conn
+    }
+
+    /// Discards what has arrived; ready when nothing more can.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        /// Enough to empty a socket's buffer of the usual size; then others get their turn.
+        const READS: usize = 16;
+        let mut scratch = [0; 16 * 1024];
+        for _ in 0..READS {
+            match Pin::new(&mut self.conn).poll_read(cx, &mut scratch) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(_)) => {
+                    if let Close::Lingering(lingering) = &mut self.close {
+                        lingering.arriving = true;
+                    }
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.poll_discard(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let Close::Lingering(lingering) = &mut self.close else {
+            return Poll::Ready(());
+        };
+        // Relaxed: set by the task that polls this, or before it asked for the close.
+        let owed = lingering.arriving || self.expects.load(Ordering::Relaxed);
+        if !owed && lingering.acknowledged.poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        Pin::new(&mut lingering.limit).poll(cx).map(|_| ())
+    }
+}
+
+impl<C: Transport> AsyncRead for Linger<C> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.conn).poll_read(cx, buf)
+    }
+
+    fn poll_read_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &mut [io::IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.conn).poll_read_vectored(cx, bufs)
+    }
+}
+
+impl<C: Transport> AsyncWrite for Linger<C> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.conn).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.conn).poll_write_vectored(cx, bufs)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.conn).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if let Close::Open = this.close {
+            match this.conn.poll_half_close(cx) {
+                Poll::Pending => return Poll::Pending,
+                // The peer has gone: there is nobody to lose anything.
+                Poll::Ready(Err(_)) => this.close = Close::Done,
+                Poll::Ready(Ok(())) => {
+                    this.close = Close::Lingering(Lingering {
+                        acknowledged: this.conn.acknowledged(),
+                        limit: Timer::after(LIMIT),
+                        arriving: false,
+                    });
+                }
+            }
+        }
+        if let Close::Lingering(_) = this.close {
+            if this.poll_linger(cx).is_pending() {
+                return Poll::Pending;
+            }
+            this.close = Close::Done;
+        }
+        Poll::Ready(Ok(()))
+    }
+}

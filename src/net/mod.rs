@@ -1,0 +1,24 @@
+//! Accept loops that lose no connection, for any protocol: [`Drain::accept`](crate::Drain::accept) retires its listener
+//! without loss (Z1), and [`Linger`] closes a connection without loss (Z8).
+
+mod accept;
+mod acknowledged;
+mod backoff;
+mod incoming;
+mod linger;
+mod patience;
+mod retire;
+mod transport;
+
+pub use accept::{Accept, Accepted, Connections, IntoAccept, OfAccept, OfTcpListener, Tcp};
+#[cfg(unix)]
+pub use accept::{OfUnixListener, Unix};
+pub use acknowledged::Acknowledged;
+pub use incoming::{Connection, Incoming};
+pub use linger::Linger;
+#[cfg(feature = "hyper")]
+pub(crate) use patience::Alarm;
+pub use patience::{Graces, Patience};
+pub use transport::{Plain, Transport};
+
+pub use crate::standby::Standby;

@@ -1,0 +1,97 @@
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
+use std::{
+    io,
+    net::{Shutdown, SocketAddr, TcpStream},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use async_io::Async;
+use futures_io::{AsyncRead, AsyncWrite};
+
+use super::acknowledged::Acknowledged;
+
+/// A connection that can be closed for writing alone, and may know what its peer has received.
+pub trait Transport: AsyncRead + AsyncWrite + Unpin {
+    /// Sends what is left and the end of the stream; reading goes on.
+    fn poll_half_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Resolves when the peer has acknowledged everything, its end included. Where that can't be known, and where the
+    /// operating system delivers it in any case, it is so at once.
+    fn acknowledged(&self) -> Acknowledged {
+        Acknowledged::unknown()
+    }
+
+    /// The address that the peer has connected to, where it has one.
+    fn local_addr(&self) -> Option<SocketAddr> {
+        None
+    }
+}
+
+impl Transport for Async<TcpStream> {
+    fn poll_half_close(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.get_ref().shutdown(Shutdown::Write))
+    }
+
+    fn acknowledged(&self) -> Acknowledged {
+        Acknowledged::by(self.get_ref())
+    }
+
+    fn local_addr(&self) -> Option<SocketAddr> {
+        self.get_ref().local_addr().ok()
+    }
+}
+
+#[cfg(unix)]
+impl Transport for Async<UnixStream> {
+    fn poll_half_close(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.get_ref().shutdown(Shutdown::Write))
+    }
+}
+
+/// A connection of which nothing is known but that it can be read, written and closed.
+#[derive(Debug)]
+pub struct Plain<C>(pub C);
+
+impl<C: AsyncRead + AsyncWrite + Unpin> Transport for Plain<C> {
+    fn poll_half_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_close(cx)
+    }
+}
+
+impl<C: AsyncRead + Unpin> AsyncRead for Plain<C> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl<C: AsyncWrite + Unpin> AsyncWrite for Plain<C> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_close(cx)
+    }
+}

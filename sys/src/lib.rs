@@ -1,0 +1,69 @@
+//! The one question that async-drain asks the kernel and that no safe crate answers: how many bytes has the peer
+//! not acknowledged yet? It stands apart so that async-drain itself can forbid unsafe code.
+
+/// How many bytes written to the TCP socket `fd`, its FIN included, the peer has not acknowledged.
+///
+/// # Errors
+///
+/// Those of `ioctl(2)`: `fd` is no TCP socket, or it listens.
+#[cfg(target_os = "linux")]
+pub fn unacknowledged(fd: impl std::os::fd::AsFd) -> std::io::Result<usize> {
+    use rustix::ioctl::{Getter, Opcode, ioctl};
+
+    /// `SIOCOUTQ` of `linux/sockios.h`, which is `TIOCOUTQ` of `asm/termbits.h`.
+    #[cfg(any(target_arch = "mips", target_arch = "mips64"))]
+    const SIOCOUTQ: Opcode = 0x7472;
+    #[cfg(any(target_arch = "powerpc", target_arch = "powerpc64"))]
+    const SIOCOUTQ: Opcode = 0x4004_7473;
+    #[cfg(any(target_arch = "sparc", target_arch = "sparc64"))]
+    const SIOCOUTQ: Opcode = 0x4004_7473;
+    #[cfg(not(any(
+        target_arch = "mips",
+        target_arch = "mips64",
+        target_arch = "powerpc",
+        target_arch = "powerpc64",
+        target_arch = "sparc",
+        target_arch = "sparc64"
+    )))]
+    const SIOCOUTQ: Opcode = 0x5411;
+
+    // SAFETY: on every kind of file that knows this opcode, sockets and terminals, it writes one C int.
+    let bytes: i32 = unsafe { ioctl(fd, Getter::<SIOCOUTQ, i32>::new()) }?;
+    Ok(usize::try_from(bytes).unwrap_or(0))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::unacknowledged;
+
+    #[test]
+    fn counts_what_the_peer_has_no_room_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut theirs, _) = listener.accept().unwrap();
+        assert_eq!(unacknowledged(&ours).unwrap(), 0);
+
+        ours.set_nonblocking(true).unwrap();
+        let mut written = 0;
+        while let Ok(n) = ours.write(&[0; 65536]) {
+            written += n;
+        }
+        assert!(unacknowledged(&ours).unwrap() > 0);
+
+        // What has been read must have been acknowledged before, all but what the window let through since.
+        theirs.read_exact(&mut vec![0; written]).unwrap();
+        assert_eq!(unacknowledged(&ours).unwrap(), 0);
+    }
+
+    #[test]
+    fn refuses_what_is_no_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        assert!(unacknowledged(&listener).is_err());
+        assert!(unacknowledged(std::fs::File::open("/dev/null").unwrap()).is_err());
+    }
+}

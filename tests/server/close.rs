@@ -1,0 +1,171 @@
+//! How connections are closed: nothing that was written is lost, and nobody is waited for who has everything.
+
+use crate::support::client::Conn;
+use crate::support::subject::{
+    PATIENCE, at_once, connect, drained, hello, hyper, overtaken, refused, two_of_three,
+};
+use crate::support::tls::TlsConn;
+use rustix::process::Signal;
+use std::net::{Shutdown, TcpStream};
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Sends a request with a body that nobody at the server reads.
+fn post(conn: &mut Conn, path: &str, body: &[u8]) {
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: test\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    conn.send(&[head.as_bytes(), body].concat())
+        .expect("no reset while the body is sent");
+}
+
+/// Z8: a client that sends all of its 5 MB before it reads can read that they were not wanted.
+#[test]
+fn a_rejected_upload_of_5_mb_can_read_why() {
+    let body = vec![b'u'; 5_000_000];
+    let mut server = hyper(&[]);
+    let mut late = connect(&server);
+    rejected(&mut connect(&server), &body);
+    overtaken(&server);
+    server.signal(Signal::TERM).expect("a live process");
+    refused(server.addr());
+    rejected(&mut late, &body);
+    drained(&mut server);
+}
+
+fn rejected(conn: &mut Conn, body: &[u8]) {
+    post(conn, "/reject", body);
+    let answer = conn.read_response().expect("a whole answer");
+    assert_eq!((answer.head.status, answer.body), (401, Vec::new()));
+    assert!(conn.is_eof(PATIENCE).expect("no reset"));
+}
+
+/// Z8: an answer of 300 KB reaches a client that reads late, though it has sent what nobody read: 100 of 100.
+#[test]
+fn an_answer_of_300_kb_arrives_whole_in_spite_of_unread_input() {
+    const CLIENTS: usize = 100;
+    const SIZE: usize = 300_000;
+    let body = vec![b'u'; 200_000];
+    let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "0")]);
+    let conns: Vec<Conn> = (0..CLIENTS).map(|_| connect(&server)).collect();
+    overtaken(&server);
+    server.signal(Signal::TERM).expect("a live process");
+    refused(server.addr());
+    let asked = Barrier::new(CLIENTS);
+    let (asked, body) = (&asked, &body);
+    let whole = thread::scope(|scope| {
+        let clients: Vec<_> = conns
+            .into_iter()
+            .map(|mut conn| {
+                scope.spawn(move || {
+                    post(&mut conn, &format!("/bytes/{SIZE}"), body);
+                    // All have sent everything before the first reads, and the server has long answered.
+                    asked.wait();
+                    thread::sleep(Duration::from_millis(300));
+                    let head = conn.read_head()?;
+                    let size = conn.read_body()?.len();
+                    assert!(head.closes() && size == SIZE, "{size} of {head:?}");
+                    assert!(conn.is_eof(PATIENCE)?);
+                    std::io::Result::Ok(())
+                })
+            })
+            .collect();
+        let ends = clients.into_iter().map(|client| client.join());
+        let ends: Vec<_> = ends.map(|end| end.expect("no panic")).collect();
+        assert!(ends.iter().all(Result::is_ok), "{ends:?}");
+        ends.len()
+    });
+    assert_eq!(whole, CLIENTS);
+    drained(&mut server);
+}
+
+/// Z8, L2: a peer that has everything and merely keeps its socket open does not hold the exit, nor do a hundred.
+#[test]
+fn who_has_everything_does_not_hold_the_exit() {
+    two_of_three(at_once(), || {
+        let mut server = hyper(&[]);
+        let mut conns: Vec<Conn> = (0..20).map(|_| connect(&server)).collect();
+        overtaken(&server);
+        server.signal(Signal::TERM).expect("a live process");
+        for conn in &mut conns {
+            hello(conn, true);
+        }
+        let last_byte = Instant::now();
+        let exit = drained(&mut server);
+        for mut conn in conns {
+            assert!(conn.is_eof(PATIENCE).expect("no reset"));
+        }
+        exit.at.saturating_duration_since(last_byte)
+    });
+}
+
+/// Z8: a client that never reads its answer, and has room for it, has it when the process is gone.
+#[test]
+fn an_answer_is_still_there_when_the_process_is_gone() {
+    let mut server = hyper(&[]);
+    let mut conn = connect(&server);
+    conn.get("/bytes/30000").expect("an open connection");
+    overtaken(&server);
+    server.signal(Signal::TERM).expect("a live process");
+    drained(&mut server);
+    assert_eq!(
+        conn.read_response().expect("a whole answer").body.len(),
+        30_000
+    );
+    assert!(conn.is_eof(PATIENCE).expect("no reset"));
+}
+
+/// Z8: a client that has half-closed after its request is answered all the same.
+#[test]
+fn a_half_closed_client_is_answered() {
+    let mut server = hyper(&[]);
+    let mut conn = connect(&server);
+    conn.get("/sleep/300").expect("an open connection");
+    conn.socket()
+        .shutdown(Shutdown::Write)
+        .expect("an open socket");
+    overtaken(&server);
+    server.signal(Signal::TERM).expect("a live process");
+    assert_eq!(
+        conn.read_response().expect("a whole answer").body,
+        b"slept\n"
+    );
+    drained(&mut server);
+}
+
+/// Z8, Z5: over TLS an answer in flight arrives whole, and every end is the protocol's own, not a cut.
+#[test]
+fn tls_ends_with_close_notify() {
+    let mut server = hyper(&[("TLS", "1")]);
+    let mut idle = TlsConn::open(server.addr()).expect("the server listens");
+    idle.get("/").expect("an open connection");
+    idle.read_until("hello\n").expect("a whole answer");
+    let mut busy = TlsConn::open(server.addr()).expect("the server listens");
+    busy.get("/stream/5/100").expect("an open connection");
+    busy.read_until("chunk 0\n\r\n").expect("a first chunk");
+    server.signal(Signal::TERM).expect("a live process");
+    let rest = busy.read_to_end().expect("close_notify");
+    let rest = String::from_utf8_lossy(&rest);
+    assert!(rest.ends_with("chunk 4\n\r\n0\r\n\r\n"), "{rest:?}");
+    assert_eq!(idle.read_to_end().expect("close_notify"), b"");
+    drained(&mut server);
+}
+
+/// Z4: a handshake that was not over when the drain began may be completed, and a request follow it.
+#[test]
+fn a_tls_handshake_may_be_completed_while_draining() {
+    let mut server = hyper(&[("TLS", "1"), ("KEEP_ALIVE_GRACE_MS", "0")]);
+    let socket = TcpStream::connect(server.addr()).expect("the server listens");
+    drop(TlsConn::open(server.addr()).expect("the server listens"));
+    server.signal(Signal::TERM).expect("a live process");
+    refused(server.addr());
+    let mut conn = TlsConn::over(socket).expect("a handshake");
+    conn.get("/").expect("an open connection");
+    let answer = conn.read_to_end().expect("close_notify");
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+    drained(&mut server);
+}

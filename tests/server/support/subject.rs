@@ -1,0 +1,122 @@
+//! The server under test: the built example `hyper`, and how a test knows what it has seen so far.
+
+use super::client::Conn;
+use super::example;
+use super::process::{Exit, Server};
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpStream};
+use std::ops::RangeInclusive;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// How long a server may take to end before the test gives up; a promise has a bound of its own.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// How late a server may end, or do anything else that it does at once.
+pub(crate) const AT_ONCE: Duration = Duration::from_millis(200);
+
+/// Starts the example with these settings.
+pub(crate) fn hyper(env: &[(&str, &str)]) -> Server {
+    Server::start(example("hyper"), env)
+        .expect("the example was built, by `cargo build --example hyper`")
+}
+
+/// Starts the example from a shell that has first run `setup`.
+pub(crate) fn hyper_after(setup: &str) -> Server {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", &format!("{setup}; exec \"$0\"")])
+        .arg(example("hyper"))
+        .env("ADDR", "127.0.0.1:0");
+    Server::spawn(command).expect("the example was built, by `cargo build --example hyper`")
+}
+
+/// Waits for the end of a server.
+pub(crate) fn end(server: &mut Server) -> Exit {
+    server.wait(PATIENCE).expect("the server ends")
+}
+
+/// Waits for the end of a server that has lost nothing, and says so.
+pub(crate) fn drained(server: &mut Server) -> Exit {
+    let exit = end(server);
+    assert_eq!(exit.status.code(), Some(0), "{}", exit.stderr);
+    assert!(exit.report.starts_with("drained: "), "{}", exit.stderr);
+    exit
+}
+
+/// Connects.
+pub(crate) fn connect(server: &Server) -> Conn {
+    Conn::open(server.addr()).expect("the server listens")
+}
+
+/// Connects, and asks for something that takes its time.
+pub(crate) fn ask(server: &Server, path: &str) -> Conn {
+    let mut conn = connect(server);
+    conn.get(path).expect("an open connection");
+    overtaken(server);
+    conn
+}
+
+/// Connects, and has one request answered.
+pub(crate) fn idle(server: &Server) -> Conn {
+    let mut conn = connect(server);
+    hello(&mut conn, false);
+    conn
+}
+
+/// Returns once the server has accepted all connections that were opened before, and read what they
+/// had sent: a later one has been answered, and none of them overtakes another.
+pub(crate) fn overtaken(server: &Server) {
+    for _ in 0..2 {
+        hello(&mut connect(server), false);
+    }
+}
+
+/// Asks for `/` and reads the answer, which says that it is the last one or does not.
+pub(crate) fn hello(conn: &mut Conn, last: bool) {
+    conn.get("/").expect("an open connection");
+    let answer = conn.read_response().expect("a whole answer");
+    assert_eq!(
+        (answer.head.status, answer.body.as_slice()),
+        (200, &b"hello\n"[..])
+    );
+    assert_eq!(answer.head.closes(), last, "{:?}", answer.head);
+}
+
+/// Returns once new connections are refused: draining has begun, and the listener is closed.
+///
+/// While the listener retires, the kernel does not answer at all. So no attempt waits for that.
+pub(crate) fn refused(addr: SocketAddr) {
+    let patience = Instant::now() + PATIENCE;
+    while Instant::now() < patience {
+        match TcpStream::connect_timeout(&addr, Duration::from_millis(50)) {
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => return,
+            Ok(_) | Err(_) => {}
+        }
+    }
+    panic!("connects are not refused after {PATIENCE:?}");
+}
+
+/// Asserts that what is measured holds in two of three runs, and so for their median: one that a
+/// loaded machine has held up says nothing about the server.
+pub(crate) fn two_of_three(bounds: RangeInclusive<Duration>, measure: impl Fn() -> Duration) {
+    let (mut within, mut without) = (0, Vec::new());
+    while within < 2 {
+        let time = measure();
+        if bounds.contains(&time) {
+            within += 1;
+        } else {
+            without.push(time);
+        }
+        assert!(without.len() < 2, "not within {bounds:?}: {without:?}");
+    }
+}
+
+/// From nothing to [`AT_ONCE`].
+pub(crate) fn at_once() -> RangeInclusive<Duration> {
+    Duration::ZERO..=AT_ONCE
+}
+
+/// From a tenth less than this to a tenth more.
+pub(crate) fn a_tenth_around(budget: Duration) -> RangeInclusive<Duration> {
+    budget * 9 / 10..=budget * 11 / 10
+}
