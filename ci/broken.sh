@@ -13,11 +13,11 @@ log="$target/broken/log"
 caught=0 missed=0
 
 fresh() {
+    rm -rf "${copy:?}"
     mkdir -p "$copy"
-    for part in Cargo.toml Cargo.lock README.md src tests docs benches examples; do
-        rm -rf "${copy:?}/$part"
-        [ ! -e "$part" ] || cp -R "$part" "$copy/"
-    done
+    git ls-files -z --cached --others --exclude-standard | xargs -0 cp -p --parents -t "$copy"
+    # What the last variant broke is whole again, and cargo goes by the time.
+    find "$copy/src" -name '*.rs' -exec touch {} +
 }
 
 # build KIND; leaves what it says in $log
