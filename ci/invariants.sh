@@ -20,6 +20,11 @@ for test in $(grep -o 'test `[a-z0-9_:]*`' $doc | cut -d'`' -f2 | sort -u); do
     grep -qs "fn $name(" "$file" || complain "no test $test"
 done
 
+for test in $(grep -o 'server `[a-z0-9_:]*`' $doc | cut -d'`' -f2 | sort -u); do
+    file=tests/server/${test%%::*}.rs name=${test##*::}
+    grep -qs "fn $name(" "$file" || complain "no server test $test"
+done
+
 for file in $(grep -o '`[a-z./_]*\.\(rs\|sh\)`' $doc | tr -d '`' | sort -u); do
     [ -e "$file" ] || complain "no file $file"
 done
@@ -29,7 +34,7 @@ for name in $(grep -o '`[A-Z][a-z]*::[a-z_]*`\|`[a-z]*_[a-z_]*`' $doc | tr -d '`
 done
 
 # The other way round: what is cited is promised, and each model is named.
-for cited in $(grep -rohw '[SLC][1-9]' src tests | sort -u); do
+for cited in $(grep -rohwE '[SLCZ][1-9][0-2]?' src tests | sort -u); do
     grep -q "^### $cited " $doc || complain "$cited is cited and not promised"
 done
 for model in $(sed -n 's/^fn \([a-z_]*\)() {$/\1/p' src/models.rs); do

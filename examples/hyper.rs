@@ -25,7 +25,8 @@ fn serve() -> Result<Report, Box<dyn Error>> {
         .grace(settings.grace)
         .abort_grace(settings.abort_grace);
 
-    let listener = Async::<TcpListener>::bind(settings.addr)?;
+    let listener =
+        Async::<TcpListener>::bind(settings.addr).map_err(common::cannot_listen(settings.addr))?;
     let server = Server::new(&drain)
         .spawn(|task| smol::spawn(task).detach())
         .keep_alive_grace(settings.keep_alive_grace)

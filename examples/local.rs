@@ -29,7 +29,8 @@ fn serve() -> Result<Report, Box<dyn Error>> {
         .abort_grace(settings.abort_grace);
 
     let executor = Rc::new(LocalExecutor::new());
-    let listener = Async::<TcpListener>::bind(settings.addr)?;
+    let listener =
+        Async::<TcpListener>::bind(settings.addr).map_err(common::cannot_listen(settings.addr))?;
     let address = listener.get_ref().local_addr()?;
     let count = Rc::new(Cell::new(0_u64));
     let service = service_fn({

@@ -231,12 +231,16 @@ mod tests {
         let mut cx = Context::from_waker(&waker);
         let desk = latch.desk();
         assert!(
-            desk.poll(Phase::Draining, &mut waiter, &mut cx)
+            latch
+                .desk()
+                .poll(Phase::Draining, &mut waiter, &mut cx)
                 .is_pending()
         );
-        let held = lock(desk.waiting_for(Phase::Draining));
+        let held = lock(latch.desk().waiting_for(Phase::Draining));
         assert!(
-            desk.poll(Phase::Draining, &mut waiter, &mut cx)
+            latch
+                .desk()
+                .poll(Phase::Draining, &mut waiter, &mut cx)
                 .is_pending()
         );
         drop(held);

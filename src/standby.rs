@@ -60,6 +60,11 @@ impl Standby {
         self.guard.relabel(label);
     }
 
+    /// The guard.
+    pub fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
     /// How far the end of its drain has come.
     #[must_use]
     pub fn phase(&self) -> Phase {

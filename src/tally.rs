@@ -117,8 +117,8 @@ impl Tally {
         self.forgone.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The guards of `shards`, and the `kept` ones that are in none and were counted first: exact while nobody makes or
-    /// drops one, too high by what is being given up.
+    /// The guards of `shards`, and the `kept` ones that are in none: exact while nobody makes or drops one, too high by
+    /// what is being given up.
     pub(crate) fn count(&self, shards: &[Weak<Seat>], kept: usize) -> usize {
         // E5: pairs with `add_hold`.
         let held = self.held.load(Ordering::Acquire);
@@ -126,8 +126,14 @@ impl Tally {
         // E5: pairs with the drops of `Arc`s that were seen.
         fence(Ordering::Acquire);
         let forgone = self.forgone.load(Ordering::Relaxed);
-        // The two wrap where many children come and go; what is left of them does not.
-        (seats + kept).wrapping_sub(held.wrapping_sub(forgone))
+        // The two wrap where many children come and go, and `forgone` may be ahead; what is left does not wrap.
+        let count = (seats + kept).wrapping_sub(held.wrapping_sub(forgone));
+        // A guard that went to rest in a kept seat meanwhile may be among the holds and not among the seats.
+        if isize::try_from(count).is_ok() {
+            count
+        } else {
+            0
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a drain, its guards and those who wait for it share: the phase, the count, and the tree of children.
 
-use std::{mem, sync::OnceLock, time::Instant};
+use std::{borrow::Cow, mem, panic::Location, sync::OnceLock, time::Instant};
 
 use slab::Slab;
 
@@ -9,7 +9,7 @@ use crate::{
     latch::Latch,
     straggler::Registry,
     sync::{Arc, Mutex, Weak, lock},
-    tally::{Seat, Tally},
+    tally::{self, Seat, Tally},
 };
 
 pub(crate) struct Core {
@@ -168,10 +168,23 @@ impl Core {
         }
     }
 
+    /// A seat for a guard that was asked for at `place`; tracked, if guards are.
+    pub(crate) fn seat(
+        &self,
+        place: &'static Location<'static>,
+        label: Option<Cow<'static, str>>,
+    ) -> Option<Arc<Seat>> {
+        let shard = || tally::seat(self.shards());
+        match &self.registry {
+            Some(registry) => registry.enter(self, place, label, shard),
+            None => shard(),
+        }
+    }
+
     /// Keeps this drain from being drained, for something that is not work itself but brings some: an accept loop.
     #[cfg(feature = "net")]
     pub(crate) fn hold(&self) -> Option<Held> {
-        let seat = crate::tally::seat(self.shards())?;
+        let seat = tally::seat(self.shards())?;
         self.tally.add_hold();
         Some(Held(seat))
     }

@@ -51,11 +51,9 @@ where
             }
         }
     };
-    match io.leave_upgraded(aborting) {
-        Some(aborting) => close(io, aborting).await,
-        None if end.is_ok() => {}
-        // The offer did not reach the peer.
-        None => drop(io.take()),
+    // One that is upgraded is left to the one who takes it. An offer that did not reach the peer is none.
+    if end.is_err() || !io.is_upgraded() {
+        close(io, aborting).await;
     }
     end
 }

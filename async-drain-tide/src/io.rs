@@ -30,15 +30,14 @@ struct State<C> {
     requests: usize,
     /// Bytes have come since the last answer.
     begun: bool,
-    upgrade: Upgrade,
+    /// From the answer that offers one.
+    upgrade: Option<Upgrade>,
 }
 
-enum Upgrade {
-    None,
-    /// The answer offers one.
-    Offered,
-    /// Nobody drives the connection any more, so it is cut here.
-    Done(UntilAborting),
+/// Cuts a connection that nobody drives any more. Two tasks may use it, and each is to be woken.
+struct Upgrade {
+    reading: UntilAborting,
+    writing: UntilAborting,
 }
 
 impl<C: Transport> Io<C> {
@@ -49,7 +48,7 @@ impl<C: Transport> Io<C> {
             ahead: Ahead::default(),
             requests: 0,
             begun: false,
-            upgrade: Upgrade::None,
+            upgrade: None,
         })))
     }
 
@@ -58,7 +57,7 @@ impl<C: Transport> Io<C> {
         let mut state = self.state();
         state.ahead.begin_head();
         state.begun = !state.ahead.is_empty();
-        state.upgrade = Upgrade::None;
+        state.upgrade = None;
     }
 
     /// A head has been read.
@@ -95,21 +94,19 @@ impl<C: Transport> Io<C> {
             .is_none_or(|standby| standby.phase() >= Phase::LameDuck)
     }
 
+    /// The answer offers an upgrade. From now on aborting cuts whoever uses the connection: the one who takes it may begin
+    /// before the driver knows that it has ended.
     pub(crate) fn offer_upgrade(&self) {
         let mut state = self.state();
         state.ahead.begin_upgrade();
-        state.upgrade = Upgrade::Offered;
+        state.upgrade = state.standby.as_ref().map(|standby| Upgrade {
+            reading: standby.guard().until_aborting(),
+            writing: standby.guard().until_aborting(),
+        });
     }
 
-    /// If an upgrade was offered, leaves the connection to the one who takes it, until aborting; else gives `aborting`
-    /// back.
-    pub(crate) fn leave_upgraded(&self, aborting: UntilAborting) -> Option<UntilAborting> {
-        let mut state = self.state();
-        if let Upgrade::None = state.upgrade {
-            return Some(aborting);
-        }
-        state.upgrade = Upgrade::Done(aborting);
-        None
+    pub(crate) fn is_upgraded(&self) -> bool {
+        self.state().upgrade.is_some()
     }
 
     /// Takes the connection from all clones, to be closed, and its guard, to be dropped after that.
@@ -126,18 +123,26 @@ impl<C> Io<C> {
     }
 }
 
-impl<C> State<C> {
-    /// The connection, unless it has been closed or cut.
-    fn conn(&mut self, cx: &mut Context<'_>) -> io::Result<&mut Linger<C>> {
-        if let Upgrade::Done(aborting) = &mut self.upgrade {
-            if Pin::new(aborting).poll(cx).is_ready() {
-                let why = "cut: aborting has begun";
-                return Err(io::Error::new(io::ErrorKind::ConnectionAborted, why));
-            }
+impl<C: Transport> State<C> {
+    /// The connection for reading, unless it has been closed or cut.
+    fn reader(&mut self, cx: &mut Context<'_>) -> io::Result<Pin<&mut Linger<C>>> {
+        if let Some(Upgrade { reading, .. }) = &mut self.upgrade {
+            cut(reading, cx)?;
         }
-        self.conn
-            .as_mut()
-            .ok_or_else(|| io::ErrorKind::NotConnected.into())
+        self.conn()
+    }
+
+    /// The same for writing.
+    fn writer(&mut self, cx: &mut Context<'_>) -> io::Result<Pin<&mut Linger<C>>> {
+        if let Some(Upgrade { writing, .. }) = &mut self.upgrade {
+            cut(writing, cx)?;
+        }
+        self.conn()
+    }
+
+    fn conn(&mut self) -> io::Result<Pin<&mut Linger<C>>> {
+        let conn = self.conn.as_mut().map(Pin::new);
+        conn.ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     fn received(&mut self) {
@@ -146,6 +151,15 @@ impl<C> State<C> {
             standby.work();
         }
     }
+}
+
+/// An error once aborting has begun.
+fn cut(aborting: &mut UntilAborting, cx: &mut Context<'_>) -> io::Result<()> {
+    if Pin::new(aborting).poll(cx).is_pending() {
+        return Ok(());
+    }
+    let why = "cut: aborting has begun";
+    Err(io::Error::new(io::ErrorKind::ConnectionAborted, why))
 }
 
 impl<C> Clone for Io<C> {
@@ -165,8 +179,7 @@ impl<C: Transport> AsyncRead for Io<C> {
             state.received();
             return Poll::Ready(Ok(state.ahead.take(buf)));
         }
-        let conn = Pin::new(state.conn(cx)?);
-        let read = ready!(conn.poll_read(cx, buf))?;
+        let read = ready!(state.reader(cx)?.poll_read(cx, buf))?;
         if read > 0 {
             state.received();
         }
@@ -180,15 +193,15 @@ impl<C: Transport> AsyncWrite for Io<C> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(self.state().conn(cx)?).poll_write(cx, buf)
+        self.state().writer(cx)?.poll_write(cx, buf)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self.state().conn(cx)?).poll_flush(cx)
+        self.state().writer(cx)?.poll_flush(cx)
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self.state().conn(cx)?).poll_close(cx)
+        self.state().writer(cx)?.poll_close(cx)
     }
 }
 

@@ -69,8 +69,9 @@ impl<State> DrainListener<State> {
 }
 
 impl<State, A: Accept> DrainListener<State, A> {
-    /// Takes what [`Drain::accept`] does: a TCP or Unix listener of async-io or smol, or a stream of connections, such as
-    /// async-std's `incoming`.
+    /// Takes what [`Drain::accept`] does: a TCP or Unix listener of async-io or smol, or a stream of connections. (A
+    /// listener of async-std is only the latter, and those in its queue may be lost; a `std` one is the former, by
+    /// [`Async::new`].)
     ///
     /// From this call on the drain waits for it: one that begins earlier than tide listens finds the queue emptied all the
     /// same.

@@ -56,6 +56,7 @@ where
             *response.body_mut() = streamed(events(pause, drain));
         }
         Route::Block(pause) => {
+            eprintln!("blocking");
             std::thread::sleep(pause);
             *response.body_mut() = text("blocked\n");
         }

@@ -15,7 +15,8 @@ pub fn events(pause: Duration, drain: &Drain) -> impl Stream<Item = String> + us
     // A clone would be a handle that keeps the drain running; a child drains with it.
     let until = drain.child();
     ticks
-        .until_draining(drain)
+        // The same that is asked for the deadline: a child is told a moment later.
+        .until_draining(&until)
         .chain(stream::once_future(async move {
             let left = until
                 .deadline()

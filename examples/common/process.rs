@@ -2,7 +2,7 @@
 
 use std::{
     error::Error,
-    io::Write,
+    io::{self, Write},
     net::SocketAddr,
     process::{ExitCode, Termination},
 };
@@ -21,6 +21,11 @@ pub fn run(example: impl FnOnce() -> Result<Report, Box<dyn Error>>) -> ExitCode
             ExitCode::from(2)
         }
     }
+}
+
+/// Says what could not be listened on.
+pub fn cannot_listen(addr: SocketAddr) -> impl Fn(io::Error) -> String {
+    move |error| format!("can't listen on {addr}: {error}")
 }
 
 /// The first line of stdout. That nobody reads it is no reason not to serve.

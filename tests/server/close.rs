@@ -2,7 +2,7 @@
 
 use crate::support::client::Conn;
 use crate::support::subject::{
-    PATIENCE, at_once, connect, drained, hello, hyper, overtaken, refused, two_of_three,
+    PATIENCE, after_the_last_byte, connect, drained, hello, hyper, overtaken, refused, two_of_three,
 };
 use crate::support::tls::TlsConn;
 use rustix::process::Signal;
@@ -72,7 +72,7 @@ fn an_answer_of_300_kb_arrives_whole_in_spite_of_unread_input() {
                 })
             })
             .collect();
-        let ends = clients.into_iter().map(|client| client.join());
+        let ends = clients.into_iter().map(thread::ScopedJoinHandle::join);
         let ends: Vec<_> = ends.map(|end| end.expect("no panic")).collect();
         assert!(ends.iter().all(Result::is_ok), "{ends:?}");
         ends.len()
@@ -84,11 +84,12 @@ fn an_answer_of_300_kb_arrives_whole_in_spite_of_unread_input() {
 /// Z8, L2: a peer that has everything and merely keeps its socket open does not hold the exit, nor do a hundred.
 #[test]
 fn who_has_everything_does_not_hold_the_exit() {
-    two_of_three(at_once(), || {
-        let mut server = hyper(&[]);
+    two_of_three(after_the_last_byte(), || {
+        let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "5000")]);
         let mut conns: Vec<Conn> = (0..20).map(|_| connect(&server)).collect();
         overtaken(&server);
         server.signal(Signal::TERM).expect("a live process");
+        refused(server.addr());
         for conn in &mut conns {
             hello(conn, true);
         }

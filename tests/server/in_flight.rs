@@ -4,8 +4,8 @@ use crate::support::client::Conn;
 use crate::support::h2::{Answer, H2Conn};
 use crate::support::process::{Exit, Server};
 use crate::support::subject::{
-    PATIENCE, a_tenth_around, ask, at_once, connect, drained, end, hyper, idle, overtaken, refused,
-    two_of_three,
+    PATIENCE, a_tenth_around, after_the_last_byte, ask, connect, drained, end, hyper, idle,
+    overtaken, refused, two_of_three,
 };
 use rustix::process::Signal;
 use std::process::{Command, Stdio};
@@ -46,7 +46,7 @@ fn answered(conn: &mut Conn, body: &[u8]) {
 /// Z5, L2: what was begun is answered whole, and the process ends by that event: no timer, no poll.
 #[test]
 fn a_request_of_3_s_is_answered_and_the_process_ends_with_it() {
-    two_of_three(at_once(), || {
+    two_of_three(after_the_last_byte(), || {
         let mut server = hyper(&[("GRACE_MS", "10000")]);
         let mut conn = ask(&server, "/sleep/3000");
         server.signal(Signal::INT).expect("a live process");
@@ -61,7 +61,7 @@ fn a_request_of_3_s_is_answered_and_the_process_ends_with_it() {
 /// The same over HTTP/2.
 #[test]
 fn an_http2_request_of_3_s_is_answered_and_the_process_ends_with_it() {
-    two_of_three(at_once(), || {
+    two_of_three(after_the_last_byte(), || {
         let mut server = hyper(&[("GRACE_MS", "10000")]);
         let (mut conn, stream) = ask_h2(&server, "/sleep/3000");
         server.signal(Signal::INT).expect("a live process");
@@ -168,7 +168,7 @@ fn curl_gets_its_answers() {
 #[test]
 fn a_stream_of_1500_ms_arrives_whole() {
     let mut server = hyper(&[]);
-    let whole: String = (0..15).map(|n| format!("chunk {n}\n")).collect();
+    let whole = (0..15).fold(String::new(), |whole, n| whole + &format!("chunk {n}\n"));
     let mut conn = connect(&server);
     conn.get("/stream/15/100").expect("an open connection");
     let (mut h2, stream) = ask_h2(&server, "/stream/15/100");
@@ -305,7 +305,7 @@ fn a_handler_may_begin_the_drain() {
     );
     assert!(answer.head.closes(), "{:?}", answer.head);
     assert!(conn.is_eof(PATIENCE).expect("no reset"));
-    ended_with_work(&mut server);
+    drained(&mut server);
 }
 
 /// The same over HTTP/2.
@@ -317,14 +317,14 @@ fn an_http2_handler_may_begin_the_drain() {
     let answer = conn.read_answer(stream).expect("an end of the stream");
     assert_eq!(answer, complete(b"begun\n"));
     conn.read_to_end().expect("no reset");
-    ended_with_work(&mut server);
+    drained(&mut server);
 }
 
 /// Z5: an upload that is half sent may be finished.
 #[test]
 fn an_upload_that_is_half_sent_may_be_finished() {
     let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "0")]);
-    let half = [b'u'; 150_000];
+    let half = vec![b'u'; 150_000];
     let mut conn = connect(&server);
     let head = format!(
         "POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: {}\r\n\r\n",
@@ -351,7 +351,7 @@ fn an_upload_that_is_half_sent_may_be_finished() {
 #[test]
 fn an_http2_upload_that_is_half_sent_may_be_finished() {
     let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "0")]);
-    let half = [b'u'; 16_000];
+    let half = vec![b'u'; 16_000];
     let mut conn = H2Conn::open(server.addr()).expect("the server listens");
     let stream = conn.post("/echo").expect("an open connection");
     conn.send_data(stream, &half, false).expect("a window");
@@ -361,7 +361,7 @@ fn an_http2_upload_that_is_half_sent_may_be_finished() {
     refused(server.addr());
     conn.send_data(stream, &half, true).expect("a window");
     let answer = conn.read_answer(stream).expect("an end of the stream");
-    assert_eq!(answer, complete(&[half, half].concat()));
+    assert_eq!(answer, complete(&half.repeat(2)));
     drop(conn);
     ended_with_work(&mut server);
 }

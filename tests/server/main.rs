@@ -3,9 +3,16 @@
 #[allow(dead_code, reason = "each test uses its part")]
 mod support;
 
+mod accept;
+mod bad_input;
 mod close;
 mod idle;
 mod in_flight;
+mod listener;
 mod peers;
+mod pipelined;
+mod server;
 mod signals;
+mod streams;
+mod watchdog;
 mod websocket;

@@ -8,9 +8,8 @@ use futures_util::TryStreamExt;
 use http_types::{Body, Request, Response, Result, StatusCode, mime};
 use smol::Timer;
 
-use super::{events::events, route::Route};
+use super::{events::events, route::Route, websocket};
 
-/// Answers all routes but the WebSocket.
 pub async fn answer(mut request: Request, drain: &Drain) -> Result<Response> {
     let mut response = Response::new(StatusCode::Ok);
     match Route::of(request.url().path()) {
@@ -47,7 +46,8 @@ pub async fn answer(mut request: Request, drain: &Drain) -> Result<Response> {
             response.set_body("leaving\n");
         }
         Route::Ready | Route::Live => response.set_body("ok\n"),
-        Route::WebSocket | Route::NotFound => response.set_status(StatusCode::NotFound),
+        Route::WebSocket => response = websocket::upgrade(&request, drain).await,
+        Route::NotFound => response.set_status(StatusCode::NotFound),
     }
     Ok(response)
 }

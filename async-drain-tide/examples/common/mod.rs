@@ -11,6 +11,7 @@ pub mod process;
 pub mod route;
 #[path = "../../../examples/common/settings.rs"]
 pub mod settings;
+pub mod websocket;
 
 use std::error::Error;
 

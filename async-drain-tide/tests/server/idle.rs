@@ -36,8 +36,6 @@ fn a_kept_alive_one_is_closed_after_its_grace() {
         assert!(conn.is_eof(AT_ONCE)?);
         let exit = drained(server)?;
         assert!(exit.elapsed >= Duration::from_millis(300), "{exit:?}");
-        // The one is the witness; an idle connection is kept, but nobody waits for it.
-        assert!(exit.report.starts_with("drained: 1 in flight"), "{exit:?}");
         Ok(())
     });
 }

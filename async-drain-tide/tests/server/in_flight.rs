@@ -21,6 +21,20 @@ fn a_request_is_answered() {
     });
 }
 
+/// A peer that has nothing more to ask, and says so, is answered.
+#[test]
+fn a_request_of_a_half_closed_peer_is_answered() {
+    each(&[], |server| {
+        let mut conn = Conn::open(server.addr())?;
+        conn.get("/sleep/100")?;
+        conn.finish_sending()?;
+        server.signal(Signal::TERM)?;
+        assert_eq!(last_answer(&mut conn)?.body, b"slept\n");
+        drained(server)?;
+        Ok(())
+    });
+}
+
 /// Z5: a body that comes in pieces comes whole. Its head was written before, so the connection is an idle one then.
 #[test]
 fn a_stream_comes_to_its_end() {

@@ -14,3 +14,4 @@ mod idle;
 mod in_flight;
 mod middleware;
 mod newcomers;
+mod websocket;

@@ -1,4 +1,4 @@
-//! A blocking HTTP/1.1 client over TLS, for which an end of the connection without close_notify is an error.
+//! A blocking HTTP/1.1 client over TLS, for which an end of the connection without `close_notify` is an error.
 
 #[path = "../../../examples/loss/tls.rs"]
 mod certificate;
@@ -51,7 +51,7 @@ impl TlsConn {
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
-    /// Reads to the end of the connection, which close_notify must announce.
+    /// Reads to the end of the connection, which `close_notify` must announce.
     pub(crate) fn read_to_end(&mut self) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         patiently(self.0.read_to_end(&mut bytes))?;

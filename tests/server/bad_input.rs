@@ -1,0 +1,66 @@
+//! What a user may get wrong before the server serves: one clear line, exit status 2, and never a panic.
+
+use crate::support::example;
+use std::net::TcpListener;
+use std::process::Command;
+
+fn refuses(name: &str, value: &str, error: &str) {
+    // A server that serves in spite of it would never end.
+    let output = Command::new("timeout")
+        .arg("10")
+        .arg(example("hyper"))
+        .env("ADDR", "127.0.0.1:0")
+        .env(name, value)
+        .output()
+        .expect("the example was built");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(stderr, format!("error: {error}\n"), "{name}={value}");
+    assert_eq!(output.status.code(), Some(2), "{name}={value}");
+    assert!(output.stdout.is_empty(), "{name}={value}: {output:?}");
+}
+
+#[test]
+fn a_bad_address() {
+    for addr in ["", "localhost", "127.0.0.1", "127.0.0.1:65536", ":80"] {
+        let error = format!("ADDR is '{addr}', and not an address and port like 127.0.0.1:8080");
+        refuses("ADDR", addr, &error);
+    }
+}
+
+#[test]
+fn a_port_in_use() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let addr = taken.local_addr().expect("a bound listener").to_string();
+    let error = std::io::Error::from_raw_os_error(98);
+    refuses("ADDR", &addr, &format!("can't listen on {addr}: {error}"));
+}
+
+#[test]
+fn a_duration_of_nothing() {
+    refuses(
+        "GRACE_MS",
+        "0",
+        "GRACE_MS is 0: no request in flight could finish",
+    );
+}
+
+#[test]
+fn a_duration_that_is_no_number() {
+    for name in [
+        "GRACE_MS",
+        "LAME_DUCK_MS",
+        "ABORT_GRACE_MS",
+        "KEEP_ALIVE_GRACE_MS",
+        "FIRST_REQUEST_GRACE_MS",
+    ] {
+        for value in ["abc", "", "-1", "1.5", "10s", "99999999999999999999999"] {
+            let error = format!("{name} is '{value}', and not a number of milliseconds");
+            refuses(name, value, &error);
+        }
+    }
+}
+
+#[test]
+fn neither_tls_nor_not() {
+    refuses("TLS", "2", "TLS is '2', and neither 0 nor 1");
+}

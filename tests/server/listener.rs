@@ -1,0 +1,143 @@
+//! The listener: who has connected is served, who comes later is refused, and no error ends it.
+
+use crate::support::client::Conn;
+use crate::support::subject::{
+    PATIENCE, ask, connect, drained, hello, hyper, hyper_after, refused,
+};
+use rustix::process::Signal;
+use std::io::{Error, ErrorKind};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// Z1: while the rest is finished, new peers are refused and do not wait in vain.
+#[test]
+fn a_connect_during_the_drain_is_refused() {
+    let mut server = hyper(&[]);
+    let mut busy = ask(&server, "/stream/20/100");
+    busy.read_head().expect("a head");
+    server.signal(Signal::TERM).expect("a live process");
+    refused(server.addr());
+    for _ in 0..10 {
+        let error = Conn::open(server.addr()).expect_err("nobody listens");
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{error}");
+    }
+    // All that was during the drain: there is more to come.
+    assert!(
+        busy.read_body()
+            .expect("the whole body")
+            .ends_with(b"chunk 19\n")
+    );
+    drop(busy);
+    drained(&mut server);
+}
+
+/// Z1: those who queue at a process that was frozen when the signal came are all answered: 50 of 50.
+#[test]
+fn all_50_who_were_queued_are_answered() {
+    let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "0")]);
+    server.stop().expect("a live process");
+    let mut queued: Vec<Conn> = (0..50).map(|_| connect(&server)).collect();
+    for conn in &mut queued {
+        conn.get("/").expect("an open connection");
+    }
+    server.signal(Signal::TERM).expect("a live process");
+    server.cont().expect("a live process");
+    for conn in &mut queued {
+        let answer = conn.read_response().expect("a whole answer");
+        assert_eq!(
+            (answer.head.status, answer.body),
+            (200, b"hello\n".to_vec())
+        );
+        assert!(answer.head.closes(), "{:?}", answer.head);
+    }
+    drained(&mut server);
+}
+
+/// Z1, Z4: also those who say nothing before the process goes on.
+#[test]
+fn those_who_were_queued_and_silent_are_answered() {
+    let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "0")]);
+    server.stop().expect("a live process");
+    let mut queued: Vec<Conn> = (0..20).map(|_| connect(&server)).collect();
+    server.signal(Signal::TERM).expect("a live process");
+    server.cont().expect("a live process");
+    refused(server.addr());
+    for conn in &mut queued {
+        hello(conn, true);
+    }
+    drained(&mut server);
+}
+
+/// Connects and asks anew until refused; returns what was lost, if anything was.
+fn storm(addr: SocketAddr, answered: &AtomicUsize) -> Option<Error> {
+    loop {
+        let mut conn = match Conn::open(addr) {
+            Ok(conn) => conn,
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => return None,
+            // Not established: nothing was promised.
+            Err(error) if error.kind() == ErrorKind::TimedOut => return None,
+            Err(error) => return Some(error),
+        };
+        if let Err(error) = conn.get("/").and_then(|()| conn.read_response()) {
+            return Some(error);
+        }
+        answered.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Z1: a storm of connects over a process that is frozen at the worst moment loses none.
+#[test]
+fn a_connect_storm_loses_none() {
+    for _ in 0..5 {
+        let mut server = hyper(&[]);
+        let addr = server.addr();
+        let answered = AtomicUsize::new(0);
+        let lost: Vec<_> = thread::scope(|scope| {
+            let clients: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| storm(addr, &answered)))
+                .collect();
+            while answered.load(Ordering::Relaxed) < 100 {
+                thread::yield_now();
+            }
+            server.stop().expect("a live process");
+            server.signal(Signal::TERM).expect("a live process");
+            thread::sleep(Duration::from_millis(30));
+            server.cont().expect("a live process");
+            let ends = clients
+                .into_iter()
+                .map(|client| client.join().expect("no panic"));
+            ends.flatten().map(|error| error.to_string()).collect()
+        });
+        assert_eq!(lost, Vec::<String>::new());
+        drained(&mut server);
+    }
+}
+
+/// Z10: without file descriptors it goes on when there are some again, and it still drains.
+#[test]
+fn running_out_of_descriptors_ends_nothing() {
+    let mut server = hyper_after("ulimit -n 32");
+    // More than there are descriptors for; as the kernel accepts them, they wait.
+    let mut conns: Vec<Conn> = (0..48).map(|_| connect(&server)).collect();
+    let mut rest = conns.split_off(40);
+    for conn in &mut conns {
+        conn.get("/").expect("an open connection");
+    }
+    // Each that is answered makes room for another by going.
+    for (n, mut conn) in conns.into_iter().enumerate() {
+        let answer = conn.read_response();
+        assert!(answer.is_ok(), "{n}: {answer:?}");
+    }
+    for conn in &mut rest {
+        hello(conn, false);
+    }
+    server.signal(Signal::TERM).expect("a live process");
+    refused(server.addr());
+    for conn in &mut rest {
+        hello(conn, true);
+        assert!(conn.is_eof(PATIENCE).expect("no reset"));
+    }
+    drained(&mut server);
+}

@@ -1,0 +1,52 @@
+//! Requests that were sent before the one ahead was answered.
+
+use crate::support::subject::{PATIENCE, connect, drained, hyper, overtaken, refused};
+use rustix::process::Signal;
+
+const TWO: &[u8] =
+    b"GET /sleep/500 HTTP/1.1\r\nhost: test\r\n\r\nGET / HTTP/1.1\r\nhost: test\r\n\r\n";
+
+/// Z3: the answer that says `Connection: close` is the last one. It arrives, and the end after it is no reset that might
+/// overtake it; so the client knows that the second request may be placed elsewhere.
+#[test]
+fn nothing_is_done_after_an_answer_that_says_close() {
+    let mut server = hyper(&[]);
+    let mut conn = connect(&server);
+    conn.send(TWO).expect("an open connection");
+    overtaken(&server);
+    server.signal(Signal::TERM).expect("a live process");
+    let answer = conn.read_response().expect("a whole answer");
+    assert_eq!(
+        (answer.head.status, answer.body),
+        (200, b"slept\n".to_vec())
+    );
+    assert!(answer.head.closes(), "{:?}", answer.head);
+    assert!(conn.is_eof(PATIENCE).expect("no reset"));
+    drained(&mut server);
+}
+
+/// Z2, Z9: a client that was not told is answered once more, though its connection never was idle.
+#[test]
+fn a_request_behind_an_answer_that_did_not_say_close_is_answered() {
+    let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "0")]);
+    let mut conn = connect(&server);
+    conn.get("/stream/5/100").expect("an open connection");
+    conn.get("/").expect("an open connection");
+    conn.get("/").expect("an open connection");
+    assert!(!conn.read_head().expect("a head").closes());
+    server.signal(Signal::TERM).expect("a live process");
+    refused(server.addr());
+    assert!(
+        conn.read_body()
+            .expect("the whole body")
+            .ends_with(b"chunk 4\n")
+    );
+    let answer = conn.read_response().expect("a whole answer");
+    assert_eq!(
+        (answer.head.status, answer.body),
+        (200, b"hello\n".to_vec())
+    );
+    assert!(answer.head.closes(), "{:?}", answer.head);
+    assert!(conn.is_eof(PATIENCE).expect("no reset"));
+    drained(&mut server);
+}

@@ -1,0 +1,189 @@
+//! `hyper::Server` in the test's own process: when it is stopped, and on what it runs.
+
+use crate::support::client::Conn;
+use crate::support::h2::{Answer, H2Conn};
+use crate::support::subject::{hello, refused};
+use async_drain::{Drain, Phase, hyper::Server};
+use async_executor::LocalExecutor;
+use futures_lite::future::{block_on, poll_once, zip};
+use futures_lite::{FutureExt, stream};
+use hyper::{Request, Response, body::Incoming, service::service_fn};
+use smol::Async;
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::io::Error;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::pin::pin;
+use std::rc::Rc;
+use std::thread;
+
+fn listener() -> (Async<TcpListener>, SocketAddr) {
+    let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 0)).expect("a free port");
+    let addr = listener.get_ref().local_addr().expect("a bound listener");
+    (listener, addr)
+}
+
+async fn answer(_: Request<Incoming>) -> Result<Response<String>, Infallible> {
+    Ok(Response::new("hello\n".to_owned()))
+}
+
+/// Z11, Z1: a drain that begins before the server is polled finds it in time: those who have connected are answered.
+#[test]
+fn stopped_before_it_serves() {
+    let drain = Drain::new();
+    let (listener, addr) = listener();
+    let mut queued = [(); 5].map(|()| Conn::open(addr).expect("room in the queue"));
+    for conn in &mut queued {
+        conn.get("/").expect("an open connection");
+    }
+    let serving = Server::new(&drain)
+        .spawn(|task| smol::spawn(task).detach())
+        .serve(listener, service_fn(answer));
+    drain.begin();
+    assert_eq!(drain.phase(), Phase::Draining);
+    block_on(serving).expect("no failure");
+    refused(addr);
+    for conn in &mut queued {
+        let answer = conn.read_response().expect("a whole answer");
+        assert_eq!(
+            (answer.head.status, answer.body),
+            (200, b"hello\n".to_vec())
+        );
+        assert!(answer.head.closes(), "{:?}", answer.head);
+    }
+    drain.until_drained().wait();
+}
+
+/// Z11: a drain that is drained before there is a server: it ends at once, and nobody may connect.
+#[test]
+fn stopped_for_good_before_it_serves() {
+    let drain = Drain::new();
+    drain.begin();
+    assert_eq!(drain.phase(), Phase::Drained);
+    let (listener, addr) = listener();
+    let serving = Server::new(&drain)
+        .spawn(|task| smol::spawn(task).detach())
+        .serve(listener, service_fn(answer));
+    block_on(serving).expect("no failure");
+    refused(addr);
+}
+
+/// Z5, Z11: dropping the server closes its listener and no connection; the drain still waits for these.
+#[test]
+fn dropped_while_it_serves() {
+    let drain = Drain::new();
+    let (listener, addr) = listener();
+    let (begun, begins) = smol::channel::bounded(1);
+    let (release, released) = smol::channel::bounded::<()>(1);
+    let serving = Server::new(&drain)
+        .spawn(|task| smol::spawn(task).detach())
+        .serve(
+            listener,
+            service_fn(move |request| {
+                let (begun, released) = (begun.clone(), released.clone());
+                async move {
+                    begun.send(()).await.expect("the test listens");
+                    released.recv().await.expect("the test releases");
+                    answer(request).await
+                }
+            }),
+        );
+    let mut conn = Conn::open(addr).expect("room in the queue");
+    conn.get("/").expect("an open connection");
+    // Dropped as soon as the handler runs.
+    let handler = async { begins.recv().await.expect("the handler runs") };
+    block_on(async { serving.await.expect("no failure") }.or(handler));
+    refused(addr);
+    drain.begin();
+    assert_eq!((drain.phase(), drain.in_flight()), (Phase::Draining, 1));
+    release.send_blocking(()).expect("the handler waits");
+    let answer = conn.read_response().expect("a whole answer");
+    assert_eq!(
+        (answer.head.status, answer.body),
+        (200, b"hello\n".to_vec())
+    );
+    drain.until_drained().wait();
+}
+
+/// Z5: a stream of connections that ends is the end of accepting and not of them.
+#[test]
+fn a_stream_of_connections_that_ends() {
+    let drain = Drain::new();
+    let (listener, addr) = listener();
+    let mut clients = [(); 2].map(|()| Conn::open(addr).expect("room in the queue"));
+    let accepted = [(); 2].map(|()| {
+        let (socket, _) = listener.get_ref().accept().expect("one in the queue");
+        Async::new(socket)
+    });
+    let serving = Server::new(&drain)
+        .spawn(|task| smol::spawn(task).detach())
+        .serve(stream::iter(accepted), service_fn(answer));
+    block_on(serving).expect("no failure");
+    assert_eq!(drain.phase(), Phase::Running);
+    for client in &mut clients {
+        hello(client, false);
+    }
+    drain.begin();
+    for client in &mut clients {
+        hello(client, true);
+    }
+    drain.until_drained().wait();
+}
+
+/// Z10: one that fails for ever is no failure of the server.
+#[test]
+fn a_stream_of_connections_that_fails_for_ever() {
+    let drain = Drain::new();
+    let failing = stream::repeat_with(|| Err::<Async<TcpStream>, _>(Error::other("none today")));
+    let serving = Server::new(&drain)
+        .spawn(|task| smol::spawn(task).detach())
+        .serve(failing, service_fn(answer));
+    let mut serving = pin!(serving);
+    assert!(block_on(poll_once(serving.as_mut())).is_none());
+    drain.begin();
+    block_on(serving).expect("no failure");
+    assert_eq!(drain.phase(), Phase::Drained);
+}
+
+/// Z5, Z11: one thread, `block_on` and a `LocalExecutor`, with a handler that is not `Send`, and which ends it all itself.
+#[test]
+fn all_of_it_on_one_thread_without_send() {
+    let drain = Drain::new();
+    let (listener, addr) = listener();
+    let executor = Rc::new(LocalExecutor::new());
+    let spawner = Rc::clone(&executor);
+    let served = Rc::new(Cell::new(0));
+    let service = service_fn({
+        let (drain, served) = (drain.clone(), Rc::clone(&served));
+        move |request| {
+            let (drain, served) = (drain.clone(), Rc::clone(&served));
+            async move {
+                served.set(served.get() + 1);
+                if served.get() == 3 {
+                    drain.begin();
+                }
+                answer(request).await
+            }
+        }
+    });
+    let serving = Server::new(&drain)
+        .spawn_local(move |task| spawner.spawn(task).detach())
+        .serve(listener, service);
+    let clients = thread::spawn(move || {
+        let mut h2 = H2Conn::open(addr).expect("the server listens");
+        let stream = h2.get("/").expect("an open connection");
+        let body = b"hello\n".to_vec();
+        assert_eq!(
+            h2.read_answer(stream).expect("an end of the stream"),
+            Answer::Complete { status: 200, body }
+        );
+        let mut conn = Conn::open(addr).expect("the server listens");
+        hello(&mut conn, false);
+        hello(&mut conn, true);
+        h2.read_to_end().expect("no reset");
+    });
+    let (end, ()) = block_on(executor.run(zip(serving, drain.until_drained())));
+    end.expect("no failure");
+    clients.join().expect("no panic");
+    assert_eq!(served.get(), 3);
+}
