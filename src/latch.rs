@@ -229,7 +229,6 @@ mod tests {
         // A clone, because the vtable of the first waker may be at another address than that of all its clones.
         let waker = Waker::from(Arc::new(Task)).clone();
         let mut cx = Context::from_waker(&waker);
-        let desk = latch.desk();
         assert!(
             latch
                 .desk()
