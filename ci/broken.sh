@@ -20,11 +20,12 @@ fresh() {
     find "$copy/src" -name '*.rs' -exec touch {} +
 }
 
+# Into directories of their own: cargo names a copy's binaries like the original's, and would take them for fresh.
 # build KIND; leaves what it says in $log
 build() (
     cd "$copy"
     case $1 in
-        model) RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$target/loom" \
+        model) RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$target/broken/loom" \
             cargo test --quiet --release --lib --no-default-features --no-run ;;
         test) CARGO_TARGET_DIR="$target/broken" cargo test --quiet --test it --no-run ;;
     esac >"$log" 2>&1
@@ -35,7 +36,7 @@ run() (
     cd "$copy"
     # Some variants hang rather than fail.
     case $1 in
-        model) LOOM_MAX_PREEMPTIONS=3 RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$target/loom" timeout 60 \
+        model) LOOM_MAX_PREEMPTIONS=3 RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$target/broken/loom" timeout 60 \
             cargo test --quiet --release --lib --no-default-features -- --exact "models::$2" ;;
         test) CARGO_TARGET_DIR="$target/broken" timeout 20 cargo test --quiet --test it -- --exact "$2" ;;
     esac >"$log" 2>&1
