@@ -275,13 +275,8 @@ fn a_wait_with_a_limit() {
     assert!(start.elapsed() >= limit);
     assert!(!drain.until_draining().wait_timeout(Duration::ZERO));
     thread::scope(|s| {
-        s.spawn(|| {
-            assert!(
-                drain
-                    .until_draining()
-                    .wait_timeout(Duration::from_secs(600))
-            );
-        });
+        let draining = drain.until_draining();
+        s.spawn(|| assert!(draining.wait_timeout(Duration::from_secs(600))));
         drain.begin();
     });
 }
