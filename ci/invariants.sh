@@ -24,7 +24,7 @@ for file in $(grep -o '`[a-z./_]*\.\(rs\|sh\)`' $doc | tr -d '`' | sort -u); do
     [ -e "$file" ] || complain "no file $file"
 done
 
-for name in $(grep -o '`[A-Z][a-z]*::[a-z_]*`\|`[a-z]*_[a-z]*`' $doc | tr -d '`' | sed 's/.*:://' | sort -u); do
+for name in $(grep -o '`[A-Z][a-z]*::[a-z_]*`\|`[a-z]*_[a-z_]*`' $doc | tr -d '`' | sed 's/.*:://' | sort -u); do
     grep -rqw "$name" src || complain "nothing in src is called $name"
 done
 

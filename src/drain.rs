@@ -97,26 +97,17 @@ impl Drain {
     #[track_caller]
     pub fn guard(&self) -> Result<Guard, Drained> {
         let seat = if self.handle.tracked {
-            self.tracked_seat(Location::caller())
+            self.core().seat(Location::caller(), None)
         } else {
             tally::seat(&self.handle.shards)
         };
         seat.map(Guard::new).ok_or(Drained)
     }
 
-    fn tracked_seat(&self, place: &'static Location<'static>) -> Option<Arc<Seat>> {
-        let core = &self.handle.core;
-        let shard = || tally::seat(&self.handle.shards);
-        match &core.registry {
-            Some(registry) => registry.enter(core, place, None, shard),
-            None => shard(),
-        }
-    }
-
     /// [`guard`](Self::guard) on behalf of somebody who called from `place`.
     #[cfg(feature = "net")]
     pub(crate) fn guard_at(&self, place: &'static Location<'static>) -> Result<Guard, Drained> {
-        self.tracked_seat(place).map(Guard::new).ok_or(Drained)
+        self.core().seat(place, None).map(Guard::new).ok_or(Drained)
     }
 
     /// Makes a guard for new work: refused from the moment draining begins.
@@ -313,7 +304,7 @@ impl Drain {
     async fn finish_by<T: Future>(&self, deadline: Option<Instant>, timer: T) -> Report {
         let started = Instant::now();
         self.core().raise(Phase::Draining, deadline);
-        let mut report = Report::begun(self.in_flight());
+        let mut report = Report::begun(self.core().begun_with());
 
         let mut timer = pin!(timer);
         let mut drained = self.until_drained();
@@ -378,7 +369,7 @@ impl Builder {
     }
 
     /// How many shards the guards are counted on, rounded up to a power of two; the usual number is one per
-    /// core. Each takes 256 bytes.
+    /// core. Each takes 640 bytes.
     pub fn shards(mut self, shards: usize) -> Self {
         self.shards = Some(shards);
         self

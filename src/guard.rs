@@ -45,7 +45,7 @@ impl Guard {
 
     /// Stops counting as in flight and goes on keeping the drain from being drained; [`Standby`](crate::standby::Standby)
     /// pairs it with `resume`.
-    #[cfg(feature = "hyper")]
+    #[cfg(feature = "net")]
     pub(crate) fn rest(&self) {
         self.0.core().tally.add_hold();
         if let Some(ticket) = self.0.ticket() {
@@ -53,7 +53,7 @@ impl Guard {
         }
     }
 
-    #[cfg(feature = "hyper")]
+    #[cfg(feature = "net")]
     pub(crate) fn resume(&self) {
         self.0.core().tally.forgo_hold();
         if let Some(ticket) = self.0.ticket() {
@@ -63,9 +63,21 @@ impl Guard {
 
     /// To name the work from where it is known, without keeping it alive; `None` where guards are not tracked.
     #[cfg(feature = "hyper")]
-    pub(crate) fn label(&self) -> Option<Label> {
+    pub(crate) fn name_tag(&self) -> Option<NameTag> {
         self.0.ticket()?;
-        Some(Label(Arc::downgrade(&self.0)))
+        Some(NameTag(Arc::downgrade(&self.0)))
+    }
+
+    #[cfg(feature = "net")]
+    pub(crate) fn phase(&self) -> Phase {
+        self.0.core().latch.phase()
+    }
+
+    #[cfg(feature = "net")]
+    pub(crate) fn relabel(&self, label: impl FnOnce() -> Cow<'static, str>) {
+        if let Some(ticket) = self.0.ticket() {
+            ticket.relabel(label());
+        }
     }
 
     /// Whether draining has begun: one load from a line that is written only when the phase changes (C3).
@@ -98,10 +110,10 @@ impl Guard {
 
 /// Names the work of a tracked guard.
 #[cfg(feature = "hyper")]
-pub(crate) struct Label(crate::sync::Weak<Seat>);
+pub(crate) struct NameTag(crate::sync::Weak<Seat>);
 
 #[cfg(feature = "hyper")]
-impl Label {
+impl NameTag {
     pub(crate) fn set(&self, label: impl Into<Cow<'static, str>>) {
         if let Some(seat) = self.0.upgrade() {
             if let Some(ticket) = seat.ticket() {

@@ -209,3 +209,39 @@ fn wake_all(wakers: Slab<Waker>) {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{Context, Latch, Phase, Waiter, Waker, lock};
+
+    struct Task;
+
+    impl std::task::Wake for Task {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    /// C4: a re-poll by the same task takes no lock; it would wait for ever for this one.
+    #[test]
+    fn a_repoll_takes_no_lock() {
+        let (latch, mut waiter) = (Latch::new(1), Waiter::default());
+        // A clone, because the vtable of the first waker may be at another address than that of all its clones.
+        let waker = Waker::from(Arc::new(Task)).clone();
+        let mut cx = Context::from_waker(&waker);
+        assert!(
+            latch
+                .desk()
+                .poll(Phase::Draining, &mut waiter, &mut cx)
+                .is_pending()
+        );
+        let held = lock(latch.desk().waiting_for(Phase::Draining));
+        assert!(
+            latch
+                .desk()
+                .poll(Phase::Draining, &mut waiter, &mut cx)
+                .is_pending()
+        );
+        drop(held);
+    }
+}

@@ -44,12 +44,16 @@
 //! |---|---|
 //! | `async-io` (default) | durations, by async-io's reactor |
 //! | `signal` | [`signal::termination`]: SIGTERM and SIGINT as a stream |
+//! | `tower` | [`tower::DrainLayer`]: a guard for each request, under any server |
+//! | `swansong` | [`Drain::drive`]: one drain for trillium and whatever else is on swansong |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod drain;
 mod ext;
 mod guard;
+#[cfg(any(feature = "hyper", feature = "tower"))]
+mod http;
 #[cfg(feature = "hyper")]
 #[cfg_attr(docsrs, doc(cfg(feature = "hyper")))]
 pub mod hyper;
@@ -67,15 +71,23 @@ mod shutdown;
 #[cfg_attr(docsrs, doc(cfg(feature = "signal")))]
 pub mod signal;
 mod stamp;
-#[cfg(feature = "hyper")]
+#[cfg(feature = "net")]
 mod standby;
 mod straggler;
+#[cfg(feature = "swansong")]
+mod swansong;
 mod sync;
 mod tally;
 pub mod time;
+#[cfg(feature = "tower")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
+pub mod tower;
 mod tree;
 mod until;
 
+#[cfg(feature = "swansong")]
+#[cfg_attr(docsrs, doc(cfg(feature = "swansong")))]
+pub use crate::swansong::Drive;
 pub use crate::{
     drain::{Builder, Drain},
     ext::{

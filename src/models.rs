@@ -564,6 +564,32 @@ fn begin_vs_end_of_a_child() {
     });
 }
 
+/// A guard that is alive is counted while the drain begins and children come and go: a report that found nobody would
+/// call the work drained.
+#[test]
+fn count_vs_child() {
+    explore("count_vs_child", || {
+        let drain = drain(1);
+        let work = drain.guard().unwrap();
+        let before = drain.child();
+        let other = on(0, {
+            let drain = drain.clone();
+            move || {
+                let child = drain.child();
+                drop(before);
+                drain.begin();
+                drop(child);
+            }
+        });
+        let count = drain.in_flight();
+        assert!((1..10).contains(&count), "{count}");
+        other.join().unwrap();
+        assert_eq!(drain.in_flight(), 1);
+        drop(work);
+        assert_eq!(drain.in_flight(), 0);
+    });
+}
+
 /// L1 S1: abort races the last guard's drop. Who waits for aborting is answered by either, and drained is final.
 #[test]
 fn abort_vs_last_drop() {
@@ -647,6 +673,28 @@ fn begin_by_vs_child() {
         beginner.join().unwrap();
         assert_eq!(child.deadline(), Some(deadline));
         drop(work);
+    });
+}
+
+/// S7: a limit to draining that comes while aborting begins does not replace the limit to aborting, here or below.
+#[test]
+fn begin_by_vs_abort() {
+    explore("begin_by_vs_abort", || {
+        let drain = drain(1);
+        let child = drain.child();
+        let work = child.guard().unwrap();
+        let draining = Instant::now() + Duration::from_secs(1);
+        let aborting = draining + Duration::from_secs(1);
+        let beginner = on(0, {
+            let drain = drain.clone();
+            move || {
+                drain.begin_by(draining);
+            }
+        });
+        assert!(drain.core().raise(Phase::Aborting, Some(aborting)));
+        assert_eq!(drain.deadline(), Some(aborting));
+        beginner.join().unwrap();
+        assert_eq!([drain.deadline(), work.deadline()], [Some(aborting); 2]);
     });
 }
 

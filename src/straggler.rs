@@ -217,12 +217,11 @@ impl Registry {
             place,
             since,
         };
-        let old = match desk.records.get_mut(index) {
-            Some(vacant) => Some(mem::replace(vacant, record)),
-            None => {
-                desk.records.push(record);
-                None
-            }
+        let old = if let Some(vacant) = desk.records.get_mut(index) {
+            Some(mem::replace(vacant, record))
+        } else {
+            desk.records.push(record);
+            None
         };
         drop(guard);
         drop(old);
@@ -299,17 +298,17 @@ impl Ticket {
         drop(old);
     }
 
-    #[cfg(feature = "hyper")]
+    #[cfg(feature = "net")]
     pub(crate) fn rest(&self) {
         self.set_since(None);
     }
 
-    #[cfg(feature = "hyper")]
+    #[cfg(feature = "net")]
     pub(crate) fn resume(&self) {
         self.set_since(Some(Stamp::lately()));
     }
 
-    #[cfg(feature = "hyper")]
+    #[cfg(feature = "net")]
     fn set_since(&self, since: Option<Stamp>) {
         self.with(|record| record.since = since);
     }
@@ -407,7 +406,7 @@ mod tests {
     /// S2 S4: makers on several threads, whose guards others drop, while it begins.
     #[test]
     fn a_beginning_among_tracked_guards_misses_none() {
-        for _ in 0..100 {
+        for _ in 0..20 {
             let drain = tracked();
             let (send, receive) = std::sync::mpsc::channel();
             thread::scope(|scope| {

@@ -15,6 +15,8 @@
 //! E4. The same is visible to whoever is refused, and so is the beginning of the drain (S4 S5). Every owner of a shard
 //!     releases its count, the beginner after the raise; who has found each count at zero acquires them by a
 //!     fence, since `Weak::upgrade` acquires only where it succeeds.
+//! E5. `count` is never too low for a child or a kept `Arc` that comes or goes meanwhile: a hold that it knows of is
+//!     one that it finds among the seats, or one that it finds given up.
 
 use std::cell::Cell;
 
@@ -82,15 +84,18 @@ impl Drop for Seat {
 /// How many shards have not ended, and how many of their `Arc`s are no work.
 pub(crate) struct Tally {
     live: AtomicUsize,
-    /// Kept first `Arc`s and seats that children hold.
-    holds: AtomicUsize,
+    /// How many `Arc`s ever were no work, the kept first ones and the seats of children, and how many of them have been
+    /// given up. Both only rise, so that `count` can read the one before it looks and the other after.
+    held: AtomicUsize,
+    forgone: AtomicUsize,
 }
 
 impl Tally {
     pub(crate) fn new(shards: usize) -> Self {
         Self {
             live: AtomicUsize::new(shards),
-            holds: AtomicUsize::new(shards),
+            held: AtomicUsize::new(shards),
+            forgone: AtomicUsize::new(0),
         }
     }
 
@@ -100,21 +105,35 @@ impl Tally {
         self.live.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
+    /// To be called after the held `Arc` is made.
     pub(crate) fn add_hold(&self) {
-        // Relaxed, here and below: a number for people; nothing is decided by it.
-        self.holds.fetch_add(1, Ordering::Relaxed);
+        // E5: `Release` for the `Arc`.
+        self.held.fetch_add(1, Ordering::Release);
     }
 
-    /// To be called before the held `Arc` is dropped, so that `count` errs upwards, if at all.
+    /// To be called before the held `Arc` is dropped.
     pub(crate) fn forgo_hold(&self) {
-        self.holds.fetch_sub(1, Ordering::Relaxed);
+        // E5: the drop of the `Arc` releases it.
+        self.forgone.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The guards of `shards`, and the `kept` ones that are in none: exact while nobody makes or drops one, too high by
-    /// what others are dropping.
+    /// what is being given up.
     pub(crate) fn count(&self, shards: &[Weak<Seat>], kept: usize) -> usize {
+        // E5: pairs with `add_hold`.
+        let held = self.held.load(Ordering::Acquire);
         let seats: usize = shards.iter().map(Weak::strong_count).sum();
-        (seats + kept).saturating_sub(self.holds.load(Ordering::Relaxed))
+        // E5: pairs with the drops of `Arc`s that were seen.
+        fence(Ordering::Acquire);
+        let forgone = self.forgone.load(Ordering::Relaxed);
+        // The two wrap where many children come and go, and `forgone` may be ahead; what is left does not wrap.
+        let count = (seats + kept).wrapping_sub(held.wrapping_sub(forgone));
+        // A guard that went to rest in a kept seat meanwhile may be among the holds and not among the seats.
+        if isize::try_from(count).is_ok() {
+            count
+        } else {
+            0
+        }
     }
 }
 
@@ -166,8 +185,10 @@ pub(crate) fn slot() -> usize {
     })
 }
 
+#[cfg(all(test, loom))]
+pub(crate) use self::model::set_slot;
 #[cfg(loom)]
-pub(crate) use self::model::{set_slot, slot};
+pub(crate) use self::model::slot;
 
 /// In a model a thread says which slot it has; the first, if it says nothing.
 #[cfg(loom)]
@@ -180,7 +201,26 @@ mod model {
         SLOT.with(Cell::get)
     }
 
+    #[cfg(test)]
     pub(crate) fn set_slot(slot: usize) {
         SLOT.with(|own| own.set(slot));
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::slot;
+
+    /// C1: a thread keeps its shard, and threads that come up one after the other have different ones.
+    #[test]
+    fn threads_spread_over_the_shards() {
+        let of_a_thread = || {
+            let (first, again) = std::thread::spawn(|| (slot(), slot())).join().unwrap();
+            assert_eq!(first, again);
+            first
+        };
+        assert_eq!(slot(), slot());
+        assert_ne!(slot(), of_a_thread());
+        assert_ne!(of_a_thread(), of_a_thread());
     }
 }

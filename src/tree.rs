@@ -1,6 +1,6 @@
 //! What a drain, its guards and those who wait for it share: the phase, the count, and the tree of children.
 
-use std::{mem, sync::OnceLock, time::Instant};
+use std::{borrow::Cow, mem, panic::Location, sync::OnceLock, time::Instant};
 
 use slab::Slab;
 
@@ -9,7 +9,7 @@ use crate::{
     latch::Latch,
     straggler::Registry,
     sync::{Arc, Mutex, Weak, lock},
-    tally::{Seat, Tally},
+    tally::{self, Seat, Tally},
 };
 
 pub(crate) struct Core {
@@ -20,11 +20,34 @@ pub(crate) struct Core {
     /// The first `Arc` of each shard. To begin is to drop them.
     kept: Mutex<Vec<Arc<Seat>>>,
     /// When the present phase will be cut.
-    deadline: Mutex<Option<Instant>>,
+    limit: Mutex<Option<Limit>>,
+    /// How many guards there were when draining began here, for the report, which may be begun later.
+    begun_with: Mutex<Option<usize>>,
     children: Mutex<Slab<Weak<Core>>>,
     /// What makes the parent wait for us.
     hold: Mutex<Option<Hold>>,
     pub(crate) registry: Option<Registry>,
+}
+
+/// How long draining, or aborting, may last.
+#[derive(Clone, Copy)]
+struct Limit {
+    to: Phase,
+    at: Instant,
+}
+
+impl Limit {
+    /// Which of two holds, `self` or the `later` one to be set. Aborting has a limit of its own, which none to draining
+    /// replaces; of two to draining the stricter wins.
+    fn then(self, later: Self) -> Self {
+        if later.to >= Phase::Aborting {
+            later
+        } else if self.to >= Phase::Aborting || self.at < later.at {
+            self
+        } else {
+            later
+        }
+    }
 }
 
 /// A seat in the parent that is not work, and our place in its list of children.
@@ -40,7 +63,8 @@ impl Core {
             tally: Tally::new(shards),
             shards: OnceLock::new(),
             kept: Mutex::new(Vec::new()),
-            deadline: Mutex::new(None),
+            limit: Mutex::new(None),
+            begun_with: Mutex::new(None),
             children: Mutex::new(Slab::new()),
             hold: Mutex::new(None),
             registry: tracked.then(|| Registry::new(shards)),
@@ -58,33 +82,34 @@ impl Core {
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        *lock(&self.deadline)
+        lock(&self.limit).map(|limit| limit.at)
     }
 
     /// Moves this drain and all below it to `phase` (S1), cut at `deadline` if one is given; returns whether
     /// this call moved this drain.
     pub(crate) fn raise(&self, phase: Phase, deadline: Option<Instant>) -> bool {
-        let moved = self.step(phase, deadline);
-        if moved || deadline.is_some() {
+        if phase >= Phase::Draining && !self.latch.is(Phase::Draining) {
+            let in_flight = self.in_flight();
+            lock(&self.begun_with).get_or_insert(in_flight);
+        }
+        let limit = deadline.map(|at| Limit { to: phase, at });
+        let moved = self.step(phase, limit);
+        if moved || limit.is_some() {
             // A list, not a recursion: children may be ten thousand deep.
             let mut below = self.children();
             while let Some(child) = below.pop() {
-                child.step(phase, deadline);
+                child.step(phase, limit);
                 below.extend(child.children());
             }
         }
         moved
     }
 
-    fn step(&self, phase: Phase, deadline: Option<Instant>) -> bool {
+    fn step(&self, phase: Phase, limit: Option<Limit>) -> bool {
         // S7: published first, so that whoever sees the phase can read it.
-        if let Some(deadline) = deadline {
-            let mut published = lock(&self.deadline);
-            *published = match *published {
-                // Of two who set a limit to draining, the stricter wins. Aborting has a limit of its own.
-                Some(earlier) if earlier < deadline && phase < Phase::Aborting => Some(earlier),
-                _ => Some(deadline),
-            };
+        if let Some(limit) = limit {
+            let mut published = lock(&self.limit);
+            *published = Some(published.map_or(limit, |earlier| earlier.then(limit)));
         }
         let before = self.latch.raise(phase);
         if before < Phase::Draining && phase >= Phase::Draining {
@@ -138,14 +163,28 @@ impl Core {
         // before the lock was ours, and then we see it here.
         let phase = self.latch.phase();
         if phase > Phase::Running {
-            child.step(phase.min(Phase::Aborting), self.deadline());
+            let limit = *lock(&self.limit);
+            child.step(phase.min(Phase::Aborting), limit);
+        }
+    }
+
+    /// A seat for a guard that was asked for at `place`; tracked, if guards are.
+    pub(crate) fn seat(
+        &self,
+        place: &'static Location<'static>,
+        label: Option<Cow<'static, str>>,
+    ) -> Option<Arc<Seat>> {
+        let shard = || tally::seat(self.shards());
+        match &self.registry {
+            Some(registry) => registry.enter(self, place, label, shard),
+            None => shard(),
         }
     }
 
     /// Keeps this drain from being drained, for something that is not work itself but brings some: an accept loop.
     #[cfg(feature = "net")]
     pub(crate) fn hold(&self) -> Option<Held> {
-        let seat = crate::tally::seat(self.shards())?;
+        let seat = tally::seat(self.shards())?;
         self.tally.add_hold();
         Some(Held(seat))
     }
@@ -171,6 +210,12 @@ impl Core {
             each(&child);
             below.extend(child.children());
         }
+    }
+
+    /// The guards that were alive here and below when draining began, or that are now if it began above.
+    pub(crate) fn begun_with(&self) -> usize {
+        let recorded = *lock(&self.begun_with);
+        recorded.unwrap_or_else(|| self.in_flight())
     }
 
     /// The guards alive here and below.

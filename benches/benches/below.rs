@@ -7,7 +7,6 @@
 use std::{
     cell::Cell,
     hint::spin_loop,
-    io,
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering, compiler_fence},
@@ -20,11 +19,12 @@ use async_drain_bench::{
     figures::Figures,
     race::{Contender, alone, together},
 };
+use rustix::thread::{MembarrierCommand, membarrier};
 
 const ROUNDS: usize = 300;
 
 fn main() {
-    if let Err(error) = membarrier(REGISTER) {
+    if let Err(error) = membarrier(MembarrierCommand::RegisterPrivateExpedited) {
         println!("SKIPPED: below the floor: no membarrier: {error}");
         return;
     }
@@ -64,7 +64,9 @@ fn main() {
                 }
             }),
             Contender::new("async-drain", |_| || Drain::new().begin()),
-            Contender::new("below the floor", |_| || membarrier(BARRIER)),
+            Contender::new("below the floor", |_| {
+                || membarrier(MembarrierCommand::PrivateExpedited)
+            }),
         ],
         ROUNDS,
     );
@@ -147,7 +149,7 @@ impl Below {
     fn begin(&self) {
         self.biased.store(false, Ordering::SeqCst);
         // After it every thread has either set `busy` where we see it, or will see `biased` gone.
-        membarrier(BARRIER).expect("registered");
+        membarrier(MembarrierCommand::PrivateExpedited).expect("registered");
         let mut sum = 0;
         for part in self.parts.lock().expect("no panics").iter() {
             while part.0.busy.load(Ordering::Acquire) {
@@ -182,18 +184,6 @@ impl Below {
         })));
         self.parts.lock().expect("no panics").push(part);
         part
-    }
-}
-
-const REGISTER: libc::c_long = 16;
-const BARRIER: libc::c_long = 8;
-
-/// `membarrier(2)`: `MEMBARRIER_CMD_(REGISTER_)PRIVATE_EXPEDITED`.
-fn membarrier(command: libc::c_long) -> io::Result<()> {
-    // SAFETY: it takes no pointers.
-    match unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
     }
 }
 

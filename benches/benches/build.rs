@@ -56,7 +56,7 @@ fn main() {
         figures.add("CPU time", tree.name, time / seconds[0]);
     }
     figures.target(
-        "CPU seconds of the core alone, on this machine",
+        "CPU seconds of the core alone",
         seconds[0],
         Bound::AtMost(3.0),
     );

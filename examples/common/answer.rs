@@ -1,8 +1,8 @@
 //! The routes on hyper.
 
-use std::{convert::Infallible, io, time::Instant};
+use std::{convert::Infallible, io};
 
-use async_drain::{Drain, DrainExt, Phase};
+use async_drain::{Drain, Phase};
 use futures_lite::{Stream, StreamExt, stream};
 use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
@@ -12,7 +12,7 @@ use hyper::{
 };
 use smol::Timer;
 
-use super::route::Route;
+use super::{events::events, route::Route};
 
 pub type AnswerBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -71,28 +71,6 @@ where
         Route::WebSocket | Route::NotFound => *response.status_mut() = StatusCode::NOT_FOUND,
     }
     Ok(response)
-}
-
-/// Ticks until draining begins, and then tells by when the client must have gone (Z7).
-fn events(pause: std::time::Duration, drain: &Drain) -> impl Stream<Item = String> + use<> {
-    let ticks = stream::repeat("data: tick\n\n").then(move |tick| async move {
-        Timer::after(pause).await;
-        tick.to_owned()
-    });
-    // A clone would be a handle that keeps the drain running; a child drains with it.
-    let until = drain.child();
-    ticks
-        // The same that is asked for the deadline: a child is told a moment later.
-        .until_draining(&until)
-        .chain(stream::once_future(async move {
-            let left = until
-                .deadline()
-                .map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            match left {
-                Some(left) => format!("event: leaving\ndata: {}\n\n", left.as_millis()),
-                None => "event: leaving\ndata: never\n\n".to_owned(),
-            }
-        }))
 }
 
 fn bytes(length: u64) -> impl Stream<Item = &'static [u8]> {

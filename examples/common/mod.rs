@@ -1,44 +1,13 @@
 //! What all server examples share: their settings, their routes, and how they end.
 // Not every example uses all of it, and none is a library.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, unused_imports)]
 
 pub mod answer;
+pub mod events;
+pub mod process;
 pub mod route;
 pub mod settings;
 pub mod tls;
 pub mod websocket;
 
-use std::{
-    error::Error,
-    io::{self, Write},
-    net::SocketAddr,
-    process::{ExitCode, Termination},
-};
-
-use async_drain::Report;
-
-/// Runs an example: its report is the last of stderr, and an error before it could serve is exit status 2.
-pub fn run(example: impl FnOnce() -> Result<Report, Box<dyn Error>>) -> ExitCode {
-    match example() {
-        Ok(report) => {
-            eprintln!("{report}");
-            report.report()
-        }
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(2)
-        }
-    }
-}
-
-/// Says what could not be listened on.
-pub fn cannot_listen(addr: SocketAddr) -> impl Fn(io::Error) -> String {
-    move |error| format!("can't listen on {addr}: {error}")
-}
-
-/// The first line of stdout. That nobody reads it is no reason not to serve.
-pub fn announce(addr: SocketAddr) {
-    let mut stdout = std::io::stdout();
-    let _ = writeln!(stdout, "listening on {addr}");
-    let _ = stdout.flush();
-}
+pub use process::{announce, cannot_listen, run};

@@ -11,12 +11,20 @@ use futures_rustls::{
 };
 
 pub fn acceptor() -> Result<TlsAcceptor, Box<dyn Error>> {
+    Ok(TlsAcceptor::from(Arc::new(config(&["h2", "http/1.1"])?)))
+}
+
+/// A server that speaks `protocols`.
+pub fn config(protocols: &[&str]) -> Result<ServerConfig, Box<dyn Error>> {
     let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
     let certified = rcgen::generate_simple_self_signed(names)?;
     let key = PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der());
     let mut config = ServerConfig::builder()
         .with_no_client_auth()
         .with_single_cert(vec![certified.cert.der().clone()], PrivateKeyDer::from(key))?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    config.alpn_protocols = protocols
+        .iter()
+        .map(|name| name.as_bytes().to_vec())
+        .collect();
+    Ok(config)
 }

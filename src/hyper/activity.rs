@@ -6,7 +6,7 @@ use std::{
     },
 };
 
-use crate::{Drain, Phase, guard::Label, tree::Core};
+use crate::{Drain, Phase, guard::NameTag, tree::Core};
 
 /// What a connection is doing: seen by its socket and its service, and asked by [`Watch`](super::Watch) before it takes
 /// the connection for idle.
@@ -29,7 +29,7 @@ struct State {
     /// The socket has not taken all that hyper has written.
     blocked: AtomicBool,
     /// Names the connection's guard after its last request, where guards are tracked.
-    label: OnceLock<Label>,
+    name_tag: OnceLock<NameTag>,
     body: Mutex<Body>,
 }
 
@@ -53,7 +53,7 @@ impl Activity {
             unanswered: AtomicUsize::default(),
             begun: AtomicBool::default(),
             blocked: AtomicBool::default(),
-            label: OnceLock::new(),
+            name_tag: OnceLock::new(),
             body: Mutex::default(),
         }))
     }
@@ -102,9 +102,9 @@ impl Activity {
         *lock(&self.0.body)
     }
 
-    pub(super) fn set_label(&self, label: Label) {
+    pub(super) fn set_name_tag(&self, tag: NameTag) {
         // A second guard for the same connection would be the caller's slip; the first keeps its name.
-        let _ = self.0.label.set(label);
+        let _ = self.0.name_tag.set(tag);
     }
 
     /// A head has been read. The request lasts until the value is dropped.
@@ -112,8 +112,8 @@ impl Activity {
     /// It is named before its handler is called, which may never return.
     pub(super) fn request(&self, body: Body, name: impl FnOnce() -> String) -> Unanswered {
         *lock(&self.0.body) = body;
-        if let Some(label) = self.0.label.get() {
-            label.set(name());
+        if let Some(tag) = self.0.name_tag.get() {
+            tag.set(name());
         }
         self.0.requests.fetch_add(1, Ordering::Relaxed);
         self.0.unanswered.fetch_add(1, Ordering::Relaxed);

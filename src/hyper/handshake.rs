@@ -9,10 +9,16 @@ use futures_io::{AsyncRead, AsyncWrite};
 ///
 /// ```no_run
 /// # use async_drain::{Drain, hyper::Server};
-/// # fn server(acceptor: futures_rustls::TlsAcceptor, drain: Drain) {
-/// let server = Server::new(&drain)
+/// # use hyper::{Request, Response, body::Incoming, service::service_fn};
+/// # async fn hello(_: Request<Incoming>) -> Result<Response<String>, std::convert::Infallible> {
+/// #     Ok(Response::default()) }
+/// # async fn serve(acceptor: futures_rustls::TlsAcceptor, drain: Drain) -> std::io::Result<()> {
+/// # let listener = smol::Async::<std::net::TcpListener>::bind(([127, 0, 0, 1], 0))?;
+/// Server::new(&drain)
 ///     .spawn(|task| smol::spawn(task).detach())
-///     .handshake(move |connection| acceptor.accept(connection));
+///     .handshake(move |connection| acceptor.accept(connection))
+///     .serve(listener, service_fn(hello))
+///     .await
 /// # }
 /// ```
 pub trait Handshake<C> {

@@ -12,7 +12,7 @@ use hyper_util::server::conn::auto;
 use super::{
     activity::Activity,
     connection::{Connection, Start},
-    ending::{Ending, Graces},
+    ending::Ending,
     graceful::BoxError,
     handshake::{Handshake, Plaintext},
     service::{Answer, Respond},
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     Drain,
-    net::{self, Accept, IntoAccept, Linger},
+    net::{self, Accept, Graces, IntoAccept, Linger},
     standby::Standby,
 };
 

@@ -6,15 +6,14 @@ use std::{
 };
 
 use ::hyper::{
-    Request, Response, StatusCode, Version,
+    Request, Response, Version,
     body::{Body as HttpBody, Frame, SizeHint},
-    header::{CONNECTION, HeaderValue},
     service::Service,
 };
 use pin_project_lite::pin_project;
 
 use super::activity::{Activity, Body, Unanswered};
-use crate::Phase;
+use crate::http;
 
 impl Activity {
     /// Makes `service` tell peers to leave from lame duck on (Z3), and lets this activity know of its requests.
@@ -55,10 +54,8 @@ where
     type Future = Respond<S::Future>;
 
     fn call(&self, mut request: Request<Q>) -> Self::Future {
-        let unanswered = self.activity.request(body_of(request.body()), || {
-            // The query may hold what does not belong into a log.
-            format!("{} {}", request.method(), request.uri().path())
-        });
+        let body = body_of(request.body());
+        let unanswered = self.activity.request(body, || http::label(&request));
         if let Some(peer) = self.peer {
             request.extensions_mut().insert(peer);
         }
@@ -102,14 +99,8 @@ where
         let this = self.project();
         let mut response = ready!(this.response.poll(cx))?;
         let unanswered = this.unanswered.take();
-        let close = *this.version < Version::HTTP_2
-            && response.status() != StatusCode::SWITCHING_PROTOCOLS
-            && unanswered
-                .as_ref()
-                .is_some_and(|unanswered| unanswered.phase() >= Phase::LameDuck);
-        if close {
-            let headers = response.headers_mut();
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        if let Some(unanswered) = &unanswered {
+            http::farewell(unanswered.phase(), *this.version, &mut response);
         }
         Poll::Ready(Ok(response.map(|body| Answer { body, unanswered })))
     }

@@ -9,10 +9,10 @@ use pin_project_lite::pin_project;
 
 use super::{
     activity::Activity,
-    ending::{Ending, Graces, Next},
+    ending::{Ending, Next},
     graceful::GracefulConnection,
 };
-use crate::{Drain, standby::Standby};
+use crate::{Drain, net::Graces, standby::Standby};
 
 pin_project! {
     /// A connection that drains; made by [`Drain::watch`].
@@ -71,8 +71,8 @@ impl<C: GracefulConnection> Watch<C> {
 
     /// Tells what the connection is doing.
     pub fn activity(mut self, activity: Activity) -> Self {
-        if let Some(label) = self.standby.as_ref().and_then(Standby::label) {
-            activity.set_label(label);
+        if let Some(tag) = self.standby.as_ref().and_then(Standby::name_tag) {
+            activity.set_name_tag(tag);
         }
         self.end.activity = Some(activity);
         self
@@ -81,14 +81,14 @@ impl<C: GracefulConnection> Watch<C> {
     /// How long an idle connection may still place one more request after draining has begun; one second by default.
     /// Zero closes it at once.
     pub fn keep_alive_grace(mut self, grace: Duration) -> Self {
-        self.end.graces.keep_alive = grace;
+        self.end.patience.graces.keep_alive = grace;
         self
     }
 
     /// How long a connection that has sent nothing may still send its first request, from now on; five seconds by
     /// default. It is never shorter than the keep-alive grace.
     pub fn first_request_grace(mut self, grace: Duration) -> Self {
-        self.end.graces.first_request = grace;
+        self.end.patience.graces.first_request = grace;
         self
     }
 }

@@ -72,11 +72,11 @@ impl Drain {
     /// # use async_io::Async;
     /// # use futures_lite::{AsyncWriteExt, StreamExt, future::block_on};
     /// # use std::net::TcpListener;
+    /// # fn main() -> std::io::Result<()> { block_on(async {
     /// let drain = Drain::new();
     /// let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 0))?;
     /// let mut incoming = drain.accept(listener);
     /// # drain.begin();
-    /// # block_on(async {
     /// while let Some(connection) = incoming.next().await {
     ///     let mut connection = connection?;
     ///     // Usually in a task of its own, which the guard follows.
@@ -84,7 +84,7 @@ impl Drain {
     ///     connection.io.close().await?;
     ///     drop(connection.guard);
     /// }
-    /// # std::io::Result::Ok(()) })
+    /// # Ok(()) }) }
     /// ```
     #[cfg_attr(docsrs, doc(cfg(feature = "net")))]
     #[track_caller]

@@ -6,6 +6,7 @@ mod acknowledged;
 mod backoff;
 mod incoming;
 mod linger;
+mod patience;
 mod retire;
 mod transport;
 
@@ -15,4 +16,9 @@ pub use accept::{OfUnixListener, Unix};
 pub use acknowledged::Acknowledged;
 pub use incoming::{Connection, Incoming};
 pub use linger::Linger;
+#[cfg(feature = "hyper")]
+pub(crate) use patience::Alarm;
+pub use patience::{Graces, Patience};
 pub use transport::{Plain, Transport};
+
+pub use crate::standby::Standby;

@@ -2,7 +2,7 @@
 use std::os::unix::net::UnixStream;
 use std::{
     io,
-    net::{Shutdown, TcpStream},
+    net::{Shutdown, SocketAddr, TcpStream},
     pin::Pin,
     task::{Context, Poll},
 };
@@ -22,6 +22,11 @@ pub trait Transport: AsyncRead + AsyncWrite + Unpin {
     fn acknowledged(&self) -> Acknowledged {
         Acknowledged::unknown()
     }
+
+    /// The address that the peer has connected to, where it has one.
+    fn local_addr(&self) -> Option<SocketAddr> {
+        None
+    }
 }
 
 impl Transport for Async<TcpStream> {
@@ -31,6 +36,10 @@ impl Transport for Async<TcpStream> {
 
     fn acknowledged(&self) -> Acknowledged {
         Acknowledged::by(self.get_ref())
+    }
+
+    fn local_addr(&self) -> Option<SocketAddr> {
+        self.get_ref().local_addr().ok()
     }
 }
 

@@ -60,9 +60,8 @@ where
 
     // Cut short or not, lame duck takes nothing from the grace period, and gives it nothing.
     let grace_ends = earlier(latest, time::later(Some(draining), grace));
-    // Counted first: what has little left to do may be over once everyone has been told.
-    let mut report = Report::begun(drain.in_flight());
     drain.core().raise(Phase::Draining, grace_ends);
+    let mut report = Report::begun(drain.core().begun_with());
     report.lame_duck = draining.saturating_duration_since(begun);
     stages.draining(grace_ends).await;
     report.draining = draining.elapsed();

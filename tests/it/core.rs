@@ -264,12 +264,26 @@ fn a_blocked_thread_is_woken() {
         drain.begin();
         drop(work);
     });
-    assert!(
-        !Drain::new()
-            .until_draining()
-            .wait_timeout(Duration::from_millis(1))
-    );
-    assert!(!Drain::new().until_draining().wait_timeout(Duration::ZERO));
+}
+
+/// A wait with a limit lasts that long, or until the phase is reached.
+#[test]
+fn a_wait_with_a_limit() {
+    let drain = Drain::new();
+    let (start, limit) = (Instant::now(), Duration::from_millis(5));
+    assert!(!drain.until_draining().wait_timeout(limit));
+    assert!(start.elapsed() >= limit);
+    assert!(!drain.until_draining().wait_timeout(Duration::ZERO));
+    thread::scope(|s| {
+        s.spawn(|| {
+            assert!(
+                drain
+                    .until_draining()
+                    .wait_timeout(Duration::from_secs(600))
+            )
+        });
+        drain.begin();
+    });
 }
 
 /// L2: a limit that the clock can't say is no limit, and no panic.

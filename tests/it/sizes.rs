@@ -40,3 +40,19 @@ fn a_child_is_about_a_kilobyte() {
     let each = info.bytes_current / 1_000;
     assert!(each <= 1_300, "{each} bytes per child");
 }
+
+/// C1: left alone, a drain has as many shards as there are cores.
+#[test]
+fn a_drain_has_a_shard_for_each_core() {
+    let bytes = |make: &dyn Fn() -> Drain| {
+        let mut drain = None;
+        let info = allocation_counter::measure(|| drain = Some(make()));
+        info.bytes_current
+    };
+    let cores = std::thread::available_parallelism().unwrap().get();
+    drop(Drain::new());
+    assert_eq!(
+        bytes(&Drain::new),
+        bytes(&|| Drain::builder().shards(cores).build())
+    );
+}

@@ -86,6 +86,7 @@ fn the_oldest_first() {
             .into_iter()
             .is_sorted_by_key(|s| std::cmp::Reverse(s.age))
     );
+    assert_eq!((&stragglers).into_iter().count(), 4);
     assert_eq!(child.stragglers().count(), 2);
     assert_eq!(stragglers.to_string().lines().count(), 4);
 }

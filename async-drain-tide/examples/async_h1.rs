@@ -1,0 +1,47 @@
+//! async-h1 without tide, on smol's global executor, by a `Driver`.
+//!
+//! Run with: `cargo run --example async_h1`; the settings are in `../examples/common/settings.rs`. Then, say,
+//! `curl -N localhost:PORT/stream/100/100`, and Ctrl-C.
+
+mod common;
+
+use std::{error::Error, io, net::TcpListener, process::ExitCode};
+
+use async_drain::{Drain, Report, Shutdown, signal};
+use async_drain_tide::Driver;
+use futures_lite::StreamExt;
+use smol::Async;
+
+fn main() -> ExitCode {
+    common::process::run(serve)
+}
+
+fn serve() -> Result<Report, Box<dyn Error>> {
+    let settings = common::settings()?;
+    let drain = Drain::builder().track(true).build();
+    let shutdown = Shutdown::new(&drain)
+        .on(signal::termination()?)
+        .lame_duck(settings.lame_duck)
+        .grace(settings.grace)
+        .abort_grace(settings.abort_grace);
+
+    let listener = Async::<TcpListener>::bind(settings.addr)?;
+    common::process::announce(listener.get_ref().local_addr()?);
+    let driver = Driver::new(&drain)
+        .keep_alive_grace(settings.keep_alive_grace)
+        .first_request_grace(settings.first_request_grace);
+    let mut incoming = drain.accept(listener);
+    let server = async {
+        while let Some(connection) = incoming.next().await {
+            let drain = drain.clone();
+            let serving = driver.drive(connection?, move |request| {
+                let drain = drain.clone();
+                async move { common::answer::answer(request, &drain).await }
+            });
+            // A connection that fails concerns its peer alone, who knows.
+            smol::spawn(async { drop(serving.await) }).detach();
+        }
+        io::Result::Ok(())
+    };
+    Ok(smol::block_on(shutdown.run(server)))
+}

@@ -1,0 +1,59 @@
+//! The routes on http-types, which tide and async-h1 share.
+
+use std::{io, pin::Pin};
+
+use async_drain::{Drain, Phase};
+use futures_lite::{AsyncReadExt, Stream, StreamExt, io::BufReader, stream};
+use futures_util::TryStreamExt;
+use http_types::{Body, Request, Response, Result, StatusCode, mime};
+use smol::Timer;
+
+use super::{events::events, route::Route, websocket};
+
+pub async fn answer(mut request: Request, drain: &Drain) -> Result<Response> {
+    let mut response = Response::new(StatusCode::Ok);
+    match Route::of(request.url().path()) {
+        Route::Hello => response.set_body("hello\n"),
+        Route::Sleep(pause) => {
+            Timer::after(pause).await;
+            response.set_body("slept\n");
+        }
+        Route::Stream(chunks, pause) => {
+            response.set_body(streamed(stream::iter(0..chunks).then(
+                move |n| async move {
+                    Timer::after(pause).await;
+                    format!("chunk {n}\n")
+                },
+            )));
+        }
+        Route::Bytes(length) => {
+            let bytes = BufReader::new(futures_lite::io::repeat(b'x').take(length));
+            response.set_body(Body::from_reader(bytes, usize::try_from(length).ok()));
+        }
+        Route::Echo => response.set_body(request.take_body()),
+        Route::Reject => response.set_status(StatusCode::Unauthorized),
+        Route::Panic => panic!("asked to panic"),
+        Route::Events(pause) => {
+            response.set_body(streamed(events(pause, drain)));
+            response.set_content_type(mime::SSE);
+        }
+        Route::Begin => {
+            drain.begin();
+            response.set_body("begun\n");
+        }
+        Route::Ready if drain.phase() > Phase::Running => {
+            response.set_status(StatusCode::ServiceUnavailable);
+            response.set_body("leaving\n");
+        }
+        Route::Ready | Route::Live => response.set_body("ok\n"),
+        Route::WebSocket => response = websocket::upgrade(&request, drain).await,
+        Route::NotFound => response.set_status(StatusCode::NotFound),
+    }
+    Ok(response)
+}
+
+fn streamed(chunks: impl Stream<Item = String> + Send + Sync + 'static) -> Body {
+    let chunks: Pin<Box<dyn Stream<Item = io::Result<String>> + Send + Sync>> =
+        Box::pin(chunks.map(Ok));
+    Body::from_reader(chunks.into_async_read(), None)
+}

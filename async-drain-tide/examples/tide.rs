@@ -1,0 +1,44 @@
+//! tide on async-std, listening to a `DrainListener`.
+//!
+//! Run with: `cargo run --example tide`; the settings are in `../examples/common/settings.rs`. Then, say,
+//! `curl -N localhost:PORT/stream/100/100`, and Ctrl-C.
+
+mod common;
+
+use std::{error::Error, net::TcpListener, process::ExitCode};
+
+use async_drain::{Drain, Report, Shutdown, signal};
+use async_drain_tide::DrainListener;
+use smol::Async;
+
+fn main() -> ExitCode {
+    common::process::run(serve)
+}
+
+fn serve() -> Result<Report, Box<dyn Error>> {
+    let settings = common::settings()?;
+    let drain = Drain::builder().track(true).build();
+    let shutdown = Shutdown::new(&drain)
+        .on(signal::termination()?)
+        .lame_duck(settings.lame_duck)
+        .grace(settings.grace)
+        .abort_grace(settings.abort_grace);
+
+    let mut app = tide::with_state(drain.clone());
+    for path in ["/", "/*"] {
+        app.at(path).all(|request: tide::Request<Drain>| async {
+            let drain = request.state().clone();
+            let response = common::answer::answer(request.into(), &drain).await?;
+            Ok(tide::Response::from(response))
+        });
+    }
+
+    let listener = Async::<TcpListener>::bind(settings.addr)?;
+    common::process::announce(listener.get_ref().local_addr()?);
+    let listener = DrainListener::new(&drain, listener)
+        .keep_alive_grace(settings.keep_alive_grace)
+        .first_request_grace(settings.first_request_grace);
+    Ok(async_std::task::block_on(
+        shutdown.run(app.listen(listener)),
+    ))
+}

@@ -1,0 +1,77 @@
+//! The examples under test, and a peer that knows when draining has begun.
+
+use std::{
+    env,
+    io::{ErrorKind, Result},
+    net::{SocketAddr, TcpStream},
+    path::PathBuf,
+    time::Duration,
+};
+
+use rustix::process::Signal;
+
+use crate::support::{
+    client::{Conn, Response},
+    process::{Exit, Server},
+};
+
+/// How long anything may take that has no reason to take time.
+pub(crate) const AT_ONCE: Duration = Duration::from_secs(5);
+
+/// Plays `scene` with each of the servers.
+pub(crate) fn each(env: &[(&str, &str)], scene: impl Fn(&mut Server) -> Result<()>) {
+    for name in ["tide", "async_h1"] {
+        let played = Server::start(path(name), env).and_then(|mut server| scene(&mut server));
+        played.unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+}
+
+/// Cargo builds the examples beside the directory of the tests.
+pub(crate) fn path(name: &str) -> PathBuf {
+    let mut path = env::current_exe().expect("a test has a path");
+    path.pop();
+    path.pop();
+    path.join("examples").join(name)
+}
+
+/// Has the server stopped by `conn`'s side: sends SIGTERM, and returns when draining has begun.
+pub(crate) fn terminate(server: &Server) -> Result<()> {
+    let mut witness = Conn::open(server.addr())?;
+    witness.get("/events/20")?;
+    witness.read_head()?;
+    server.signal(Signal::TERM)?;
+    while let Some(event) = witness.next_chunk()? {
+        if String::from_utf8_lossy(&event).contains("leaving") {
+            return Ok(());
+        }
+    }
+    Err(std::io::Error::other("the events ended without a farewell"))
+}
+
+/// Returns once the listener is closed. Those it lets in meanwhile leave at once.
+pub(crate) fn until_refused(addr: SocketAddr) -> Result<()> {
+    loop {
+        match TcpStream::connect_timeout(&addr, AT_ONCE) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// An answer that says that it is the last one, and is.
+pub(crate) fn last_answer(conn: &mut Conn) -> Result<Response> {
+    let response = conn.read_response()?;
+    assert_eq!(response.head.status, 200);
+    assert!(response.head.closes(), "{:?}", response.head);
+    assert!(conn.is_eof(AT_ONCE)?);
+    Ok(response)
+}
+
+/// The server ends, having abandoned nothing.
+pub(crate) fn drained(server: &mut Server) -> Result<Exit> {
+    let exit = server.wait(2 * AT_ONCE)?;
+    assert_eq!(exit.status.code(), Some(0), "{}", exit.stderr);
+    assert!(exit.report.starts_with("drained: "), "{}", exit.stderr);
+    Ok(exit)
+}

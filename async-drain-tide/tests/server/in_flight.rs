@@ -1,0 +1,123 @@
+//! What was begun is finished.
+
+use rustix::process::Signal;
+
+use crate::{
+    example::{AT_ONCE, drained, each, last_answer, terminate, until_refused},
+    support::client::Conn,
+};
+
+/// Z3 Z5: the answer of a request in flight comes, and is the last.
+#[test]
+fn a_request_is_answered() {
+    each(&[], |server| {
+        let mut conn = Conn::open(server.addr())?;
+        conn.get("/sleep/300")?;
+        server.signal(Signal::TERM)?;
+        assert_eq!(last_answer(&mut conn)?.body, b"slept\n");
+        let exit = drained(server)?;
+        assert!(exit.elapsed < AT_ONCE, "{exit:?}");
+        Ok(())
+    });
+}
+
+/// A peer that has nothing more to ask, and says so, is answered.
+#[test]
+fn a_request_of_a_half_closed_peer_is_answered() {
+    each(&[], |server| {
+        let mut conn = Conn::open(server.addr())?;
+        conn.get("/sleep/100")?;
+        conn.finish_sending()?;
+        server.signal(Signal::TERM)?;
+        assert_eq!(last_answer(&mut conn)?.body, b"slept\n");
+        drained(server)?;
+        Ok(())
+    });
+}
+
+/// Z5: a body that comes in pieces comes whole. Its head was written before, so the connection is an idle one then.
+#[test]
+fn a_stream_comes_to_its_end() {
+    each(&[("KEEP_ALIVE_GRACE_MS", "50")], |server| {
+        let mut conn = Conn::open(server.addr())?;
+        conn.get("/stream/5/50")?;
+        assert!(!conn.read_head()?.closes());
+        server.signal(Signal::TERM)?;
+        let body = conn.read_body()?;
+        assert_eq!(body, b"chunk 0\nchunk 1\nchunk 2\nchunk 3\nchunk 4\n");
+        assert!(conn.is_eof(AT_ONCE)?);
+        drained(server)?;
+        Ok(())
+    });
+}
+
+/// Z5 Z8: a slow reader gets all of it.
+#[test]
+fn a_big_answer_comes_whole() {
+    const LENGTH: usize = 20_000_000;
+    each(&[], |server| {
+        let mut conn = Conn::open(server.addr())?;
+        conn.get(&format!("/bytes/{LENGTH}"))?;
+        conn.read_head()?;
+        terminate(server)?;
+        until_refused(server.addr())?;
+        assert_eq!(conn.read_body()?.len(), LENGTH);
+        drained(server)?;
+        Ok(())
+    });
+}
+
+/// Z4: a request that is still being sent may be sent.
+#[test]
+fn an_upload_is_read_to_its_end() {
+    each(&[], |server| {
+        let mut conn = Conn::open(server.addr())?;
+        conn.send(b"POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: 10\r\n\r\nhello")?;
+        // The head of the echo is written before its body is read.
+        let head = conn.read_head()?;
+        assert_eq!(head.status, 200);
+        terminate(server)?;
+        conn.send(b"world")?;
+        assert_eq!(conn.read_body()?, b"helloworld");
+        drop(conn);
+        drained(server)?;
+        Ok(())
+    });
+}
+
+/// Z8: who is answered before its body is read gets the answer all the same.
+#[test]
+fn an_answer_before_the_body_arrives() {
+    each(&[], |server| {
+        let mut conn = Conn::open(server.addr())?;
+        conn.send(b"POST /reject HTTP/1.1\r\nhost: test\r\ncontent-length: 300000\r\n\r\n")?;
+        terminate(server)?;
+        conn.send(&vec![b'x'; 300_000])?;
+        let response = conn.read_response()?;
+        assert_eq!(response.head.status, 401);
+        drop(conn);
+        drained(server)?;
+        Ok(())
+    });
+}
+
+/// Requests that come together are answered one after the other, draining or not.
+#[test]
+fn pipelined_requests_are_answered() {
+    each(&[], |server| {
+        let mut conn = Conn::open(server.addr())?;
+        let upload = "POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: 5\r\n\r\nhello";
+        let get = "GET / HTTP/1.1\r\nhost: test\r\n\r\n";
+        conn.send(format!("{get}{upload}{get}").as_bytes())?;
+        for body in ["hello\n", "hello", "hello\n"] {
+            let response = conn.read_response()?;
+            assert_eq!(response.head.status, 200);
+            assert_eq!(response.body, body.as_bytes());
+        }
+        conn.get("/sleep/100")?;
+        server.signal(Signal::TERM)?;
+        last_answer(&mut conn)?;
+        drained(server)?;
+        Ok(())
+    });
+}

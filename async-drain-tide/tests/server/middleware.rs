@@ -1,0 +1,64 @@
+//! What the middleware counts and says.
+
+use async_drain::Drain;
+use async_drain_tide::DrainMiddleware;
+use futures_lite::{AsyncReadExt, future::block_on, io};
+use tide::http::{Method, Request, Response, Url};
+
+fn app(drain: &Drain) -> tide::Server<()> {
+    let mut app = tide::new();
+    app.with(DrainMiddleware::new(drain));
+    app.at("/").get(|_| async {
+        let body = tide::Body::from_reader(io::Cursor::new("hello"), Some(5));
+        Ok(tide::Response::builder(200).body(body).build())
+    });
+    app.at("/json")
+        .get(|_| async { tide::Body::from_json(&"hello") });
+    app
+}
+
+fn get(app: &tide::Server<()>, path: &str) -> Response {
+    let url = Url::parse(&format!("http://test{path}")).expect("a url");
+    block_on(app.respond(Request::new(Method::Get, url))).expect("a response")
+}
+
+/// A request counts until its body is gone.
+#[test]
+fn counts_until_the_body_is_read() {
+    let drain = Drain::builder().track(true).build();
+    let app = app(&drain);
+    let mut response = get(&app, "/");
+    let stragglers = drain.stragglers();
+    assert_eq!(stragglers.count(), 1);
+    let label = stragglers.iter().next().and_then(|one| one.label.clone());
+    assert_eq!(label.as_deref(), Some("GET /"));
+
+    let mut body = response.take_body();
+    assert_eq!(body.len(), Some(5));
+    let mut text = String::new();
+    block_on(body.read_to_string(&mut text)).expect("a body");
+    assert_eq!(text, "hello");
+    drop(body);
+    assert_eq!(drain.in_flight(), 0);
+}
+
+#[test]
+fn leaves_the_type_of_the_body() {
+    let drain = Drain::new();
+    let response = get(&app(&drain), "/json");
+    assert_eq!(response.header("content-type").unwrap(), "application/json");
+}
+
+/// Z3
+#[test]
+fn says_close_from_lame_duck_on() {
+    let drain = Drain::new();
+    let app = app(&drain);
+    assert!(get(&app, "/").header("connection").is_none());
+    drain.lame_duck();
+    assert_eq!(get(&app, "/").header("connection").unwrap(), "close");
+    drain.begin();
+    drain.until_drained().wait();
+    // Nobody waits for it any more, but as long as it can be it is answered.
+    assert_eq!(get(&app, "/").header("connection").unwrap(), "close");
+}

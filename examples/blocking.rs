@@ -1,0 +1,65 @@
+//! Work on a thread pool, which nobody can cut: each job holds its guard on its thread, and looks at it between two steps.
+//!
+//! Run with: `cargo run --example blocking -- 10 1000`, and Ctrl-C; each argument is a job of so many steps of 20 ms.
+//! One that can finish within `GRACE_MS` does so, and another stops where it can go on next time.
+
+mod common;
+
+use std::{
+    env,
+    error::Error,
+    process::ExitCode,
+    thread,
+    time::{Duration, Instant},
+};
+
+use async_drain::{Drain, Guard, Report, Shutdown, signal};
+use blocking::unblock;
+use common::settings::Settings;
+
+const STEP: Duration = Duration::from_millis(20);
+
+fn main() -> ExitCode {
+    common::run(work)
+}
+
+fn work() -> Result<Report, Box<dyn Error>> {
+    let settings = Settings::from_env()?;
+    let drain = Drain::builder().track(true).build();
+    let shutdown = Shutdown::new(&drain)
+        .on(signal::termination()?)
+        .grace(settings.grace)
+        .abort_grace(settings.abort_grace);
+
+    for steps in env::args().skip(1) {
+        let steps = steps
+            .parse()
+            .map_err(|_| format!("'{steps}' is not a number of steps"))?;
+        let guard = drain.guard()?.labeled(format!("{steps} steps"));
+        // Into the closure, and not around the future: dropping that would not stop the thread.
+        unblock(move || job(steps, &guard)).detach();
+    }
+    println!("started");
+    Ok(smol::block_on(shutdown.run(drain.until_draining())))
+}
+
+fn job(steps: u32, guard: &Guard) {
+    for step in 0..steps {
+        if guard.is_draining() && !in_time(steps - step, guard.deadline()) {
+            println!("{steps} steps: stopped after {step}");
+            return;
+        }
+        thread::sleep(STEP);
+    }
+    println!("{steps} steps: done");
+}
+
+/// Whether so many steps can be done by `deadline`.
+fn in_time(steps: u32, deadline: Option<Instant>) -> bool {
+    let end = Instant::now().checked_add(STEP.saturating_mul(steps));
+    match (end, deadline) {
+        (Some(end), Some(deadline)) => end < deadline,
+        (None, Some(_)) => false,
+        (_, None) => true,
+    }
+}

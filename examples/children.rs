@@ -1,0 +1,80 @@
+//! A supervisor: each child holds a guard, gets SIGTERM when draining begins, and is killed when aborting begins.
+//!
+//! Run with: `cargo run --example children -- 'sleep 100' 'trap "" TERM; sleep 100'`, and Ctrl-C; each argument is a shell's,
+//! and `GRACE_MS` is how long a child may take to end.
+
+mod common;
+
+use std::{
+    env,
+    error::Error,
+    io,
+    os::unix::process::CommandExt,
+    pin::pin,
+    process::{Command, ExitCode, ExitStatus},
+};
+
+use async_drain::{Drain, DrainExt, Guard, Report, Shutdown, signal};
+use common::settings::Settings;
+use futures_lite::future::or;
+use rustix::process::{Pid, Signal, kill_process_group};
+
+fn main() -> ExitCode {
+    common::run(supervise)
+}
+
+fn supervise() -> Result<Report, Box<dyn Error>> {
+    let settings = Settings::from_env()?;
+    let drain = Drain::builder().track(true).build();
+    let shutdown = Shutdown::new(&drain)
+        .on(signal::termination()?)
+        .grace(settings.grace)
+        .abort_grace(settings.abort_grace);
+
+    for line in env::args().skip(1) {
+        let guard = drain.guard()?.labeled(line.clone());
+        let child = run(line.clone(), guard.clone());
+        let told = async move {
+            match child.await {
+                Ok(status) => println!("{line}: {status}"),
+                Err(error) => println!("{line}: {error}"),
+            }
+        };
+        smol::spawn(told.guarded(guard)).detach();
+    }
+    println!("started");
+    Ok(smol::block_on(shutdown.run(drain.until_draining())))
+}
+
+async fn run(line: String, guard: Guard) -> io::Result<ExitStatus> {
+    let mut command = Command::new("sh");
+    // A group of its own: the terminal's Ctrl-C is ours to pass on, and a shell's children get the signal too.
+    command.args(["-c", &line]).process_group(0);
+    let mut command = async_process::Command::from(command);
+    let mut child = command.kill_on_drop(true).spawn()?;
+    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let mut status = pin!(child.status());
+
+    for (signal, told) in [
+        (Signal::TERM, or_none(guard.until_draining())),
+        (Signal::KILL, or_none(guard.until_aborting())),
+    ] {
+        // The status first: as long as it is not known, the id can't have passed to a stranger.
+        if let Some(status) = or(async { Some(status.as_mut().await) }, told).await {
+            return status;
+        }
+        if let Some(group) = group {
+            kill_process_group(group, signal)?;
+        }
+    }
+    status.await
+}
+
+type Told = futures_lite::future::Boxed<Option<io::Result<ExitStatus>>>;
+
+fn or_none(told: impl Future<Output = ()> + Send + 'static) -> Told {
+    Box::pin(async {
+        told.await;
+        None
+    })
+}

@@ -1,0 +1,29 @@
+//! Server-sent events.
+
+use std::time::{Duration, Instant};
+
+use async_drain::{Drain, DrainExt};
+use futures_lite::{Stream, StreamExt, stream};
+use smol::Timer;
+
+/// Ticks until draining begins, and then tells by when the client must have gone (Z7).
+pub fn events(pause: Duration, drain: &Drain) -> impl Stream<Item = String> + use<> {
+    let ticks = stream::repeat("data: tick\n\n").then(move |tick| async move {
+        Timer::after(pause).await;
+        tick.to_owned()
+    });
+    // A clone would be a handle that keeps the drain running; a child drains with it.
+    let until = drain.child();
+    ticks
+        // The same that is asked for the deadline: a child is told a moment later.
+        .until_draining(&until)
+        .chain(stream::once_future(async move {
+            let left = until
+                .deadline()
+                .map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            match left {
+                Some(left) => format!("event: leaving\ndata: {}\n\n", left.as_millis()),
+                None => "event: leaving\ndata: never\n\n".to_owned(),
+            }
+        }))
+}

@@ -1,0 +1,91 @@
+//! An accept loop for a protocol of one's own, on a bare `LocalExecutor`: each line comes back, and when draining
+//! begins each peer gets its answer to every whole line that it has sent, then `bye`.
+//!
+//! Run with: `cargo run --example line_echo`; the settings are in `common/settings.rs`. Then `nc localhost PORT`,
+//! and Ctrl-C.
+
+mod common;
+
+use std::{
+    error::Error,
+    io,
+    net::{TcpListener, TcpStream},
+    process::ExitCode,
+};
+
+use async_drain::{
+    Drain, DrainExt, Report, Shutdown,
+    net::{Connection, Incoming, Linger, Tcp},
+    signal,
+};
+use async_executor::LocalExecutor;
+use common::settings::Settings;
+use futures_lite::{AsyncBufReadExt, AsyncWriteExt, StreamExt, future::block_on, io::BufReader};
+use smol::Async;
+
+fn main() -> ExitCode {
+    common::run(serve)
+}
+
+fn serve() -> Result<Report, Box<dyn Error>> {
+    let settings = Settings::from_env()?;
+    let drain = Drain::builder().track(true).build();
+    let shutdown = Shutdown::new(&drain)
+        .on(signal::termination()?)
+        .lame_duck(settings.lame_duck)
+        .grace(settings.grace)
+        .abort_grace(settings.abort_grace);
+
+    let listener = Async::<TcpListener>::bind(settings.addr)?;
+    common::announce(listener.get_ref().local_addr()?);
+    let executor = LocalExecutor::new();
+    let server = accept(&executor, drain.accept(listener));
+    Ok(block_on(executor.run(shutdown.run(server))))
+}
+
+async fn accept(executor: &LocalExecutor<'_>, mut incoming: Incoming<Tcp>) -> io::Result<()> {
+    while let Some(connection) = incoming.next().await {
+        let Connection {
+            io, guard, peer, ..
+        } = connection?;
+        let guard = match peer {
+            Some(peer) => guard.labeled(peer.to_string()),
+            None => guard,
+        };
+        // The guard goes with the task, and the task with the abort.
+        let task = echo(io, guard.until_draining());
+        let task = task.until_aborting(&guard).guarded(guard);
+        executor.spawn(task).detach();
+    }
+    Ok(())
+}
+
+type Peer = Linger<Async<TcpStream>>;
+
+/// Ends with the peer, with the connection, or once draining has begun and nothing that was sent is unanswered.
+async fn echo(io: Peer, draining: impl Future) -> io::Result<()> {
+    let mut io = BufReader::new(io);
+    let mut line = String::new();
+    let mut draining = std::pin::pin!(draining);
+    loop {
+        let read = async { Some(io.read_line(&mut line).await) };
+        // What has arrived first; only then is there nothing left to do.
+        let read = futures_lite::future::or(read, async {
+            draining.as_mut().await;
+            None
+        });
+        match read.await.transpose()? {
+            Some(0) => break,
+            Some(_) => {
+                let answer = std::mem::take(&mut line);
+                io.get_mut().write_all(answer.as_bytes()).await?;
+            }
+            None => {
+                io.get_mut().write_all(b"bye\n").await?;
+                break;
+            }
+        }
+    }
+    // The peer may still be sending: a plain close could take back what was written.
+    io.get_mut().close().await
+}

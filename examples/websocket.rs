@@ -1,0 +1,111 @@
+//! A WebSocket server without HTTP: it echoes, and when draining begins it says goodbye with 1001 and waits for the
+//! peer's goodbye, for a bounded time.
+//!
+//! Run with: `cargo run --example websocket`; the settings are in `common/settings.rs`. Then
+//! `websocat ws://localhost:PORT`, and Ctrl-C.
+
+mod common;
+
+use std::{
+    error::Error,
+    io,
+    net::{TcpListener, TcpStream},
+    process::ExitCode,
+    time::Duration,
+};
+
+use async_drain::{
+    Drain, DrainExt, Guard, Report, Shutdown,
+    net::{Incoming, Linger, Tcp},
+    signal,
+};
+use async_tungstenite::{
+    WebSocketStream, accept_async,
+    tungstenite::{
+        Error as WsError,
+        protocol::{CloseFrame, frame::coding::CloseCode},
+    },
+};
+use common::settings::Settings;
+use futures_lite::{AsyncWriteExt, StreamExt, future::or};
+use smol::{Async, Timer};
+
+/// How long a peer may take to say goodbye too.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+fn main() -> ExitCode {
+    common::run(serve)
+}
+
+fn serve() -> Result<Report, Box<dyn Error>> {
+    let settings = Settings::from_env()?;
+    let drain = Drain::builder().track(true).build();
+    let shutdown = Shutdown::new(&drain)
+        .on(signal::termination()?)
+        .lame_duck(settings.lame_duck)
+        .grace(settings.grace)
+        .abort_grace(settings.abort_grace);
+
+    let listener = Async::<TcpListener>::bind(settings.addr)?;
+    common::announce(listener.get_ref().local_addr()?);
+    let server = accept(drain.accept(listener));
+    Ok(smol::block_on(shutdown.run(server)))
+}
+
+async fn accept(mut incoming: Incoming<Tcp>) -> io::Result<()> {
+    while let Some(connection) = incoming.next().await {
+        let connection = connection?;
+        let guard = connection.guard.labeled("WebSocket");
+        let session = session(connection.io, guard.clone());
+        smol::spawn(session.until_aborting(&guard).guarded(guard)).detach();
+    }
+    Ok(())
+}
+
+type Socket = WebSocketStream<Linger<Async<TcpStream>>>;
+
+async fn session(io: Linger<Async<TcpStream>>, guard: Guard) -> Result<(), WsError> {
+    // A peer that has not asked by now has nothing to lose.
+    let Some(socket) = accept_async(io).until_draining(&guard).await else {
+        return Ok(());
+    };
+    let mut socket = socket?;
+    if echo(&mut socket, &guard).await? {
+        say_goodbye(&mut socket).await?;
+    }
+    Ok(socket.into_inner().close().await?)
+}
+
+/// Returns whether the server is the one to leave. Between two messages only: one that has begun is answered.
+async fn echo(socket: &mut Socket, guard: &Guard) -> Result<bool, WsError> {
+    let mut draining = guard.until_draining();
+    loop {
+        let message = or(async { Some(socket.next().await) }, async {
+            (&mut draining).await;
+            None
+        });
+        match message.await {
+            // A ping is answered by the socket itself, as is a close.
+            Some(Some(message)) => match message? {
+                message if message.is_text() || message.is_binary() => socket.send(message).await?,
+                _ => {}
+            },
+            Some(None) => return Ok(false),
+            None => return Ok(true),
+        }
+    }
+}
+
+async fn say_goodbye(socket: &mut Socket) -> Result<(), WsError> {
+    let frame = CloseFrame {
+        code: CloseCode::Away,
+        reason: "the server is leaving".into(),
+    };
+    socket.close(Some(frame)).await?;
+    let peer = async { while let Some(Ok(_)) = socket.next().await {} };
+    or(peer, async {
+        Timer::after(GOODBYE).await;
+    })
+    .await;
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! Workers on a channel: when draining begins they stop taking jobs, finish those they have taken, and say how many stay.
+//!
+//! Run with: `cargo run --example worker`, and Ctrl-C; `GRACE_MS` is how long the jobs taken may still last.
+
+mod common;
+
+use std::{error::Error, process::ExitCode, time::Duration};
+
+use async_channel::{Receiver, Sender};
+use async_drain::{Drain, DrainExt, Report, Shutdown, signal};
+use common::settings::Settings;
+use smol::Timer;
+
+const WORKERS: usize = 2;
+
+struct Job(u64);
+
+fn main() -> ExitCode {
+    common::run(work)
+}
+
+fn work() -> Result<Report, Box<dyn Error>> {
+    let settings = Settings::from_env()?;
+    let drain = Drain::builder().track(true).build();
+    let shutdown = Shutdown::new(&drain)
+        .on(signal::termination()?)
+        .grace(settings.grace)
+        .abort_grace(settings.abort_grace);
+
+    let (sender, queue) = async_channel::unbounded();
+    for _ in 0..WORKERS {
+        smol::spawn(worker(drain.clone(), queue.clone())).detach();
+    }
+    // The producer plays the server: it ends when draining begins.
+    let server = async {
+        produce(sender).until_draining(&drain).await;
+    };
+    let report = smol::block_on(shutdown.run(server));
+    // Whoever keeps jobs elsewhere hands these back; nobody has begun them.
+    println!("{} jobs stay in the queue", queue.len());
+    Ok(report)
+}
+
+/// More than the workers can do.
+async fn produce(queue: Sender<Job>) {
+    for number in 0.. {
+        if queue.send(Job(number)).await.is_err() {
+            break;
+        }
+        Timer::after(Duration::from_millis(10)).await;
+    }
+}
+
+async fn worker(drain: Drain, queue: Receiver<Job>) {
+    // The guard before the job, so that no job is ever taken without one.
+    while let Ok(guard) = drain.admit() {
+        let Some(Ok(job)) = queue.recv().until_draining(&guard).await else {
+            break;
+        };
+        println!("taken {}", job.0);
+        let guard = guard.labeled(format!("job {}", job.0));
+        let done = process(&job).until_aborting(&guard).await;
+        match done {
+            Ok(()) => println!("done {}", job.0),
+            Err(aborted) => println!("job {}: {aborted}", job.0),
+        }
+        drop(guard);
+    }
+}
+
+async fn process(_: &Job) {
+    Timer::after(Duration::from_millis(100)).await;
+}

@@ -1,0 +1,101 @@
+//! gRPC without tonic's `transport`, which is tokio's: tonic's codec and streams under `hyper::Server`, on smol.
+//!
+//! The messages are written by hand, so that nothing needs protoc; a generated service is a tower service and goes
+//! through `hyper_util::service::TowerToHyperService`, as axum's router does.
+//!
+//! Run with: `cargo run --example grpc`; the settings are those of the other examples.
+
+#[path = "../../examples/common/mod.rs"]
+mod common;
+
+use std::{convert::Infallible, error::Error, net::TcpListener, process::ExitCode, time::Duration};
+
+use async_drain::{Drain, DrainExt, Report, Shutdown, hyper::Server, signal};
+use common::settings::Settings;
+use futures_lite::{Stream, StreamExt, stream};
+use hyper::{body::Incoming, service::service_fn};
+use smol::{Async, Timer};
+use tonic::{Request, Response, Status, body::Body, server::Grpc};
+use tonic_prost::ProstCodec;
+use tower::service_fn as method;
+
+/// Of `Sleep` how long, of `Count` how far, 0 without end; and the number counted.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Number {
+    #[prost(uint64, tag = "1")]
+    value: u64,
+}
+
+fn main() -> ExitCode {
+    common::run(serve)
+}
+
+fn serve() -> Result<Report, Box<dyn Error>> {
+    let settings = Settings::from_env()?;
+    let drain = Drain::builder().track(true).build();
+    let shutdown = Shutdown::new(&drain)
+        .on(signal::termination()?)
+        .lame_duck(settings.lame_duck)
+        .grace(settings.grace)
+        .abort_grace(settings.abort_grace);
+
+    let listener = Async::<TcpListener>::bind(settings.addr)?;
+    common::announce(listener.get_ref().local_addr()?);
+    let service = service_fn({
+        let drain = drain.clone();
+        move |request| call(request, drain.clone())
+    });
+    let server = Server::new(&drain)
+        .spawn(|task| smol::spawn(task).detach())
+        .keep_alive_grace(settings.keep_alive_grace)
+        .first_request_grace(settings.first_request_grace)
+        .serve(listener, service);
+    Ok(smol::block_on(shutdown.run(server)))
+}
+
+/// What tonic-build would write.
+async fn call(
+    request: hyper::Request<Incoming>,
+    drain: Drain,
+) -> Result<hyper::Response<Body>, Infallible> {
+    let mut grpc = Grpc::new(ProstCodec::<Number, Number>::default());
+    Ok(match request.uri().path() {
+        "/recipes.Counter/Sleep" => grpc.unary(method(sleep), request).await,
+        "/recipes.Counter/Count" => {
+            let count = method(|request| count(request, drain.clone()));
+            grpc.server_streaming(count, request).await
+        }
+        _ => Status::unimplemented("no such method").into_http(),
+    })
+}
+
+async fn sleep(request: Request<Number>) -> Result<Response<Number>, Status> {
+    let number = request.into_inner();
+    Timer::after(Duration::from_millis(number.value)).await;
+    Ok(Response::new(number))
+}
+
+/// A stream with an end is finished, and one without ends when draining begins: its client is told to come back (Z7).
+#[allow(clippy::unused_async, reason = "a method is asynchronous")]
+async fn count(
+    request: Request<Number>,
+    drain: Drain,
+) -> Result<Response<stream::Boxed<Result<Number, Status>>>, Status> {
+    let end = request.into_inner().value;
+    Ok(Response::new(if end > 0 {
+        numbers(end).boxed()
+    } else {
+        let leaving = stream::once(Err(Status::unavailable("the server is leaving")));
+        numbers(u64::MAX)
+            .until_draining(&drain)
+            .chain(leaving)
+            .boxed()
+    }))
+}
+
+fn numbers(end: u64) -> impl Stream<Item = Result<Number, Status>> + Send {
+    stream::iter(1..=end).then(|value| async move {
+        Timer::after(Duration::from_millis(20)).await;
+        Ok(Number { value })
+    })
+}

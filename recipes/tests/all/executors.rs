@@ -1,0 +1,49 @@
+//! The server on executors that it knows nothing of. The sockets and timers are async-io's throughout.
+
+use async_drain::hyper::Server;
+use futures_lite::stream;
+use hyper::service::service_fn;
+
+use crate::scene::{Scene, handler};
+
+#[test]
+fn on_async_std() {
+    let (scene, listener) = Scene::new();
+    let drain = scene.drain.clone();
+    let server = Server::new(&scene.drain)
+        .spawn(|task| drop(async_std::task::spawn(task)))
+        .serve(listener, service_fn(move |r| handler(r, drain.clone())));
+    async_std::task::block_on(scene.play(server));
+}
+
+/// With a listener of async-std's own, as a stream of connections.
+#[test]
+fn on_async_std_with_its_listener() {
+    let (scene, listener) = Scene::new();
+    let drain = scene.drain.clone();
+    let listener = listener.into_inner().expect("nobody else has it");
+    let listener = async_std::net::TcpListener::from(listener);
+    let server = Server::new(&scene.drain).spawn(|task| drop(async_std::task::spawn(task)));
+    async_std::task::block_on(async {
+        let incoming = stream::unfold(listener, |listener| async {
+            let accepted = listener.accept().await;
+            Some((accepted.map(|(conn, _)| conn), listener))
+        });
+        let service = service_fn(move |r| handler(r, drain.clone()));
+        scene.play(server.serve(incoming, service)).await;
+    });
+}
+
+#[test]
+fn on_tokio() {
+    let (scene, listener) = Scene::new();
+    let drain = scene.drain.clone();
+    let server = Server::new(&scene.drain)
+        .spawn(|task| drop(tokio::spawn(task)))
+        .serve(listener, service_fn(move |r| handler(r, drain.clone())));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .build()
+        .expect("a runtime");
+    runtime.block_on(scene.play(server));
+}

@@ -1,0 +1,122 @@
+use std::{future::Future, net::TcpStream};
+
+use futures_lite::StreamExt;
+use hyper::{body::Incoming, client::conn::http2, http::uri::PathAndQuery};
+use rustix::process::Signal;
+use smol::{Async, block_on};
+use smol_hyper::rt::FuturesIo;
+use tonic::{Code, Request, Status, Streaming, body::Body, client::Grpc};
+use tonic_prost::ProstCodec;
+
+use crate::{SOON, example, support::process::Server};
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Number {
+    #[prost(uint64, tag = "1")]
+    value: u64,
+}
+
+#[derive(Clone)]
+struct Global;
+
+impl<F> hyper::rt::Executor<F> for Global
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, future: F) {
+        smol::spawn(future).detach();
+    }
+}
+
+#[derive(Clone)]
+struct Client(http2::SendRequest<Body>);
+
+impl Client {
+    async fn connect(server: &Server) -> Self {
+        let conn = Async::<TcpStream>::connect(server.addr()).await;
+        let conn = FuturesIo::new(conn.expect("it listens"));
+        let handshake = http2::Builder::new(Global).handshake(conn).await;
+        let (sender, conn) = handshake.expect("it speaks HTTP/2");
+        smol::spawn(conn).detach();
+        Self(sender)
+    }
+
+    async fn call(&self, method: &'static str, value: u64) -> Result<Streaming<Number>, Status> {
+        let sender = self.0.clone();
+        let service = tower::service_fn(move |mut request: hyper::Request<Body>| {
+            let mut sender = sender.clone();
+            async move {
+                let path = request.uri().path().to_owned();
+                *request.uri_mut() = format!("http://localhost{path}").parse().expect("a URI");
+                sender.send_request(request).await as Result<hyper::Response<Incoming>, _>
+            }
+        });
+        let codec = ProstCodec::<Number, Number>::default();
+        let request = Request::new(Number { value });
+        let path = PathAndQuery::from_static(method);
+        let response = Grpc::new(service)
+            .server_streaming(request, path, codec)
+            .await?;
+        Ok(response.into_inner())
+    }
+}
+
+async fn last(mut numbers: Streaming<Number>) -> (u64, Option<Code>) {
+    let mut last = 0;
+    while let Some(number) = numbers.next().await {
+        match number {
+            Ok(number) => last = number.value,
+            Err(status) => return (last, Some(status.code())),
+        }
+    }
+    (last, None)
+}
+
+/// Z3, Z5, Z7
+#[test]
+fn calls_in_flight_finish_and_streams_without_end_are_told() {
+    let mut server = Server::start(example("grpc"), &[]).expect("it starts");
+    block_on(async {
+        let client = Client::connect(&server).await;
+        let mut endless = client
+            .call("/recipes.Counter/Count", 0)
+            .await
+            .expect("a call");
+        let counted = client
+            .call("/recipes.Counter/Count", 20)
+            .await
+            .expect("a call");
+        let first = endless.next().await.expect("a number").expect("a number");
+        assert_eq!(first, Number { value: 1 });
+        let asleep = smol::spawn({
+            let client = client.clone();
+            async move { client.call("/recipes.Counter/Sleep", 200).await }
+        });
+        smol::Timer::after(std::time::Duration::from_millis(50)).await;
+        server.signal(Signal::TERM).expect("it runs");
+
+        let asleep = asleep.await.expect("an answer");
+        assert_eq!(last(asleep).await, (200, None));
+        assert_eq!(last(counted).await, (20, None));
+        assert_eq!(last(endless).await.1, Some(Code::Unavailable));
+    });
+    let exit = server.wait(SOON).expect("it ends");
+    assert!(exit.status.success(), "{}", exit.stderr);
+    assert!(exit.report.starts_with("drained: "), "{}", exit.report);
+}
+
+/// Z4: hyper alone would wait for the preface for ever.
+#[test]
+fn a_peer_that_never_sends_its_preface_does_not_hold_the_process() {
+    let env = [
+        ("FIRST_REQUEST_GRACE_MS", "200"),
+        ("KEEP_ALIVE_GRACE_MS", "100"),
+    ];
+    let mut server = Server::start(example("grpc"), &env).expect("it starts");
+    let silent = TcpStream::connect(server.addr()).expect("it listens");
+    server.signal(Signal::TERM).expect("it runs");
+    let exit = server.wait(SOON).expect("it ends");
+    assert!(exit.status.success(), "{}", exit.stderr);
+    assert!(exit.elapsed.as_secs() < 5, "{:?}", exit.elapsed);
+    drop(silent);
+}

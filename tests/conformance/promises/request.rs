@@ -1,0 +1,74 @@
+use std::{thread, time::Duration};
+
+use rustix::process::Signal;
+
+use super::{Probed, SOON, answered, begin, check, drained, hello};
+use crate::{subject::Subject, support::client::Conn};
+
+pub(super) fn lame_duck(subject: &Subject) -> Probed {
+    let mut server = subject.start(&[("LAME_DUCK_MS", "3000")])?;
+    server.signal(Signal::TERM)?;
+    // The phase changes at a moment of the server's choice.
+    let unready = loop {
+        let mut conn = Conn::open(server.addr())?;
+        conn.get("/readyz")?;
+        let response = conn.read_response()?;
+        if response.head.status != 200 {
+            break response.head;
+        }
+        thread::sleep(Duration::from_millis(5));
+    };
+    check(unready.status == 503, format!("{unready:?}"))?;
+    check(unready.closes(), "the answer does not say close")?;
+    for path in ["/livez", "/"] {
+        let mut conn = Conn::open(server.addr())?;
+        conn.get(path)?;
+        check(answered(&mut conn)?, "the answer does not say close")?;
+    }
+    drained(&mut server).map(drop)
+}
+
+pub(super) fn in_flight(subject: &Subject) -> Probed {
+    let mut server = subject.start(&[])?;
+    let mut conn = hello(server.addr())?;
+    conn.get("/sleep/500")?;
+    thread::sleep(Duration::from_millis(100));
+    begin(&server)?;
+    check(answered(&mut conn)?, "the answer does not say close")?;
+    check(conn.is_eof(SOON)?, "the connection is left open")?;
+    drained(&mut server).map(drop)
+}
+
+pub(super) fn half_head(subject: &Subject) -> Probed {
+    let mut server = subject.start(&[])?;
+    let mut conn = Conn::open(server.addr())?;
+    conn.send(b"GET / HTTP/1.1\r\nho")?;
+    thread::sleep(Duration::from_millis(50));
+    begin(&server)?;
+    conn.send(b"st: test\r\n\r\n")?;
+    check(answered(&mut conn)?, "the answer does not say close")?;
+    drained(&mut server).map(drop)
+}
+
+pub(super) fn half_head_for_ever(subject: &Subject) -> Probed {
+    let mut server = subject.start(&[("GRACE_MS", "500")])?;
+    let mut conn = Conn::open(server.addr())?;
+    conn.send(b"GET / HTTP/1.1\r\nho")?;
+    thread::sleep(Duration::from_millis(50));
+    begin(&server)?;
+    // Closed in time or cut at the end of the grace period, both is bounded.
+    let exit = server.wait(SOON)?;
+    let limit = Duration::from_secs(4);
+    check(exit.elapsed < limit, format!("it took {:?}", exit.elapsed))
+}
+
+pub(super) fn half_closed(subject: &Subject) -> Probed {
+    let mut server = subject.start(&[])?;
+    let mut conn = Conn::open(server.addr())?;
+    conn.get("/sleep/300")?;
+    conn.finish_sending()?;
+    thread::sleep(Duration::from_millis(50));
+    begin(&server)?;
+    answered(&mut conn)?;
+    drained(&mut server).map(drop)
+}

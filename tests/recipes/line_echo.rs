@@ -1,0 +1,91 @@
+use std::{
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
+    net::TcpStream,
+    thread,
+    time::Duration,
+};
+
+use rustix::process::Signal;
+
+use crate::{SOON, example, support::process::Server};
+
+struct Peer(BufReader<TcpStream>);
+
+impl Peer {
+    fn connect(server: &Server) -> Self {
+        let conn = TcpStream::connect(server.addr()).expect("it listens");
+        conn.set_read_timeout(Some(SOON)).expect("an open socket");
+        Self(BufReader::new(conn))
+    }
+
+    fn say(&mut self, text: &str) {
+        self.0.get_mut().write_all(text.as_bytes()).expect("room");
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).expect("a line");
+        line
+    }
+}
+
+#[test]
+fn every_line_sent_is_answered_and_every_peer_told() {
+    let mut server = Server::start(example("line_echo"), &[]).expect("it starts");
+    let mut peer = Peer::connect(&server);
+    peer.say("one\n");
+    assert_eq!(peer.line(), "one\n");
+    // In the kernel's queue, as the server is frozen, are a connection, a line on it, and one on an old connection.
+    server.stop().expect("it runs");
+    let mut queued = Peer::connect(&server);
+    queued.say("two\n");
+    peer.say("three\nhalf");
+    server.signal(Signal::TERM).expect("it runs");
+    server.cont().expect("it runs");
+
+    assert_eq!(
+        (queued.line(), queued.line()),
+        ("two\n".into(), "bye\n".into())
+    );
+    assert_eq!(
+        (peer.line(), peer.line()),
+        ("three\n".into(), "bye\n".into())
+    );
+    assert_eq!(peer.line(), "", "closed without a reset");
+    let exit = server.wait(SOON).expect("it ends");
+    assert!(exit.status.success(), "{}", exit.stderr);
+    assert!(exit.report.starts_with("drained: "), "{}", exit.report);
+    let refused = TcpStream::connect(server.addr()).expect_err("it is gone");
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+}
+
+/// Z8: a plain close would reset the connection, and take the answer back.
+#[test]
+fn a_peer_that_goes_on_sending_loses_no_answer() {
+    let mut server = Server::start(example("line_echo"), &[]).expect("it starts");
+    let mut peer = Peer::connect(&server);
+    peer.say("one\n");
+    assert_eq!(peer.line(), "one\n");
+    server.signal(Signal::TERM).expect("it runs");
+    for _ in 0..20 {
+        // Half a line, which asks for no answer.
+        peer.say("x");
+        thread::sleep(Duration::from_millis(5));
+    }
+    let mut rest = String::new();
+    peer.0.read_to_string(&mut rest).expect("no reset");
+    assert_eq!(rest, "bye\n");
+    let exit = server.wait(SOON).expect("it ends");
+    assert!(exit.status.success(), "{}", exit.stderr);
+}
+
+#[test]
+fn a_bad_setting_is_an_error_and_exit_status_2() {
+    let output = std::process::Command::new(example("line_echo"))
+        .env("GRACE_MS", "soon")
+        .output()
+        .expect("it starts");
+    assert_eq!(output.status.code(), Some(2));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("GRACE_MS is 'soon'"), "{stderr}");
+}
