@@ -61,7 +61,6 @@ impl Standby {
     }
 
     /// The guard.
-    #[must_use]
     pub fn guard(&self) -> &Guard {
         &self.guard
     }

@@ -280,7 +280,7 @@ fn a_wait_with_a_limit() {
                 drain
                     .until_draining()
                     .wait_timeout(Duration::from_secs(600))
-            )
+            );
         });
         drain.begin();
     });

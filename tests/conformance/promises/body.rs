@@ -96,7 +96,7 @@ pub(super) fn rejected_upload(subject: &Subject) -> Probed {
     begin(&server)?;
     for _ in 0..SIZE / 50_000 {
         // The server may stop taking it, which is no loss.
-        if conn.send(&[b'x'; 50_000]).is_err() {
+        if conn.send(&vec![b'x'; 50_000]).is_err() {
             break;
         }
         thread::sleep(Duration::from_millis(2));

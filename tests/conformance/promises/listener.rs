@@ -61,6 +61,6 @@ pub(super) fn descriptors(subject: &Subject) -> Probed {
         .map(drop)
         .map_err(|failure| match failure {
             Failure::Broken(why) => Failure::Broken(format!("at the end: {why}")),
-            other => other,
+            other @ Failure::NotApplicable(_) => other,
         })
 }
