@@ -83,33 +83,33 @@ broken accept-loop-not-waited-for server::stopped_before_it_serves net/incoming.
 
 # --- connections ---------------------------------------------------------------------------------------------------
 
-broken no-keep-alive-grace idle::an_idle_connection_may_place_one_more_request hyper/ending.rs \
+broken no-keep-alive-grace idle::an_idle_connection_may_place_one_more_request net/patience.rs \
     'time::later(Some(idle), self.keep_alive)' 'Some(idle)'
-broken no-keep-alive-grace-at-5-ms idle::keep_alive_at_5_ms_loses_nothing hyper/ending.rs \
+broken no-keep-alive-grace-at-5-ms idle::keep_alive_at_5_ms_loses_nothing net/patience.rs \
     'time::later(Some(idle), self.keep_alive)' 'Some(idle)'
-broken no-connection-close idle::an_idle_connection_may_place_one_more_request hyper/service.rs \
+broken no-connection-close idle::an_idle_connection_may_place_one_more_request http.rs \
     'headers.insert(CONNECTION, HeaderValue::from_static("close"));' 'let _ = headers;'
-broken no-connection-close-in-lame-duck signals::lame_duck_serves_and_then_drains hyper/service.rs \
-    'unanswered.phase() >= Phase::LameDuck' 'unanswered.phase() > Phase::LameDuck'
-broken no-first-request-grace idle::a_silent_connection_may_send_its_first_request hyper/ending.rs \
+broken no-connection-close-in-lame-duck signals::lame_duck_serves_and_then_drains http.rs \
+    'phase >= Phase::LameDuck' 'phase > Phase::LameDuck'
+broken no-first-request-grace idle::a_silent_connection_may_send_its_first_request net/patience.rs \
     'time::later(Some(accepted), self.first_request)?' 'begun'
 broken half-a-head-is-idle idle::half_a_head_may_be_completed hyper/activity.rs \
     '&& !self.0.begun.load(Ordering::Relaxed)' ''
-broken one-time-sweep idle::a_connection_that_falls_idle_late_ends_with_the_keep_alive_grace hyper/ending.rs \
-    '(Some(begun), Some(idle)) => (Next::Ask, self.graces.keep_alive(begun.max(idle))),' \
-    '(Some(begun), Some(idle)) if idle <= begun => (Next::Ask, self.graces.keep_alive(begun.max(idle))),'
-broken grace-not-from-idle-on idle::a_connection_that_falls_idle_late_may_place_one_more_request hyper/ending.rs \
-    'self.graces.keep_alive(begun.max(idle))' 'self.graces.keep_alive(begun)'
+broken one-time-sweep idle::a_connection_that_falls_idle_late_ends_with_the_keep_alive_grace net/patience.rs \
+    'Some(idle) => self.graces.keep_alive(begun.max(idle)),' \
+    'Some(idle) if idle > begun => None, Some(idle) => self.graces.keep_alive(begun.max(idle)),'
+broken grace-not-from-idle-on idle::a_connection_that_falls_idle_late_may_place_one_more_request net/patience.rs \
+    'self.graces.keep_alive(begun.max(idle))' '{ let _ = idle; self.graces.keep_alive(begun) }'
 broken handshake-not-raced idle::a_stalled_tls_handshake_ends_with_the_first_request_grace hyper/connection.rs \
     'ready!(ending.poll_handshake(cx));' 'ready!(ending.poll_aborting(cx));'
 broken preface-in-pieces-is-a-head idle::half_an_http2_preface_ends_with_the_first_request_grace hyper/activity.rs \
     'self.0.begun.store(false, Ordering::Relaxed);
     }' '}'
 broken silent-http2-peer-not-asked idle::an_http2_peer_that_asks_for_nothing_ends_with_the_first_request_grace hyper/ending.rs \
-    '(Some(begun), Some(_)) if silent => {' '(Some(_), Some(_)) if silent && activity.is_http2() => (Next::Wait, None),
-            (Some(begun), Some(_)) if silent => {'
+    'match self.patience.poll(silent, cx) {' 'match self.patience.poll(silent, cx) {
+            Poll::Ready(()) if http2 => Next::Wait,'
 broken deaf-http2-peer-waited-for idle::a_deaf_http2_peer_does_not_hold_the_process hyper/ending.rs \
-    'Some(idle) if activity.is_http2() => {' 'Some(idle) if false && activity.is_http2() => {'
+    'filter(|_| http2)' 'filter(|_| http2 && false)'
 broken goaway-time-from-idle-on idle::an_http2_connection_that_was_idle_for_long_may_place_one_more_request hyper/ending.rs \
     'idle.max(asked)' '{ let _ = asked; idle }'
 broken one-goaway streams::a_stream_between_the_goaways_is_served_and_a_later_one_may_be_retried hyper/watch.rs \
@@ -130,8 +130,8 @@ broken half-closed-peer-dropped close::a_half_closed_client_is_answered hyper/se
 broken guard-in-the-handler in_flight::a_slow_reader_gets_its_20_mb hyper/connection.rs \
     'Watch::new(conn.into_owned(), ending, Some(standby)).activity(self.activity)' \
     '{ drop(standby); Watch::new(conn.into_owned(), ending, None).activity(self.activity) }'
-broken no-abort in_flight::a_request_that_outlasts_the_grace_period_is_cut_and_named hyper/watch.rs \
-    'if this.end.poll_aborting(cx).is_ready() {' 'if false && this.end.poll_aborting(cx).is_ready() {'
+broken no-abort in_flight::a_request_that_outlasts_the_grace_period_is_cut_and_named shutdown/stages.rs \
+    'drain.core().raise(Phase::Aborting, end);' ''
 broken second-signal-unheard signals::a_second_signal_aborts_at_once shutdown/stages.rs \
     '            Poll::Ready(())
         }
