@@ -1,0 +1,148 @@
+#!/bin/sh
+# Are the server's tests any good? Takes out one defence at a time, in a copy of the tree, and checks that the test
+# named beside it fails. With a name: only the variants whose names contain it. It takes ten minutes.
+#
+# A replacement whose original no longer occurs exactly once is an error: mend it here when the code moves.
+set -eu
+cd "$(dirname "$0")/.."
+only="${1:-}"
+target=${CARGO_TARGET_DIR:-target}
+case $target in /*) ;; *) target=$(pwd)/$target ;; esac
+copy="$target/broken-server/tree"
+log="$target/broken-server/log"
+export CARGO_TARGET_DIR="$target/broken-server" RUST_BACKTRACE=0
+caught=0 missed=0
+
+mkdir -p "$copy"
+for part in Cargo.toml Cargo.lock README.md src sys tests docs benches examples; do
+    rm -rf "${copy:?}/$part"
+    [ ! -e "$part" ] || cp -R "$part" "$copy/"
+done
+
+build() (
+    cd "$copy"
+    cargo build --quiet --example hyper && cargo test --quiet --test server --no-run
+) >"$log" 2>&1
+
+# broken NAME TEST FILE (FROM TO)...
+broken() {
+    name=$1 test=$2 file=$3
+    shift 3
+    case $name in *"$only"*) ;; *) return 0 ;; esac
+    cp "$copy/src/$file" "$target/broken-server/original"
+    while [ $# -gt 0 ]; do
+        FROM=$1 TO=$2 perl -0777 -i -pe '
+            my $n = () = /\Q$ENV{FROM}\E/g;
+            die "$ARGV: found $n times, not once:\n$ENV{FROM}\n" if $n != 1;
+            s/\Q$ENV{FROM}\E/$ENV{TO}/;
+        ' "$copy/src/$file" || exit 2
+        shift 2
+    done
+    if ! build; then
+        cat "$log"
+        echo "server-broken.sh: $name does not compile" >&2
+        exit 2
+    fi
+    status=0
+    (cd "$copy" && timeout 60 cargo test --quiet --test server -- --exact "$test") >"$log" 2>&1 || status=$?
+    if [ $status -eq 0 ]; then
+        missed=$((missed + 1))
+        echo "MISSED  $name, by $test"
+        ! grep -q ' 0 passed' "$log" || echo "        there is no test of that name"
+    else
+        caught=$((caught + 1))
+        how=$(grep -A1 'panicked at' "$log" | sed -n 2p | cut -c1-90)
+        [ $status -ne 124 ] || how="it hangs"
+        echo "caught  $name, by $test: $how"
+    fi
+    # As it was, and newer than what was built from it.
+    cp "$target/broken-server/original" "$copy/src/$file"
+}
+
+# --- the listener --------------------------------------------------------------------------------------------------
+
+broken no-syn-filter accept::a_retired_listener_queues_nobody net/retire.rs \
+    'if drop_syns(&socket).is_ok() {' 'if false && drop_syns(&socket).is_ok() {'
+broken no-retirement accept::a_retired_listener_queues_nobody net/incoming.rs \
+    'accept.retire();' ''
+broken no-unix-retirement accept::a_unix_listener_retires_without_loss net/accept.rs \
+    'let _ = retire::unix(self.0.get_ref());' ''
+broken queue-not-emptied listener::all_50_who_were_queued_are_answered net/incoming.rs \
+    'accept.retire();' 'self.close(); return Poll::Ready(None);'
+broken inherited-queue-emptied accept::an_inherited_listener_is_left_to_its_successor net/incoming.rs \
+    'if self.inherited {' 'if false && self.inherited {'
+broken accept-before-the-stop-flag listener::a_connect_storm_loses_none net/incoming.rs \
+    'if self.emptied.is_none() && Pin::new(&mut self.draining).poll(cx).is_ready() {' \
+    'if self.emptied.is_none() && accept.poll_accept(cx).is_pending() && Pin::new(&mut self.draining).poll(cx).is_ready() {'
+broken descriptors-end-the-server listener::running_out_of_descriptors_ends_nothing net/backoff.rs \
+    '_ => Self::Exhausted,' '_ => Self::OfListener,'
+broken no-back-off accept::failing_for_ever_is_neither_busy_nor_an_end net/incoming.rs \
+    'Failure::Exhausted => self.backoff.start(),' 'Failure::Exhausted => {}'
+broken accept-loop-not-waited-for server::stopped_before_it_serves net/incoming.rs \
+    'hold: self.core().hold(),' 'hold: None,'
+
+# --- connections ---------------------------------------------------------------------------------------------------
+
+broken no-keep-alive-grace idle::an_idle_connection_may_place_one_more_request net/patience.rs \
+    'time::later(Some(idle), self.keep_alive)' 'Some(idle)'
+broken no-keep-alive-grace-at-5-ms idle::keep_alive_at_5_ms_loses_nothing net/patience.rs \
+    'time::later(Some(idle), self.keep_alive)' 'Some(idle)'
+broken no-connection-close idle::an_idle_connection_may_place_one_more_request http.rs \
+    'headers.insert(CONNECTION, HeaderValue::from_static("close"));' 'let _ = headers;'
+broken no-connection-close-in-lame-duck signals::lame_duck_serves_and_then_drains http.rs \
+    'phase >= Phase::LameDuck' 'phase > Phase::LameDuck'
+broken no-first-request-grace idle::a_silent_connection_may_send_its_first_request net/patience.rs \
+    'time::later(Some(accepted), self.first_request)?' 'begun'
+broken half-a-head-is-idle idle::half_a_head_may_be_completed hyper/activity.rs \
+    '&& !self.0.begun.load(Ordering::Relaxed)' ''
+broken one-time-sweep idle::a_connection_that_falls_idle_late_ends_with_the_keep_alive_grace net/patience.rs \
+    'Some(idle) => self.graces.keep_alive(begun.max(idle)),' \
+    'Some(idle) if idle > begun => None, Some(idle) => self.graces.keep_alive(begun.max(idle)),'
+broken grace-not-from-idle-on idle::a_connection_that_falls_idle_late_may_place_one_more_request net/patience.rs \
+    'self.graces.keep_alive(begun.max(idle))' '{ let _ = idle; self.graces.keep_alive(begun) }'
+broken handshake-not-raced idle::a_stalled_tls_handshake_ends_with_the_first_request_grace hyper/connection.rs \
+    'ready!(ending.poll_handshake(cx));' 'ready!(ending.poll_aborting(cx));'
+broken preface-in-pieces-is-a-head idle::half_an_http2_preface_ends_with_the_first_request_grace hyper/activity.rs \
+    'self.0.begun.store(false, Ordering::Relaxed);
+    }' '}'
+broken silent-http2-peer-not-asked idle::an_http2_peer_that_asks_for_nothing_ends_with_the_first_request_grace hyper/ending.rs \
+    'match self.patience.poll(silent, cx) {' 'match self.patience.poll(silent, cx) {
+            Poll::Ready(()) if http2 => Next::Wait,'
+broken deaf-http2-peer-waited-for idle::a_deaf_http2_peer_does_not_hold_the_process hyper/ending.rs \
+    'filter(|_| http2)' 'filter(|_| http2 && false)'
+broken goaway-time-from-idle-on idle::an_http2_connection_that_was_idle_for_long_may_place_one_more_request hyper/ending.rs \
+    'idle.max(asked)' '{ let _ = asked; idle }'
+broken one-goaway streams::a_stream_between_the_goaways_is_served_and_a_later_one_may_be_retried hyper/watch.rs \
+    'conn.graceful_shutdown();' 'drop(conn);'
+broken plain-close close::an_answer_of_300_kb_arrives_whole_in_spite_of_unread_input net/linger.rs \
+    'if let Close::Lingering(_) = this.close {' 'if false {'
+broken plain-close-of-a-rejected-upload close::a_rejected_upload_of_5_mb_can_read_why net/linger.rs \
+    'if let Close::Lingering(_) = this.close {' 'if false {'
+broken always-linger close::who_has_everything_does_not_hold_the_exit net/linger.rs \
+    'if !owed && lingering.acknowledged.poll(cx).is_ready() {' 'if false && !owed && lingering.acknowledged.poll(cx).is_ready() {'
+broken tls-cut close::tls_ends_with_close_notify hyper/io.rs \
+    'Pin::new(&mut self.conn).poll_close(cx)' '{ let _ = cx; Poll::Ready(Ok(())) }'
+broken half-closed-peer-dropped close::a_half_closed_client_is_answered hyper/server.rs \
+    'builder.http1().half_close(true);' ''
+
+# --- guards and aborting -------------------------------------------------------------------------------------------
+
+broken guard-in-the-handler in_flight::a_slow_reader_gets_its_20_mb hyper/connection.rs \
+    'Watch::new(conn.into_owned(), ending, Some(standby)).activity(self.activity)' \
+    '{ drop(standby); Watch::new(conn.into_owned(), ending, None).activity(self.activity) }'
+broken no-abort in_flight::a_request_that_outlasts_the_grace_period_is_cut_and_named shutdown/stages.rs \
+    'drain.core().raise(Phase::Aborting, end);' ''
+broken second-signal-unheard signals::a_second_signal_aborts_at_once shutdown/stages.rs \
+    '            Poll::Ready(())
+        }
+    }
+}' '            if *requested > 1 { cx.waker().wake_by_ref(); return Poll::Pending; }
+            Poll::Ready(())
+        }
+    }
+}'
+broken third-signal-unheard signals::a_third_signal_takes_its_default_action shutdown/stages.rs \
+    'request.end_process();' 'let _ = request;'
+
+echo "$caught caught, $missed missed"
+[ $missed -eq 0 ]
