@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Failure, Probed, begin, check, drained};
+use super::{Failure, Probed, begin, check, drained, settle};
 use crate::{subject::Subject, support::client::Conn};
 
 pub(super) fn streamed(subject: &Subject) -> Probed {
@@ -42,7 +42,7 @@ pub(super) fn upload(subject: &Subject) -> Probed {
     let mut server = subject.start(&[])?;
     let mut conn = Conn::open(server.addr())?;
     conn.send(b"POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: 10\r\n\r\nhello")?;
-    thread::sleep(Duration::from_millis(50));
+    settle(&server)?;
     begin(&server)?;
     conn.send(b"world")?;
     let response = conn.read_response()?;
@@ -93,13 +93,14 @@ pub(super) fn rejected_upload(subject: &Subject) -> Probed {
     let mut conn = Conn::open(server.addr())?;
     let head = format!("POST /reject HTTP/1.1\r\nhost: test\r\ncontent-length: {SIZE}\r\n\r\n");
     conn.send(head.as_bytes())?;
+    settle(&server)?;
     begin(&server)?;
-    for _ in 0..SIZE / 50_000 {
+    for _ in 0..SIZE / 10_000 {
         // The server may stop taking it, which is no loss.
-        if conn.send(&vec![b'x'; 50_000]).is_err() {
+        if conn.send(&[b'x'; 10_000]).is_err() {
             break;
         }
-        thread::sleep(Duration::from_millis(2));
+        thread::sleep(Duration::from_millis(1));
     }
     let response = conn.read_response()?;
     check(response.head.status == 401, format!("{:?}", response.head))?;

@@ -1,8 +1,8 @@
-use std::{thread, time::Duration};
+use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::{Probed, SOON, answered, begin, check, drained, hello};
+use super::{Probed, SOON, answered, begin, check, drained, hello, settle};
 use crate::{subject::Subject, support::client::Conn};
 
 pub(super) fn kept_open(subject: &Subject) -> Probed {
@@ -14,7 +14,7 @@ pub(super) fn kept_open(subject: &Subject) -> Probed {
     conn.read_body()?;
     // The peer's side stays open until after the exit.
     let exit = drained(&mut server)?;
-    let limit = Duration::from_millis(1500);
+    let limit = Duration::from_millis(1900);
     check(exit.elapsed < limit, format!("it took {:?}", exit.elapsed))?;
     drop(conn);
     Ok(())
@@ -46,7 +46,7 @@ pub(super) fn cut(subject: &Subject) -> Probed {
     let mut server = subject.start(&[("GRACE_MS", "300")])?;
     let mut conn = Conn::open(server.addr())?;
     conn.get("/sleep/60000")?;
-    thread::sleep(Duration::from_millis(100));
+    settle(&server)?;
     begin(&server)?;
     let exit = server.wait(SOON)?;
     check(exit.status.code() == Some(1), exit.status)?;
@@ -59,7 +59,7 @@ pub(super) fn second_signal(subject: &Subject) -> Probed {
     let mut server = subject.start(&[("GRACE_MS", "60000")])?;
     let mut conn = Conn::open(server.addr())?;
     conn.get("/sleep/60000")?;
-    thread::sleep(Duration::from_millis(100));
+    settle(&server)?;
     begin(&server)?;
     server.signal(Signal::TERM)?;
     let exit = server.wait(SOON)?;

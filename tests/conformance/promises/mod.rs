@@ -180,6 +180,13 @@ fn answered(conn: &mut Conn) -> Result<bool, Failure> {
     Ok(response.head.closes())
 }
 
+/// Gives the server time to read what has been sent: a later peer has had its answer.
+fn settle(server: &Server) -> Probed {
+    drop(hello(server.addr())?);
+    thread::sleep(Duration::from_millis(20));
+    Ok(())
+}
+
 /// Asks the server to stop, and waits until it draws the consequence.
 fn begin(server: &Server) -> Probed {
     server.signal(Signal::TERM)?;

@@ -2,7 +2,7 @@ use std::{thread, time::Duration};
 
 use rustix::process::Signal;
 
-use super::{Probed, SOON, answered, begin, check, drained, hello};
+use super::{Probed, SOON, answered, begin, check, drained, hello, settle};
 use crate::{subject::Subject, support::client::Conn};
 
 pub(super) fn lame_duck(subject: &Subject) -> Probed {
@@ -32,7 +32,7 @@ pub(super) fn in_flight(subject: &Subject) -> Probed {
     let mut server = subject.start(&[])?;
     let mut conn = hello(server.addr())?;
     conn.get("/sleep/500")?;
-    thread::sleep(Duration::from_millis(100));
+    settle(&server)?;
     begin(&server)?;
     check(answered(&mut conn)?, "the answer does not say close")?;
     check(conn.is_eof(SOON)?, "the connection is left open")?;
@@ -43,7 +43,7 @@ pub(super) fn half_head(subject: &Subject) -> Probed {
     let mut server = subject.start(&[])?;
     let mut conn = Conn::open(server.addr())?;
     conn.send(b"GET / HTTP/1.1\r\nho")?;
-    thread::sleep(Duration::from_millis(50));
+    settle(&server)?;
     begin(&server)?;
     conn.send(b"st: test\r\n\r\n")?;
     check(answered(&mut conn)?, "the answer does not say close")?;
@@ -54,7 +54,7 @@ pub(super) fn half_head_for_ever(subject: &Subject) -> Probed {
     let mut server = subject.start(&[("GRACE_MS", "500")])?;
     let mut conn = Conn::open(server.addr())?;
     conn.send(b"GET / HTTP/1.1\r\nho")?;
-    thread::sleep(Duration::from_millis(50));
+    settle(&server)?;
     begin(&server)?;
     // Closed in time or cut at the end of the grace period, both is bounded.
     let exit = server.wait(SOON)?;
@@ -67,7 +67,7 @@ pub(super) fn half_closed(subject: &Subject) -> Probed {
     let mut conn = Conn::open(server.addr())?;
     conn.get("/sleep/300")?;
     conn.finish_sending()?;
-    thread::sleep(Duration::from_millis(50));
+    settle(&server)?;
     begin(&server)?;
     answered(&mut conn)?;
     drained(&mut server).map(drop)

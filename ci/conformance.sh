@@ -1,0 +1,22 @@
+#!/bin/sh
+# Drives every HTTP server example through the promises that can be seen from outside, and writes the table that comes
+# of it to docs/conformance.md. Servers with a lock of their own are built where they are.
+set -eu
+cd "$(dirname "$0")/.."
+target=${CARGO_TARGET_DIR:-$PWD/target}
+export CARGO_TARGET_DIR="$target"
+
+servers=""
+for entry in trillium=compat/trillium tide=async-drain-tide tide=tide; do
+    name=${entry%%=*}
+    package=${entry#*=}
+    if [ -e "$package/examples/$name.rs" ] || [ -e "$package/examples/$name/main.rs" ]; then
+        cargo build --locked --manifest-path "$package/Cargo.toml" --example "$name"
+        servers="$servers $name=$target/debug/examples/$name"
+    fi
+done
+
+cargo build --locked --examples
+mkdir -p docs
+CONFORMANCE_SERVERS="$servers" CONFORMANCE_TABLE="$PWD/docs/conformance.md" \
+    cargo test --locked --test conformance -- --nocapture

@@ -1,0 +1,61 @@
+//! A trillium server that drains: its accept loop and connections are trillium's own, the rest is the drain's.
+//!
+//! What it can't have is what its accept loop would have to know: the graces of idle connections, and a queue that is
+//! emptied. Run with: `cargo run --example trillium`; the settings are those of the other examples.
+
+#[allow(dead_code, unreachable_pub, reason = "not all of it is used")]
+#[path = "../../../../examples/common/route.rs"]
+mod route;
+#[allow(dead_code, unreachable_pub, reason = "not all of it is used")]
+#[path = "../../../../examples/common/settings.rs"]
+mod settings;
+
+mod answer;
+
+use std::{
+    error::Error,
+    process::{ExitCode, Termination},
+};
+
+use async_drain::{Drain, DrainExt, Report, Shutdown, signal};
+use settings::Settings;
+use swansong::Swansong;
+use trillium::Conn;
+
+fn main() -> ExitCode {
+    match serve() {
+        Ok(report) => {
+            eprintln!("{report}");
+            report.report()
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn serve() -> Result<Report, Box<dyn Error>> {
+    let settings = Settings::from_env()?;
+    let drain = Drain::builder().track(true).build();
+    let shutdown = Shutdown::new(&drain)
+        .on(signal::termination()?)
+        .lame_duck(settings.lame_duck)
+        .grace(settings.grace)
+        .abort_grace(settings.abort_grace);
+
+    let swansong = Swansong::new();
+    let drive = drain.drive(swansong.clone());
+    smol::spawn(drive.until_aborting(&drain)).detach();
+    let handler_drain = drain.clone();
+    let server = trillium_smol::config()
+        .with_host(&settings.addr.ip().to_string())
+        .with_port(settings.addr.port())
+        .without_signals()
+        .with_swansong(swansong)
+        .spawn(move |conn: Conn| answer::answer(conn, handler_drain.clone()));
+    let info = smol::block_on(server.info());
+    let addr = info.tcp_socket_addr().ok_or("no TCP listener")?;
+    println!("listening on {addr}");
+    Ok(smol::block_on(shutdown.run(drain.until_draining())))
+}
