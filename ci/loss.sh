@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
-# The loss meter against the hyper example: no request may be lost. With `long`, at the sizes that the README quotes.
+# The loss meter against the hyper example: no request may be lost. With `long`, also the storms, queues and TLS loads of the
+# README. PROFILE=dev takes what `cargo test` has built.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-cargo build --quiet --release --example hyper --example loss
-bin=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/examples
+profile=${PROFILE:-release}
+cargo build --quiet --profile "$profile" --example hyper --example loss
+target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+bin=$target/${profile/#dev/debug}/examples
 meter() { "$bin/loss" "$@" -- "$bin/hyper"; }
 
 meter --scenario all

@@ -50,7 +50,8 @@ impl Report {
         }
     }
 
-    /// Aborting begins with `stragglers` left. If there are none after all, nothing was cut.
+    /// Aborting begins with `stragglers` left. If there are none after all, as where idle connections were all that was
+    /// waited for, nothing was cut.
     pub(crate) fn abandoned(&mut self, stragglers: Stragglers) {
         let deaf = stragglers.count();
         if deaf > 0 {

@@ -93,6 +93,10 @@ impl Core {
             lock(&self.begun_with).get_or_insert(in_flight);
         }
         let limit = deadline.map(|at| Limit { to: phase, at });
+        if let Some(limit) = limit {
+            // S7: everywhere before anywhere, since who is told up here may ask down there.
+            self.for_each(|core| core.publish(limit));
+        }
         let moved = self.step(phase, limit);
         if moved || limit.is_some() {
             // A list, not a recursion: children may be ten thousand deep.
@@ -108,14 +112,18 @@ impl Core {
     fn step(&self, phase: Phase, limit: Option<Limit>) -> bool {
         // S7: published first, so that whoever sees the phase can read it.
         if let Some(limit) = limit {
-            let mut published = lock(&self.limit);
-            *published = Some(published.map_or(limit, |earlier| earlier.then(limit)));
+            self.publish(limit);
         }
         let before = self.latch.raise(phase);
         if before < Phase::Draining && phase >= Phase::Draining {
             self.release();
         }
         before < phase
+    }
+
+    fn publish(&self, limit: Limit) {
+        let mut published = lock(&self.limit);
+        *published = Some(published.map_or(limit, |earlier| earlier.then(limit)));
     }
 
     /// Gives up the kept `Arc`s: from here on a shard ends with its last guard.

@@ -68,7 +68,12 @@ where
 
     if drain.phase() < Phase::Drained {
         let aborting = Instant::now();
-        report.abandoned(drain.stragglers());
+        let mut stragglers = drain.stragglers();
+        if stragglers.count() == 0 {
+            // The shards are counted one after the other: work that was handed on meanwhile shows at a second look.
+            stragglers = drain.stragglers();
+        }
+        report.abandoned(stragglers);
         let end = time::later(Some(aborting), abort_grace);
         drain.core().raise(Phase::Aborting, end);
         stages.aborting(end).await;

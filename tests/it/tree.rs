@@ -1,10 +1,13 @@
 //! Children: drained with their parent or alone, and waited for.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_drain::{Drain, Guard, Phase};
 
-use crate::support::{Wakes, ready};
+use crate::support::{Wakes, cell, on_wake, ready};
 
 /// S2: the parent waits for its children's guards, at any depth, and for nothing else of theirs.
 #[test]
@@ -128,6 +131,23 @@ fn a_child_born_late() {
     assert_eq!(drain.phase(), Phase::Drained);
     assert_eq!(drain.child().phase(), Phase::Drained);
     assert_eq!(drain.in_flight(), 0);
+}
+
+/// S7: who is told by the parent can ask a child for the deadline.
+#[test]
+fn the_deadline_is_there_before_anyone_is_told() {
+    let drain = Drain::new();
+    let child = drain.child();
+    let found = cell();
+    let waker = on_wake({
+        let found = Arc::clone(&found);
+        move || *found.lock().unwrap() = Some(child.deadline())
+    });
+    let mut draining = drain.until_draining();
+    assert!(!ready(&mut draining, &waker));
+    let deadline = Instant::now() + Duration::from_secs(1);
+    drain.begin_by(deadline);
+    assert_eq!(*found.lock().unwrap(), Some(Some(deadline)));
 }
 
 /// S7: a deadline reaches the children there are, those born later, and those of a drain that has ended.

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# What does not fit into the gate: hours rather than minutes, to be run before an issue is closed. Each is a script that can
+# be run alone. Ends with a line that counts.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+passed=0
+failed=0
+check() {
+    echo "== $*"
+    if "$@"; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "== FAILED: $*"
+    fi
+}
+
+check env PROPTEST_CASES=100000 cargo test --release --test it statemachine
+check ci/broken.sh
+check ci/server-broken.sh
+check ci/mutants.sh
+check ci/tsan.sh
+check ci/loss.sh long
+check ci/peers.sh
+check ci/tide.sh
+check ci/recipes.sh
+check ci/trillium.sh
+check ci/conformance.sh
+check ci/bench.sh
+
+echo "$passed passed, $failed failed"
+((failed == 0))
