@@ -37,6 +37,10 @@ pub async fn answer(mut request: Request, drain: &Drain) -> Result<Response> {
             response.set_body(streamed(events(pause, drain)));
             response.set_content_type(mime::SSE);
         }
+        Route::Block(pause) => {
+            std::thread::sleep(pause);
+            response.set_body("blocked\n");
+        }
         Route::Begin => {
             drain.begin();
             response.set_body("begun\n");

@@ -43,6 +43,10 @@ async fn route(mut conn: Conn, drain: &Drain) -> Conn {
         Route::Reject => conn.with_status(401).halt(),
         Route::Panic => panic!("asked to panic"),
         Route::Events(pause) => conn.ok(streamed(events(pause, drain))),
+        Route::Block(pause) => {
+            std::thread::sleep(pause);
+            conn.ok("blocked\n")
+        }
         Route::Begin => {
             drain.begin();
             conn.ok("begun\n")
