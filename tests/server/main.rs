@@ -5,6 +5,8 @@ mod support;
 
 mod accept;
 mod bad_input;
+mod bad_luck;
+mod by_hand;
 mod close;
 mod idle;
 mod in_flight;

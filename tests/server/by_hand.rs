@@ -1,0 +1,92 @@
+//! `Drain::watch`, for those who write the accept loop themselves: the same promises.
+
+use std::{convert::Infallible, net::SocketAddr, net::TcpListener, rc::Rc, thread};
+
+use async_drain::{Drain, Phase, hyper::Activity};
+use async_executor::LocalExecutor;
+use futures_lite::{StreamExt, future::block_on};
+use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use smol::Async;
+
+use crate::support::{
+    client::Conn,
+    subject::{hello, refused},
+};
+
+async fn answer(_: Request<Incoming>) -> Result<Response<String>, Infallible> {
+    Ok(Response::new("hello\n".to_owned()))
+}
+
+/// Serves on one thread until `drain` is drained, with nothing that is `Send`.
+fn serve(drain: &Drain, listener: Async<TcpListener>) {
+    let executor = Rc::new(LocalExecutor::new());
+    block_on(executor.run(async {
+        let mut incoming = drain.accept(listener);
+        while let Some(connection) = incoming.next().await {
+            let connection = connection.expect("a listener");
+            let activity = Activity::new(drain);
+            let conn = http1::Builder::new().serve_connection(
+                activity.io(connection.io),
+                activity.service(service_fn(answer)),
+            );
+            let watched = drain.watch(conn).activity(activity);
+            // From here on the connection is guarded by its watch.
+            drop(connection.guard);
+            executor.spawn(watched).detach();
+        }
+        drain.until_drained().await;
+    }));
+}
+
+fn started(drain: &Drain) -> (SocketAddr, thread::JoinHandle<()>) {
+    let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 0)).expect("a free port");
+    let addr = listener.get_ref().local_addr().expect("a bound listener");
+    let drain = drain.clone();
+    (addr, thread::spawn(move || serve(&drain, listener)))
+}
+
+/// Z2 Z3 Z5: an idle connection is nothing in flight, and may place one more request, whose answer is the last.
+#[test]
+fn a_watched_connection_may_place_one_more_request() {
+    let drain = Drain::new();
+    let (addr, server) = started(&drain);
+    let mut conn = Conn::open(addr).expect("the server listens");
+    hello(&mut conn, false);
+    drain.begin();
+    refused(addr);
+    assert_eq!((drain.phase(), drain.in_flight()), (Phase::Draining, 0));
+    hello(&mut conn, true);
+    server.join().expect("no panic");
+    assert_eq!(drain.phase(), Phase::Drained);
+}
+
+/// Z4 Z5: half a head is a request in flight, and may be completed.
+#[test]
+fn a_watched_connection_may_complete_its_head() {
+    let drain = Drain::new();
+    let (addr, server) = started(&drain);
+    let mut conn = Conn::open(addr).expect("the server listens");
+    hello(&mut conn, false);
+    conn.send(b"GET / HTTP/1.1\r\nho")
+        .expect("an open connection");
+    // Answered later, so that the half head has been read.
+    hello(&mut Conn::open(addr).expect("the server listens"), false);
+    drain.begin();
+    assert_eq!(drain.in_flight(), 1);
+    conn.send(b"st: test\r\n\r\n").expect("an open connection");
+    let answer = conn.read_response().expect("a whole answer");
+    assert!(answer.head.closes(), "{:?}", answer.head);
+    server.join().expect("no panic");
+}
+
+/// Z12: aborting cuts it, and its guard is gone.
+#[test]
+fn a_watched_connection_is_cut_by_aborting() {
+    let drain = Drain::new();
+    let (addr, server) = started(&drain);
+    let mut conn = Conn::open(addr).expect("the server listens");
+    hello(&mut conn, false);
+    drain.abort();
+    server.join().expect("no panic");
+    assert_eq!((drain.phase(), drain.in_flight()), (Phase::Drained, 0));
+}
