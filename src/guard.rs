@@ -61,11 +61,11 @@ impl Guard {
         }
     }
 
-    /// To name the work from where it is known, without keeping it alive; `None` where guards are not tracked.
+    /// The seat without keeping it, where guards are tracked.
     #[cfg(feature = "hyper")]
-    pub(crate) fn name_tag(&self) -> Option<NameTag> {
+    pub(crate) fn tracked_seat(&self) -> Option<crate::sync::Weak<Seat>> {
         self.0.ticket()?;
-        Some(NameTag(Arc::downgrade(&self.0)))
+        Some(Arc::downgrade(&self.0))
     }
 
     #[cfg(feature = "net")]
@@ -105,21 +105,6 @@ impl Guard {
     #[must_use]
     pub fn deadline(&self) -> Option<std::time::Instant> {
         self.0.core().deadline()
-    }
-}
-
-/// Names the work of a tracked guard.
-#[cfg(feature = "hyper")]
-pub(crate) struct NameTag(crate::sync::Weak<Seat>);
-
-#[cfg(feature = "hyper")]
-impl NameTag {
-    pub(crate) fn set(&self, label: impl Into<Cow<'static, str>>) {
-        if let Some(seat) = self.0.upgrade() {
-            if let Some(ticket) = seat.ticket() {
-                ticket.relabel(label.into());
-            }
-        }
     }
 }
 

@@ -1,8 +1,14 @@
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
-#[cfg(feature = "hyper")]
-use crate::guard::NameTag;
 use crate::{Guard, Phase};
+#[cfg(feature = "hyper")]
+use crate::{sync::Weak, tally::Seat, tree::Core};
 
 /// A guard of something that is work only at times: a connection, which between two requests must be closed with
 /// care, and yet is nothing that anybody waits for.
@@ -23,7 +29,8 @@ use crate::{Guard, Phase};
 #[must_use = "dropping it drops the guard"]
 pub struct Standby {
     guard: Guard,
-    at_work: bool,
+    // Relaxed throughout: whoever changes it does so in the task of the connection.
+    at_work: Arc<AtomicBool>,
 }
 
 impl Standby {
@@ -31,28 +38,31 @@ impl Standby {
     pub fn new(guard: Guard) -> Self {
         Self {
             guard,
-            at_work: true,
+            at_work: Arc::new(AtomicBool::new(true)),
         }
     }
 
     /// Nobody waits for it.
     pub fn rest(&mut self) {
-        if std::mem::take(&mut self.at_work) {
+        if self.at_work.swap(false, Ordering::Relaxed) {
             self.guard.rest();
         }
     }
 
     /// Somebody does.
     pub fn work(&mut self) {
-        if !std::mem::replace(&mut self.at_work, true) {
+        if !self.at_work.swap(true, Ordering::Relaxed) {
             self.guard.resume();
         }
     }
 
-    /// To name the work from where it is known, where guards are tracked.
+    /// For whoever knows first that there is work.
     #[cfg(feature = "hyper")]
-    pub(crate) fn name_tag(&self) -> Option<NameTag> {
-        self.guard.name_tag()
+    pub(crate) fn bell(&self) -> Bell {
+        Bell {
+            at_work: Arc::clone(&self.at_work),
+            seat: self.guard.tracked_seat(),
+        }
     }
 
     /// Names the work that has just begun; `label` is made only where guards are tracked.
@@ -75,5 +85,31 @@ impl Standby {
 impl Drop for Standby {
     fn drop(&mut self) {
         self.work();
+    }
+}
+
+/// Calls a [`Standby`] to work, and keeps nothing alive.
+#[cfg(feature = "hyper")]
+pub(crate) struct Bell {
+    at_work: Arc<AtomicBool>,
+    /// Where guards are tracked.
+    seat: Option<Weak<Seat>>,
+}
+
+#[cfg(feature = "hyper")]
+impl Bell {
+    /// Work has begun under `core`, and this is what it is called.
+    pub(crate) fn ring(&self, core: &Core, label: impl FnOnce() -> String) {
+        let rested = !self.at_work.swap(true, Ordering::Relaxed);
+        if rested {
+            core.tally.forgo_hold();
+        }
+        let seat = self.seat.as_ref().and_then(Weak::upgrade);
+        if let Some(ticket) = seat.as_ref().and_then(|seat| seat.ticket()) {
+            if rested {
+                ticket.resume();
+            }
+            ticket.relabel(label().into());
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::{
     },
 };
 
-use crate::{Drain, Phase, guard::NameTag, tree::Core};
+use crate::{Drain, Phase, standby::Bell, tree::Core};
 
 /// What a connection is doing: seen by its socket and its service, and asked by [`Watch`](super::Watch) before it takes
 /// the connection for idle.
@@ -28,8 +28,8 @@ struct State {
     begun: AtomicBool,
     /// The socket has not taken all that hyper has written.
     blocked: AtomicBool,
-    /// Names the connection's guard after its last request, where guards are tracked.
-    name_tag: OnceLock<NameTag>,
+    /// Calls the connection's guard to work, and names it after its last request.
+    bell: OnceLock<Bell>,
     body: Mutex<Body>,
 }
 
@@ -53,7 +53,7 @@ impl Activity {
             unanswered: AtomicUsize::default(),
             begun: AtomicBool::default(),
             blocked: AtomicBool::default(),
-            name_tag: OnceLock::new(),
+            bell: OnceLock::new(),
             body: Mutex::default(),
         }))
     }
@@ -102,18 +102,18 @@ impl Activity {
         *lock(&self.0.body)
     }
 
-    pub(super) fn set_name_tag(&self, tag: NameTag) {
+    pub(super) fn set_bell(&self, bell: Bell) {
         // A second guard for the same connection would be the caller's slip; the first keeps its name.
-        let _ = self.0.name_tag.set(tag);
+        let _ = self.0.bell.set(bell);
     }
 
     /// A head has been read. The request lasts until the value is dropped.
     ///
-    /// It is named before its handler is called, which may never return.
+    /// It counts and is named before its handler is called, which may never return.
     pub(super) fn request(&self, body: Body, name: impl FnOnce() -> String) -> Unanswered {
         *lock(&self.0.body) = body;
-        if let Some(tag) = self.0.name_tag.get() {
-            tag.set(name());
+        if let Some(bell) = self.0.bell.get() {
+            bell.ring(&self.0.core, name);
         }
         self.0.requests.fetch_add(1, Ordering::Relaxed);
         self.0.unanswered.fetch_add(1, Ordering::Relaxed);

@@ -71,8 +71,8 @@ impl<C: GracefulConnection> Watch<C> {
 
     /// Tells what the connection is doing.
     pub fn activity(mut self, activity: Activity) -> Self {
-        if let Some(tag) = self.standby.as_ref().and_then(Standby::name_tag) {
-            activity.set_name_tag(tag);
+        if let Some(bell) = self.standby.as_ref().map(Standby::bell) {
+            activity.set_bell(bell);
         }
         self.end.activity = Some(activity);
         self

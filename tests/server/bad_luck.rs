@@ -1,6 +1,6 @@
 //! What goes wrong outside of us: a clear error or none, and never a lost count.
 
-#[allow(dead_code, reason = "the part that examples use")]
+#[allow(dead_code, unreachable_pub, reason = "it is written for examples")]
 #[path = "../../examples/common/tls.rs"]
 mod tls;
 

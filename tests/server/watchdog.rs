@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::{client::Conn, example, process::Server};
+use crate::support::{client::Conn, example, process::Server, subject::hello};
 
 const ENV: [(&str, &str); 2] = [("GRACE_MS", "500"), ("ABORT_GRACE_MS", "200")];
 
@@ -13,6 +13,8 @@ const ENV: [(&str, &str); 2] = [("GRACE_MS", "500"), ("ABORT_GRACE_MS", "200")];
 fn a_blocked_executor_does_not_outlive_its_budget() {
     let mut server = Server::start(example("local"), &ENV).expect("a server");
     let mut conn = Conn::open(server.addr()).expect("the server listens");
+    // The connection has been idle: what is begun on it counts from the call of its handler, not from its return.
+    hello(&mut conn, false);
     conn.get("/block/60000").expect("an open connection");
     server
         .wait_for_stderr("blocking", Duration::from_secs(10))
