@@ -62,7 +62,9 @@ pub fn catch(signals: impl IntoIterator<Item = Signal>) -> io::Result<Signals> {
             ));
         }
     }
-    let inner = async_signal::Signals::new(&signals)?;
+    let inner = async_signal::Signals::new(&signals).map_err(|error| {
+        io::Error::new(error.kind(), format!("can't catch {signals:?}: {error}"))
+    })?;
     Ok(Signals {
         caught: Some(Caught::new(&signals)?),
         inner,

@@ -64,3 +64,20 @@ fn a_duration_that_is_no_number() {
 fn neither_tls_nor_not() {
     refuses("TLS", "2", "TLS is '2', and neither 0 nor 1");
 }
+
+/// With no descriptor left for the pipe behind the handler.
+#[test]
+fn a_signal_that_cannot_be_caught() {
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -n 4; exec timeout 10 \"$0\""])
+        .arg(example("hyper"))
+        .env("ADDR", "127.0.0.1:0")
+        .output()
+        .expect("the example was built");
+    let error = std::io::Error::from_raw_os_error(24);
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        format!("error: can't catch [Term, Int]: {error}\n")
+    );
+    assert_eq!(output.status.code(), Some(2));
+}
