@@ -1,6 +1,6 @@
 //! `Drain::watch`, for those who write the accept loop themselves: the same promises.
 
-use std::{convert::Infallible, net::SocketAddr, net::TcpListener, rc::Rc, thread};
+use std::{convert::Infallible, net::SocketAddr, net::TcpListener, rc::Rc, thread, time::Duration};
 
 use async_drain::{Drain, Phase, hyper::Activity};
 use async_executor::LocalExecutor;
@@ -18,7 +18,7 @@ async fn answer(_: Request<Incoming>) -> Result<Response<String>, Infallible> {
 }
 
 /// Serves on one thread until `drain` is drained, with nothing that is `Send`.
-fn serve(drain: &Drain, listener: Async<TcpListener>) {
+fn serve(drain: &Drain, listener: Async<TcpListener>, keep_alive: Duration) {
     let executor = Rc::new(LocalExecutor::new());
     block_on(executor.run(async {
         let mut incoming = drain.accept(listener);
@@ -29,7 +29,10 @@ fn serve(drain: &Drain, listener: Async<TcpListener>) {
                 activity.io(connection.io),
                 activity.service(service_fn(answer)),
             );
-            let watched = drain.watch(conn).activity(activity);
+            let watched = drain
+                .watch(conn)
+                .activity(activity)
+                .keep_alive_grace(keep_alive);
             // From here on the connection is guarded by its watch.
             drop(connection.guard);
             executor.spawn(watched).detach();
@@ -38,18 +41,21 @@ fn serve(drain: &Drain, listener: Async<TcpListener>) {
     }));
 }
 
-fn started(drain: &Drain) -> (SocketAddr, thread::JoinHandle<()>) {
+fn started(drain: &Drain, keep_alive: Duration) -> (SocketAddr, thread::JoinHandle<()>) {
     let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 0)).expect("a free port");
     let addr = listener.get_ref().local_addr().expect("a bound listener");
     let drain = drain.clone();
-    (addr, thread::spawn(move || serve(&drain, listener)))
+    (
+        addr,
+        thread::spawn(move || serve(&drain, listener, keep_alive)),
+    )
 }
 
 /// Z2 Z3 Z5: an idle connection is nothing in flight, and may place one more request, whose answer is the last.
 #[test]
 fn a_watched_connection_may_place_one_more_request() {
     let drain = Drain::new();
-    let (addr, server) = started(&drain);
+    let (addr, server) = started(&drain, Duration::from_secs(5));
     let mut conn = Conn::open(addr).expect("the server listens");
     hello(&mut conn, false);
     drain.begin();
@@ -64,7 +70,7 @@ fn a_watched_connection_may_place_one_more_request() {
 #[test]
 fn a_watched_connection_may_complete_its_head() {
     let drain = Drain::new();
-    let (addr, server) = started(&drain);
+    let (addr, server) = started(&drain, Duration::ZERO);
     let mut conn = Conn::open(addr).expect("the server listens");
     hello(&mut conn, false);
     conn.send(b"GET / HTTP/1.1\r\nho")
@@ -72,6 +78,8 @@ fn a_watched_connection_may_complete_its_head() {
     // Answered later, so that the half head has been read.
     hello(&mut Conn::open(addr).expect("the server listens"), false);
     drain.begin();
+    // Idle connections have been closed by then, since there is no grace for them.
+    refused(addr);
     assert_eq!(drain.in_flight(), 1);
     conn.send(b"st: test\r\n\r\n").expect("an open connection");
     let answer = conn.read_response().expect("a whole answer");
@@ -83,7 +91,7 @@ fn a_watched_connection_may_complete_its_head() {
 #[test]
 fn a_watched_connection_is_cut_by_aborting() {
     let drain = Drain::new();
-    let (addr, server) = started(&drain);
+    let (addr, server) = started(&drain, Duration::from_secs(5));
     let mut conn = Conn::open(addr).expect("the server listens");
     hello(&mut conn, false);
     drain.abort();
