@@ -7,7 +7,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 [ $# -gt 0 ] || set -- src/latch.rs src/tally.rs src/tree.rs src/guard.rs src/drain.rs src/until.rs src/phase.rs \
-    src/straggler.rs 'src/ext/*.rs'
+    src/straggler.rs src/ext/*.rs
 files=$(for file in "$@"; do printf -- "--file %s " "$file"; done)
 out=target/mutants
 mkdir -p "$out"
