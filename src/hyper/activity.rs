@@ -28,6 +28,8 @@ struct State {
     begun: AtomicBool,
     /// The socket has not taken all that hyper has written.
     blocked: AtomicBool,
+    /// It has idled for too long, and its peer is left.
+    left: AtomicBool,
     /// Calls the connection's guard to work, and names it after its last request.
     bell: OnceLock<Bell>,
     body: Mutex<Body>,
@@ -53,6 +55,7 @@ impl Activity {
             unanswered: AtomicUsize::default(),
             begun: AtomicBool::default(),
             blocked: AtomicBool::default(),
+            left: AtomicBool::default(),
             bell: OnceLock::new(),
             body: Mutex::default(),
         }))
@@ -96,6 +99,15 @@ impl Activity {
 
     pub(super) fn set_blocked(&self, blocked: bool) {
         self.0.blocked.store(blocked, Ordering::Relaxed);
+    }
+
+    /// Asked to end while idle. Of HTTP/1, that is the end: the peer is told nothing and expected to say nothing.
+    pub(super) fn leave(&self) {
+        self.0.left.store(!self.is_http2(), Ordering::Relaxed);
+    }
+
+    pub(super) fn is_left(&self) -> bool {
+        self.0.left.load(Ordering::Relaxed)
     }
 
     pub(super) fn body(&self) -> Body {

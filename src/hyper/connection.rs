@@ -3,7 +3,7 @@ use std::{
     future::Future,
     net::SocketAddr,
     pin::Pin,
-    sync::{Arc, atomic::AtomicBool},
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -24,7 +24,7 @@ use super::{
     service::{Answer, DrainService, Respond},
     watch::Watch,
 };
-use crate::standby::Standby;
+use crate::{net::Expects, standby::Standby};
 
 pin_project! {
     /// A connection of a [`Server`](super::Server), from accept to close; what it spawns.
@@ -59,7 +59,7 @@ pin_project! {
 /// What the connection is served with after the handshake.
 pub(super) struct Start<S, E> {
     pub(super) activity: Activity,
-    pub(super) expects: Arc<AtomicBool>,
+    pub(super) expects: Arc<Expects>,
     pub(super) peer: Option<SocketAddr>,
     pub(super) service: S,
     pub(super) builder: Arc<Builder<E>>,

@@ -1,10 +1,7 @@
 use std::{
     io,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -15,6 +12,7 @@ use super::{
     activity::{Activity, Body},
     framing::Framing,
 };
+use crate::net::{Expected, Expects};
 
 /// A futures-io connection for hyper, watched for what it is doing; made by [`Activity::io`].
 pub type Io<C> = FuturesIo<Watched<C>>;
@@ -29,7 +27,7 @@ impl Activity {
     pub fn io_lingering<C: AsyncRead + AsyncWrite + Unpin>(
         &self,
         conn: C,
-        expects: Arc<AtomicBool>,
+        expects: Arc<Expects>,
     ) -> Io<C> {
         FuturesIo::new(Watched {
             conn,
@@ -46,7 +44,7 @@ pub struct Watched<C> {
     conn: C,
     activity: Activity,
     framing: Framing,
-    expects: Arc<AtomicBool>,
+    expects: Arc<Expects>,
 }
 
 impl<C> Watched<C> {
@@ -113,7 +111,13 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Watched<C> {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.expects.store(self.is_owed(), Ordering::Relaxed);
+        self.expects.set(if self.is_owed() {
+            Expected::Rest
+        } else if self.activity.is_left() {
+            Expected::Nothing
+        } else {
+            Expected::Unknown
+        });
         Pin::new(&mut self.conn).poll_close(cx)
     }
 }

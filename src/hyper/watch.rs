@@ -118,6 +118,9 @@ impl<C: GracefulConnection> Future for Watch<C> {
                 Next::Cut => break Ok(()),
                 Next::Ask => {
                     this.end.asked = Some(Instant::now());
+                    if let Some(activity) = &this.end.activity {
+                        activity.leave();
+                    }
                     if let Some(conn) = this.conn.as_mut().as_pin_mut() {
                         conn.graceful_shutdown();
                     }

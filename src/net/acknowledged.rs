@@ -10,22 +10,18 @@ use std::{
     task::{Context, Poll},
 };
 
-/// Resolves when everything has been acknowledged.
-#[derive(Debug)]
+/// What it takes to wait until a connection's peer has acknowledged everything.
+#[derive(Debug, Default)]
 pub struct Acknowledged(imp::Watch);
 
 impl Acknowledged {
-    pub(super) fn unknown() -> Self {
-        Self(imp::Watch::default())
+    pub(super) fn is(socket: &TcpStream) -> bool {
+        imp::delivered(socket)
     }
 
-    pub(super) fn by(socket: &TcpStream) -> Self {
-        Self(imp::Watch::new(socket))
-    }
-
-    /// Ready once `socket`, the one that this was made for, has nothing left that is not acknowledged.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.poll(cx)
+    /// Ready once `socket`, always the same one, has nothing left that is not acknowledged.
+    pub(super) fn poll(&mut self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.poll(socket, cx)
     }
 }
 
@@ -38,47 +34,19 @@ mod imp {
 
     use super::{Context, Poll, TcpStream};
 
-    /// Watches until the socket's queue is empty. `None`: nothing to wait for, or no way to.
+    /// The epoll that watches the socket, once that is needed.
     #[derive(Debug, Default)]
-    pub(super) struct Watch(Option<Watched>);
-
-    #[derive(Debug)]
-    struct Watched {
-        /// A second descriptor of the socket, since the first is the connection's. It keeps the socket open no longer
-        /// than the connection does, which owns this.
-        socket: TcpStream,
-        epoll: Option<Async<OwnedFd>>,
-    }
+    pub(super) struct Watch(Option<Async<OwnedFd>>);
 
     impl Watch {
-        pub(super) fn new(socket: &TcpStream) -> Self {
+        pub(super) fn poll(&mut self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<()> {
             if delivered(socket) {
-                return Self(None);
-            }
-            Self(socket.try_clone().ok().map(|socket| Watched {
-                socket,
-                epoll: None,
-            }))
-        }
-
-        pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-            let Some(watched) = &mut self.0 else {
-                return Poll::Ready(());
-            };
-            if watched.poll(cx).is_ready() {
-                self.0 = None;
                 return Poll::Ready(());
             }
-            Poll::Pending
-        }
-    }
-
-    impl Watched {
-        fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-            let epoll = match &self.epoll {
+            let epoll = match &self.0 {
                 Some(epoll) => epoll,
-                None => match watch(&self.socket) {
-                    Ok(epoll) => self.epoll.insert(epoll),
+                None => match watch(socket) {
+                    Ok(epoll) => self.0.insert(epoll),
                     // Out of descriptors: the kernel delivers what it has, unless the peer goes on sending.
                     Err(_) => return Poll::Ready(()),
                 },
@@ -87,7 +55,7 @@ mod imp {
                 // Taken first, looked second: an event that comes after the look makes the descriptor readable.
                 let mut events = [EVENT];
                 let _ = epoll::wait(epoll, &mut events[..], Some(&NOW));
-                if delivered(&self.socket) {
+                if delivered(socket) {
                     return Poll::Ready(());
                 }
                 match epoll.poll_readable(cx) {
@@ -108,7 +76,7 @@ mod imp {
         data: EventData::new_u64(0),
     };
 
-    fn delivered(socket: &TcpStream) -> bool {
+    pub(super) fn delivered(socket: &TcpStream) -> bool {
         // A socket that can't say has been reset.
         async_drain_sys::unacknowledged(socket).map_or(true, |bytes| bytes == 0)
     }
@@ -130,12 +98,12 @@ mod imp {
     pub(super) struct Watch;
 
     impl Watch {
-        pub(super) fn new(_: &TcpStream) -> Self {
-            Self
-        }
-
-        pub(super) fn poll(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        pub(super) fn poll(&mut self, _: &TcpStream, _: &mut Context<'_>) -> Poll<()> {
             Poll::Ready(())
         }
+    }
+
+    pub(super) fn delivered(_: &TcpStream) -> bool {
+        true
     }
 }

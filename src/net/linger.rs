@@ -1,10 +1,7 @@
 use std::{
     io,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -12,7 +9,11 @@ use std::{
 use async_io::Timer;
 use futures_io::{AsyncRead, AsyncWrite};
 
-use super::{acknowledged::Acknowledged, transport::Transport};
+use super::{
+    acknowledged::Acknowledged,
+    expects::{Expected, Expects},
+    transport::Transport,
+};
 
 /// The longest that a close lingers.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -30,7 +31,7 @@ const LIMIT: Duration = Duration::from_secs(2);
 pub struct Linger<C> {
     conn: C,
     close: Close,
-    expects: Arc<AtomicBool>,
+    expects: Arc<Expects>,
 }
 
 #[derive(Debug)]
@@ -43,6 +44,8 @@ enum Close {
 #[derive(Debug)]
 struct Lingering {
     acknowledged: Acknowledged,
+    /// The connection was idle, and all was acknowledged before we closed: that is all there is to wait for.
+    was_over: bool,
     limit: Timer,
     /// The peer was sending when we closed, and may go on.
     arriving: bool,
@@ -58,8 +61,8 @@ impl<C: Transport> Linger<C> {
         }
     }
 
-    /// To be set while the peer owes the rest of a message, so that a close in the middle of it waits for the rest.
-    pub fn expects(&self) -> Arc<AtomicBool> {
+    /// Where the protocol above says what the peer may still send.
+    pub fn expects(&self) -> Arc<Expects> {
         Arc::clone(&self.expects)
     }
 
@@ -100,9 +103,13 @@ impl<C: Transport> Linger<C> {
         let Close::Lingering(lingering) = &mut self.close else {
             return Poll::Ready(());
         };
-        // Relaxed: set by the task that polls this, or before it asked for the close.
-        let owed = lingering.arriving || self.expects.load(Ordering::Relaxed);
-        if !owed && lingering.acknowledged.poll(cx).is_ready() {
+        let owed = lingering.arriving || self.expects.get() == Expected::Rest;
+        let over = lingering.was_over
+            || self
+                .conn
+                .poll_acknowledged(&mut lingering.acknowledged, cx)
+                .is_ready();
+        if !owed && over {
             return Poll::Ready(());
         }
         Pin::new(&mut lingering.limit).poll(cx).map(|_| ())
@@ -151,13 +158,16 @@ impl<C: Transport> AsyncWrite for Linger<C> {
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if let Close::Open = this.close {
+            // Looked before the end is written, which has to be acknowledged itself.
+            let was_over = this.expects.get() == Expected::Nothing && this.conn.is_acknowledged();
             match this.conn.poll_half_close(cx) {
                 Poll::Pending => return Poll::Pending,
                 // The peer has gone: there is nobody to lose anything.
                 Poll::Ready(Err(_)) => this.close = Close::Done,
                 Poll::Ready(Ok(())) => {
                     this.close = Close::Lingering(Lingering {
-                        acknowledged: this.conn.acknowledged(),
+                        acknowledged: Acknowledged::default(),
+                        was_over,
                         limit: Timer::after(LIMIT),
                         arriving: false,
                     });

@@ -4,6 +4,7 @@
 mod accept;
 mod acknowledged;
 mod backoff;
+mod expects;
 mod incoming;
 mod linger;
 mod patience;
@@ -14,6 +15,7 @@ pub use accept::{Accept, Accepted, Connections, IntoAccept, OfAccept, OfTcpListe
 #[cfg(unix)]
 pub use accept::{OfUnixListener, Unix};
 pub use acknowledged::Acknowledged;
+pub use expects::{Expected, Expects};
 pub use incoming::{Connection, Incoming};
 pub use linger::Linger;
 #[cfg(feature = "hyper")]

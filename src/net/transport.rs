@@ -17,10 +17,17 @@ pub trait Transport: AsyncRead + AsyncWrite + Unpin {
     /// Sends what is left and the end of the stream; reading goes on.
     fn poll_half_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Resolves when the peer has acknowledged everything, its end included. Where that can't be known, and where the
-    /// operating system delivers it in any case, it is so at once.
-    fn acknowledged(&self) -> Acknowledged {
-        Acknowledged::unknown()
+    /// Whether the peer has acknowledged everything. Where that can't be known, and where the operating system
+    /// delivers it in any case, it has.
+    fn is_acknowledged(&self) -> bool {
+        true
+    }
+
+    /// Ready when [`is_acknowledged`](Self::is_acknowledged) says yes, the end of the stream included. `watch` is what
+    /// the waiting takes, and belongs to this connection.
+    fn poll_acknowledged(&self, watch: &mut Acknowledged, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = (watch, cx);
+        Poll::Ready(())
     }
 
     /// The address that the peer has connected to, where it has one.
@@ -34,8 +41,12 @@ impl Transport for Async<TcpStream> {
         Poll::Ready(self.get_ref().shutdown(Shutdown::Write))
     }
 
-    fn acknowledged(&self) -> Acknowledged {
-        Acknowledged::by(self.get_ref())
+    fn is_acknowledged(&self) -> bool {
+        Acknowledged::is(self.get_ref())
+    }
+
+    fn poll_acknowledged(&self, watch: &mut Acknowledged, cx: &mut Context<'_>) -> Poll<()> {
+        watch.poll(self.get_ref(), cx)
     }
 
     fn local_addr(&self) -> Option<SocketAddr> {

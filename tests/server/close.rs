@@ -5,9 +5,15 @@ use crate::support::subject::{
     PATIENCE, after_the_last_byte, connect, drained, hello, hyper, overtaken, refused, two_of_three,
 };
 use crate::support::tls::TlsConn;
+use async_drain::net::{Expected, Linger};
 use rustix::process::Signal;
-use std::net::{Shutdown, TcpStream};
+use smol::Async;
+use smol::io::AsyncWrite;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::pin::Pin;
 use std::sync::Barrier;
+use std::task::{Context, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -169,4 +175,27 @@ fn a_tls_handshake_may_be_completed_while_draining() {
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert!(answer.contains("connection: close\r\n"), "{answer}");
     drained(&mut server);
+}
+
+/// Z8, L2: an idle connection whose peer has acknowledged all is closed at once, though the peer says nothing; where
+/// the peer may be sending, its kernel is waited for.
+#[test]
+fn an_idle_connection_is_closed_without_waiting() {
+    for (expected, at_once) in [(Expected::Nothing, true), (Expected::Unknown, false)] {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let addr = listener.local_addr().expect("a bound listener");
+        let mut theirs = TcpStream::connect(addr).expect("a listener");
+        let (mut ours, _) = listener.accept().expect("a connection");
+        // From the second round on a kernel delays its acknowledgements, and the bytes it sends carry them.
+        for _ in 0..2 {
+            ours.write_all(b"answer").expect("an open connection");
+            theirs.read_exact(&mut [0; 6]).expect("an answer");
+            theirs.write_all(b"request").expect("an open connection");
+            ours.read_exact(&mut [0; 7]).expect("a request");
+        }
+        let mut linger = Linger::new(Async::new(ours).expect("a socket"));
+        linger.expects().set(expected);
+        let closed = Pin::new(&mut linger).poll_close(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(closed.is_ready(), at_once, "{expected:?}");
+    }
 }
