@@ -7,9 +7,9 @@
 //! the write, which loses the same requests as a real network would.
 
 use crate::gate::Hold;
+use crate::peer::Peer;
 use crate::round::{Round, random_pause};
 use crate::tally::{Expected, Outcome, Tally};
-use crate::transport::Stream;
 use smol::Timer;
 use std::io::Result;
 use std::time::Duration;
@@ -17,18 +17,6 @@ use std::time::Duration;
 /// The shortest range of think times, which keeps clients without latency from merely saturating
 /// the server.
 const THINK_AT_LEAST: Duration = Duration::from_millis(20);
-
-/// A protocol, as far as the loop needs one.
-pub(crate) trait Peer {
-    /// Wraps a fresh connection; writes nothing yet.
-    fn new(stream: Stream) -> Self;
-    /// Whether the connection may be used once more, by what has arrived so far.
-    async fn look(&mut self) -> bool;
-    /// Places one request.
-    async fn get(&mut self, path: &str) -> Outcome;
-    /// Leaves, and says whether the server ended a TLS connection without `close_notify`.
-    async fn leave(self) -> bool;
-}
 
 /// Runs the clients, and sends the signal at a random point of their cycle once each has had an
 /// answer.

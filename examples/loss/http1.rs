@@ -1,6 +1,6 @@
 //! The client's side of an HTTP/1.1 connection.
 
-use crate::closed_loop::Peer;
+use crate::peer::Peer;
 use crate::response::{Decoder, Event, Head};
 use crate::tally::{Loss, Outcome};
 use crate::transport::{Reader, Stream, Writer};

@@ -1,7 +1,7 @@
 //! The client's side of an HTTP/2 connection, one request at a time.
 
-use crate::closed_loop::Peer;
 use crate::frames::{Frame, REFUSED_STREAM, Session};
+use crate::peer::Peer;
 use crate::tally::{Cause, Loss, Outcome};
 use crate::transport::{Stream, Writer};
 use std::io::{ErrorKind, Result};

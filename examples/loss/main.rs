@@ -19,6 +19,7 @@ mod http1;
 mod http2;
 mod in_flight;
 mod measure;
+mod peer;
 mod pipelined;
 mod queued;
 mod report;

@@ -3,9 +3,9 @@
 //! If the first answer says `Connection: close`, the server has promised that it did not process
 //! the second request (RFC 9112, section 9.6): it is unanswered, and safe to send again.
 
-use crate::closed_loop::Peer;
 use crate::gate::{Gate, Hold, gate};
 use crate::http1::{Http1, head};
+use crate::peer::Peer;
 use crate::round::{Round, random_pause};
 use crate::tally::{Expected, Outcome, Tally};
 use smol::Timer;

@@ -50,18 +50,37 @@ fn closed(code: i32) -> bool {
 }
 
 /// The waits between accepts that fail: from 10 ms on, doubled up to a second, as Go's net/http does from 5 ms on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Backoff {
     wait: Duration,
+    most: Duration,
     timer: Option<Timer>,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self {
+            wait: Duration::ZERO,
+            most: Self::MOST,
+            timer: None,
+        }
+    }
 }
 
 impl Backoff {
     const FIRST: Duration = Duration::from_millis(10);
     const MOST: Duration = Duration::from_secs(1);
+    /// Where there is half a second left.
+    const MOST_IN_A_HURRY: Duration = Duration::from_millis(150);
+
+    /// Ends the present wait, and makes later ones short.
+    pub(super) fn hurry(&mut self) {
+        self.most = Self::MOST_IN_A_HURRY;
+        self.timer = None;
+    }
 
     pub(super) fn start(&mut self) {
-        self.wait = (self.wait * 2).clamp(Self::FIRST, Self::MOST);
+        self.wait = (self.wait * 2).clamp(Self::FIRST, self.most);
         self.timer = Some(Timer::after(self.wait));
     }
 

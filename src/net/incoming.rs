@@ -150,6 +150,8 @@ impl<A: Accept> Incoming<A> {
                 }
                 accept.retire();
                 self.emptied = Some(Timer::after(EMPTYING));
+                // What had run out may be back by now, and a wait that is long for a server is too long here.
+                self.backoff.hurry();
             }
             if let Some(limit) = &mut self.emptied {
                 if Pin::new(limit).poll(cx).is_ready() {

@@ -115,6 +115,12 @@ impl Server {
         Ok(kill_process(self.pid, Signal::CONT)?)
     }
 
+    /// Whether the process has not ended yet.
+    pub(crate) fn is_running(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        matches!(waitid(WaitId::Pid(self.pid), options), Ok(None))
+    }
+
     /// Kills the process.
     pub(crate) fn kill(&mut self) -> Result<()> {
         self.child.kill()

@@ -1,0 +1,16 @@
+//! A protocol, as far as clients need one that ask, wait for the answer and ask again.
+
+use crate::tally::Outcome;
+use crate::transport::Stream;
+
+/// The client's side of one connection.
+pub(crate) trait Peer {
+    /// Wraps a fresh connection; writes nothing yet.
+    fn new(stream: Stream) -> Self;
+    /// Whether the connection may be used once more, by what has arrived so far.
+    async fn look(&mut self) -> bool;
+    /// Places one request.
+    async fn get(&mut self, path: &str) -> Outcome;
+    /// Leaves, and says whether the server ended a TLS connection without `close_notify`.
+    async fn leave(self) -> bool;
+}

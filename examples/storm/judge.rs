@@ -1,0 +1,112 @@
+//! Did the server keep its promises?
+
+use crate::hostile::STUCK_LABELS;
+use crate::plan::Plan;
+use crate::round::Played;
+use crate::tally::Loss;
+use std::time::Duration;
+
+/// How late a process may end: the watchdog's patience, and what a machine needs that is held up.
+const SLACK: Duration = Duration::from_millis(1500);
+
+/// What was promised and not kept, a line each.
+pub(crate) fn violations(plan: &Plan, played: &Played) -> Vec<String> {
+    let mut all = Vec::new();
+    all.extend(late(plan, played));
+    all.extend(report(plan, played));
+    all.extend(panics(played));
+    all.extend(losses(plan, played));
+    all
+}
+
+/// How the last line of stderr sums it up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Drained,
+    Abandoned(usize),
+}
+
+impl Ended {
+    pub(crate) fn of(played: &Played) -> Option<Self> {
+        let line = &played.exit.report;
+        if line.starts_with("drained: ") && line.contains("none abandoned") {
+            return Some(Self::Drained);
+        }
+        let (before, _) = line.strip_prefix("aborted: ")?.split_once(" abandoned")?;
+        let count = before.rsplit(' ').next()?.parse().ok()?;
+        Some(Self::Abandoned(count))
+    }
+}
+
+/// L3: lame duck, grace and abort grace, each once; what comes due while the process is frozen is done once it is thawed.
+fn late(plan: &Plan, played: &Played) -> Option<String> {
+    let settings = &plan.settings;
+    let heard = played.heard?;
+    let cut = heard + settings.lame_duck + settings.grace;
+    let cut = played.thawed.map_or(cut, |thawed| thawed.max(cut));
+    let due = cut + settings.abort_grace + SLACK;
+    let late = played.exit.at.saturating_duration_since(due);
+    if played.killed {
+        return Some("the process did not end and was killed".to_owned());
+    }
+    (!late.is_zero()).then(|| format!("the process ended {late:?} after its budget and {SLACK:?}"))
+}
+
+fn report(plan: &Plan, played: &Played) -> Option<String> {
+    let code = played.exit.status.code();
+    let ended = Ended::of(played);
+    let stuck = plan.stuck();
+    let fits = match (ended, code) {
+        (Some(Ended::Drained), Some(0)) => stuck == 0,
+        // What friends had asked for is cut as well, if the server could not do it in time.
+        (Some(Ended::Abandoned(count)), Some(1)) if plan.excuses_losses() => count > 0,
+        (Some(Ended::Abandoned(count)), Some(1)) => count == stuck,
+        _ => false,
+    };
+    if !fits {
+        let line = &played.exit.report;
+        return Some(format!(
+            "{stuck} peers were stuck, and it ended with {code:?} and '{line}'"
+        ));
+    }
+    if plan.excuses_losses() {
+        return None;
+    }
+    let mut stragglers = played
+        .exit
+        .stderr
+        .lines()
+        .filter_map(|line| line.strip_prefix("still in flight: "));
+    stragglers
+        .find(|name| !STUCK_LABELS.iter().any(|label| name.starts_with(label)))
+        .map(|name| format!("this was abandoned, and nobody hostile had asked for it: {name}"))
+}
+
+fn panics(played: &Played) -> Option<String> {
+    let lines: Vec<_> = played.exit.stderr.lines().collect();
+    let mut panics = lines
+        .windows(2)
+        .filter(|pair| pair[0].contains(" panicked at "));
+    panics
+        .find(|pair| pair[1] != "asked to panic")
+        .map(|pair| format!("{}: {}", pair[0], pair[1]))
+}
+
+fn losses(plan: &Plan, played: &Played) -> Vec<String> {
+    if plan.excuses_losses() {
+        return Vec::new();
+    }
+    let tally = &played.tally;
+    let lost = tally
+        .losses
+        .iter()
+        .map(|(loss, count): (&Loss, _)| format!("{count} requests lost: {loss}"));
+    let wrong = tally
+        .wrong
+        .iter()
+        .map(|(status, count)| format!("{count} wrong answers with status {status}"));
+    let cut = (tally.truncations > 0)
+        .then(|| format!("{} TLS connections without close_notify", tally.truncations));
+    let unplayed = (tally.answered == 0).then(|| "nobody was answered".to_owned());
+    lost.chain(wrong).chain(cut).chain(unplayed).collect()
+}
