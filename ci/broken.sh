@@ -233,10 +233,20 @@ broken the-parent-is-not-let-go model:begin_vs_end_of_a_child tree.rs \
 broken the-end-recurses test:tree::deep::begun_from_the_top tree.rs \
     'next = Arc::into_inner(parent).and_then(Seat::into_core);' 'next = None; drop(parent);'
 
+broken settled-before-the-walk model:begin_vs_begin_below tree.rs \
+    '        let moved = self.step(phase, limit);
+        if limit' \
+    '        let moved = self.step(phase, limit);
+        self.settle(phase);
+        if limit'
+
+broken the-second-to-begin-does-not-look model:begin_vs_begin tree.rs \
+    '        if limit.is_some() || !self.is_settled(phase) {' '        if limit.is_some() || moved {'
+
 # --- the handles and the rest --------------------------------------------------------------------------------------
 
 broken the-last-handle-does-not-begin model:last_handles_drop drain.rs \
-    '        self.core.raise(Phase::Draining, None);' '        let _ = &self.core;'
+    '        self.core.raise_uncounted(Phase::Draining, None);' '        let _ = &self.core;'
 
 broken admitted-while-draining model:begin_vs_admit drain.rs \
     'if phase >= Phase::Draining {' 'if phase > Phase::Draining {'

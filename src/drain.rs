@@ -55,7 +55,7 @@ struct Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.core.raise(Phase::Draining, None);
+        self.core.raise_uncounted(Phase::Draining, None);
     }
 }
 

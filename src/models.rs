@@ -676,6 +676,40 @@ fn begin_by_vs_child() {
     });
 }
 
+/// S1: who begins while another thread is about to begin further down finds all below begun.
+#[test]
+fn begin_vs_begin_below() {
+    explore("begin_vs_begin_below", || {
+        let drain = drain(1);
+        let child = drain.child();
+        let below = child.child();
+        let other = on(0, move || {
+            child.begin();
+        });
+        drain.begin();
+        assert!(below.is_draining());
+        other.join().unwrap();
+    });
+}
+
+/// S1: who begins second finds all below begun, though the first is not done.
+#[test]
+fn begin_vs_begin() {
+    explore("begin_vs_begin", || {
+        let drain = drain(1);
+        let child = drain.child();
+        let other = on(0, {
+            let drain = drain.clone();
+            move || {
+                drain.begin();
+            }
+        });
+        drain.begin();
+        assert!(child.is_draining());
+        other.join().unwrap();
+    });
+}
+
 /// S7: a limit to draining that comes while aborting begins does not replace the limit to aborting, here or below.
 #[test]
 fn begin_by_vs_abort() {

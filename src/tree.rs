@@ -1,4 +1,9 @@
 //! What a drain, its guards and those who wait for it share: the phase, the count, and the tree of children.
+//!
+//! # Orderings
+//!
+//! E6. Whoever finds a drain settled at a phase sees all below it moved to that phase: `settled` is raised with
+//!     `Release` once the walk is done, and read with `Acquire`. Children that come later move themselves (`adopt`).
 
 use std::{borrow::Cow, mem, panic::Location, sync::OnceLock, time::Instant};
 
@@ -8,7 +13,7 @@ use crate::{
     Phase,
     latch::Latch,
     straggler::Registry,
-    sync::{Arc, Mutex, Weak, lock},
+    sync::{Arc, AtomicU8, Mutex, Ordering, Weak, lock},
     tally::{self, Seat, Tally},
 };
 
@@ -24,6 +29,8 @@ pub(crate) struct Core {
     /// How many guards there were when draining began here, for the report, which may be begun later.
     begun_with: Mutex<Option<usize>>,
     children: Mutex<Slab<Weak<Core>>>,
+    /// The phase to which all below has been moved.
+    settled: AtomicU8,
     /// What makes the parent wait for us.
     hold: Mutex<Option<Hold>>,
     pub(crate) registry: Option<Registry>,
@@ -66,6 +73,7 @@ impl Core {
             limit: Mutex::new(None),
             begun_with: Mutex::new(None),
             children: Mutex::new(Slab::new()),
+            settled: AtomicU8::new(Phase::Running as u8),
             hold: Mutex::new(None),
             registry: tracked.then(|| Registry::new(shards)),
         });
@@ -86,27 +94,50 @@ impl Core {
     }
 
     /// Moves this drain and all below it to `phase` (S1), cut at `deadline` if one is given; returns whether
-    /// this call moved this drain.
+    /// this call moved this drain. Whoever did, all below has moved when it returns.
     pub(crate) fn raise(&self, phase: Phase, deadline: Option<Instant>) -> bool {
         if phase >= Phase::Draining && !self.latch.is(Phase::Draining) {
             let in_flight = self.in_flight();
             lock(&self.begun_with).get_or_insert(in_flight);
         }
+        self.raise_uncounted(phase, deadline)
+    }
+
+    /// [`raise`](Self::raise) where nobody is left who could ask for a report.
+    pub(crate) fn raise_uncounted(&self, phase: Phase, deadline: Option<Instant>) -> bool {
         let limit = deadline.map(|at| Limit { to: phase, at });
         if let Some(limit) = limit {
             // S7: everywhere before anywhere, since who is told up here may ask down there.
             self.for_each(|core| core.publish(limit));
         }
         let moved = self.step(phase, limit);
-        if moved || limit.is_some() {
+        if limit.is_some() || !self.is_settled(phase) {
             // A list, not a recursion: children may be ten thousand deep.
             let mut below = self.children();
-            while let Some(child) = below.pop() {
+            let mut next = 0;
+            while let Some(child) = below.get(next) {
                 child.step(phase, limit);
-                below.extend(child.children());
+                if limit.is_some() || !child.is_settled(phase) {
+                    let further = child.children();
+                    below.extend(further);
+                }
+                next += 1;
             }
+            below.iter().for_each(|child| child.settle(phase));
+            self.settle(phase);
         }
         moved
+    }
+
+    /// Whether all below has been moved to `phase`: a line of drains that end one by one is not walked once for each.
+    fn is_settled(&self, phase: Phase) -> bool {
+        // E6: pairs with `settle`.
+        self.settled.load(Ordering::Acquire) >= phase as u8
+    }
+
+    fn settle(&self, phase: Phase) {
+        // E6: pairs with `is_settled`.
+        self.settled.fetch_max(phase as u8, Ordering::Release);
     }
 
     fn step(&self, phase: Phase, limit: Option<Limit>) -> bool {

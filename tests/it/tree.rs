@@ -274,10 +274,10 @@ mod deep {
         check(DEEP, drop);
     }
 
+    /// Each handle tells all below it, but does not walk what has been told.
     #[test]
     fn dropped_from_the_bottom() {
-        // Each handle tells all below it, so this order is quadratic.
-        check(1_000, |mut line| while line.pop().is_some() {});
+        check(10 * DEEP, |mut line| while line.pop().is_some() {});
     }
 
     #[test]
