@@ -11,10 +11,7 @@ use std::{
 use futures_io::{AsyncRead, AsyncWrite};
 use smol_hyper::rt::FuturesIo;
 
-use super::{
-    activity::{Activity, Body},
-    framing::Framing,
-};
+use super::{activity::Activity, framing::Framing};
 
 /// A futures-io connection for hyper, watched for what it is doing; made by [`Activity::io`].
 pub type Io<C> = FuturesIo<Watched<C>>;
@@ -51,25 +48,12 @@ pub struct Watched<C> {
 
 impl<C> Watched<C> {
     fn received(&mut self, bytes: &[u8]) {
-        if bytes.is_empty() || self.activity.is_http2() {
+        if bytes.is_empty() || self.framing.is_http2_for_good() {
             return;
         }
-        let requests = self.activity.requests();
-        self.framing
-            .receive(bytes, requests, self.activity.is_answered());
-        if requests == 0 && self.framing.is_http2() {
-            self.activity.set_http2();
-        }
+        self.framing.receive(bytes, self.activity.parsed());
+        self.activity.set_http2(self.framing.is_http2());
         self.activity.received();
-    }
-
-    /// Whether the peer has yet to send the end of its last request's body.
-    fn is_owed(&self) -> bool {
-        match self.activity.body() {
-            Body::None => false,
-            Body::Exact(length) => self.framing.body() < length,
-            Body::Chunked => !self.framing.may_end_chunks(),
-        }
     }
 }
 
@@ -113,7 +97,8 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Watched<C> {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.expects.store(self.is_owed(), Ordering::Relaxed);
+        let owed = self.framing.is_owed(self.activity.parsed());
+        self.expects.store(owed, Ordering::Relaxed);
         Pin::new(&mut self.conn).poll_close(cx)
     }
 }

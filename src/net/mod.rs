@@ -4,6 +4,8 @@
 mod accept;
 mod acknowledged;
 mod backoff;
+#[cfg(target_os = "linux")]
+mod handshakes;
 mod incoming;
 mod linger;
 mod patience;
