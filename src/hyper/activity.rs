@@ -6,6 +6,7 @@ use std::{
     },
 };
 
+use super::framing::{Body, Parsed};
 use crate::{Drain, Phase, standby::Bell, tree::Core};
 
 /// What a connection is doing: seen by its socket and its service, and asked by [`Watch`](super::Watch) before it takes
@@ -33,15 +34,6 @@ struct State {
     /// Calls the connection's guard to work, and names it after its last request.
     bell: OnceLock<Bell>,
     body: Mutex<Body>,
-}
-
-/// How the end of a request's body is recognised.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) enum Body {
-    #[default]
-    None,
-    Exact(u64),
-    Chunked,
 }
 
 impl Activity {
@@ -84,10 +76,12 @@ impl Activity {
         self.0.unanswered.load(Ordering::Relaxed) == 0
     }
 
-    pub(super) fn set_http2(&self) {
-        self.0.http2.store(true, Ordering::Relaxed);
-        // What came before was no head, but the first bytes of the preface.
-        self.0.begun.store(false, Ordering::Relaxed);
+    /// Whether what has come is HTTP/2; the first bytes may have looked so and be HTTP/1's after all.
+    pub(super) fn set_http2(&self, http2: bool) {
+        if self.0.http2.swap(http2, Ordering::Relaxed) != http2 {
+            // What came before was no head, but the first bytes of the preface, or the other way round.
+            self.0.begun.store(!http2, Ordering::Relaxed);
+        }
     }
 
     /// Bytes have arrived.
@@ -110,8 +104,13 @@ impl Activity {
         self.0.left.load(Ordering::Relaxed)
     }
 
-    pub(super) fn body(&self) -> Body {
-        *lock(&self.0.body)
+    /// What hyper has made of the bytes so far.
+    pub(super) fn parsed(&self) -> Parsed {
+        Parsed {
+            requests: self.requests(),
+            answered: self.is_answered(),
+            body: *lock(&self.0.body),
+        }
     }
 
     pub(super) fn set_bell(&self, bell: Bell) {

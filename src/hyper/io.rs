@@ -8,10 +8,7 @@ use std::{
 use futures_io::{AsyncRead, AsyncWrite};
 use smol_hyper::rt::FuturesIo;
 
-use super::{
-    activity::{Activity, Body},
-    framing::Framing,
-};
+use super::{activity::Activity, framing::Framing};
 use crate::net::{Expected, Expects};
 
 /// A futures-io connection for hyper, watched for what it is doing; made by [`Activity::io`].
@@ -49,25 +46,12 @@ pub struct Watched<C> {
 
 impl<C> Watched<C> {
     fn received(&mut self, bytes: &[u8]) {
-        if bytes.is_empty() || self.activity.is_http2() {
+        if bytes.is_empty() || self.framing.is_http2_for_good() {
             return;
         }
-        let requests = self.activity.requests();
-        self.framing
-            .receive(bytes, requests, self.activity.is_answered());
-        if requests == 0 && self.framing.is_http2() {
-            self.activity.set_http2();
-        }
+        self.framing.receive(bytes, self.activity.parsed());
+        self.activity.set_http2(self.framing.is_http2());
         self.activity.received();
-    }
-
-    /// Whether the peer has yet to send the end of its last request's body.
-    fn is_owed(&self) -> bool {
-        match self.activity.body() {
-            Body::None => false,
-            Body::Exact(length) => self.framing.body() < length,
-            Body::Chunked => !self.framing.may_end_chunks(),
-        }
     }
 }
 
@@ -111,13 +95,14 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Watched<C> {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.expects.set(if self.is_owed() {
-            Expected::Rest
-        } else if self.activity.is_left() {
-            Expected::Nothing
-        } else {
-            Expected::Unknown
-        });
+        self.expects
+            .set(if self.framing.is_owed(self.activity.parsed()) {
+                Expected::Rest
+            } else if self.activity.is_left() {
+                Expected::Nothing
+            } else {
+                Expected::Unknown
+            });
         Pin::new(&mut self.conn).poll_close(cx)
     }
 }

@@ -12,7 +12,10 @@ use ::hyper::{
 };
 use pin_project_lite::pin_project;
 
-use super::activity::{Activity, Body, Unanswered};
+use super::{
+    activity::{Activity, Unanswered},
+    framing::Body,
+};
 use crate::http;
 
 impl Activity {

@@ -5,6 +5,8 @@ mod accept;
 mod acknowledged;
 mod backoff;
 mod expects;
+#[cfg(target_os = "linux")]
+mod handshakes;
 mod incoming;
 mod linger;
 mod patience;

@@ -5,6 +5,9 @@ use std::{io, net::TcpListener};
 
 use socket2::SockRef;
 
+#[cfg(target_os = "linux")]
+use super::handshakes;
+
 /// Stops the queueing on a TCP listener. New peers get no answer until it is closed, and are refused then.
 pub(super) fn tcp(listener: &TcpListener) -> io::Result<()> {
     let socket = SockRef::from(listener);
@@ -58,7 +61,7 @@ pub(super) fn handshakes_under_way(listener: &TcpListener) -> bool {
         ["/proc/self/net/tcp", "/proc/self/net/tcp6"]
             .iter()
             .filter_map(|table| std::fs::read_to_string(table).ok())
-            .any(|table| syn_received(&table, address.port()))
+            .any(|table| handshakes::in_table(&table, address.port()))
     })
 }
 
@@ -70,11 +73,11 @@ mod diag {
 
     use socket2::{Domain, Protocol, Socket, Type};
 
+    use crate::net::handshakes::{SOCK_DIAG_BY_FAMILY, in_dump};
+
     // linux/netlink.h, linux/sock_diag.h, linux/inet_diag.h and net/tcp_states.h
     const AF_NETLINK: i32 = 16;
     const NETLINK_SOCK_DIAG: i32 = 4;
-    const SOCK_DIAG_BY_FAMILY: u16 = 20;
-    const NLMSG_DONE: u16 = 3;
     const REQUEST_DUMP: u16 = 0x1 | 0x300;
     const FAMILIES: [u8; 2] = [2, 10];
     const TCP: u8 = 6;
@@ -109,31 +112,13 @@ mod diag {
         kernel.send(&request)?;
         let mut answer = [0; 8192];
         let length = (&kernel).read(&mut answer)?;
-        // The first message says whether there is any.
-        match answer[..length].get(4..6) {
-            Some(kind) if kind == SOCK_DIAG_BY_FAMILY.to_ne_bytes() => Ok(true),
-            Some(kind) if kind == NLMSG_DONE.to_ne_bytes() => Ok(false),
-            _ => Err(io::ErrorKind::Unsupported.into()),
-        }
+        in_dump(&answer[..length]).ok_or_else(|| io::ErrorKind::Unsupported.into())
     }
 }
 
 #[cfg(not(target_os = "linux"))]
 pub(super) fn handshakes_under_way(_: &TcpListener) -> bool {
     false
-}
-
-/// Whether a table in the format of proc(5) has a socket on `port` that has received a SYN and no more.
-#[cfg(target_os = "linux")]
-fn syn_received(table: &str, port: u16) -> bool {
-    const SYN_RECV: &str = "03";
-    table.lines().skip(1).any(|line| {
-        let mut fields = line.split_ascii_whitespace().skip(1);
-        let local = fields.next().and_then(|local| local.rsplit_once(':'));
-        let state = fields.nth(1);
-        state == Some(SYN_RECV)
-            && local.is_some_and(|(_, hex)| u16::from_str_radix(hex, 16) == Ok(port))
-    })
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -145,7 +130,7 @@ mod tests {
 
     use socket2::{SockFilter, SockRef};
 
-    use super::{diag, syn_received};
+    use super::diag;
 
     /// Z1: a peer whose handshake is under way is seen, and nobody is once it is over.
     #[test]
@@ -172,17 +157,5 @@ mod tests {
         assert!(super::handshakes_under_way(&listener));
         drop((listener, peer));
         assert!(!under_way());
-    }
-
-    #[test]
-    fn finds_handshakes_of_the_port_alone() {
-        let table = "  sl  local_address rem_address   st tx_queue rx_queue\n\
-            \x20  0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000\n\
-            \x20  1: 0100007F:1F90 0100007F:C350 03 00000000:00000000 00:00000000\n\
-            \x20  2: 0100007F:1F91 0100007F:1F90 01 00000000:00000000 00:00000000\n";
-        assert!(syn_received(table, 8080));
-        assert!(!syn_received(table, 8081));
-        assert!(!syn_received("", 8080));
-        assert!(!syn_received("header\n: : 03\n1 2\n1:zz x 03", 8080));
     }
 }

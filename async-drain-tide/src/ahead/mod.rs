@@ -1,3 +1,6 @@
+#[cfg(any(test, fuzzing))]
+pub(crate) mod property;
+
 /// Keeps what has been read beyond the present message.
 ///
 /// async-h1 reads each message through a new buffer and forgets what is left in the old one: the next request of a peer

@@ -1,0 +1,59 @@
+/// A chunked body that is being read, as far as its end goes. Whether it is well formed is hyper's business.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Chunks {
+    /// In the digits of a chunk's size, which are worth this much so far.
+    Size(u64),
+    /// In what follows them on the line.
+    Extension(u64),
+    /// So much is left of a chunk and the line end after it.
+    Data(u64),
+    /// At the start of a line after the last chunk.
+    Trailers,
+    Trailer,
+    /// Ended, with so many bytes after it.
+    Ended(u64),
+    /// No chunks, whose end will never come.
+    Broken,
+}
+
+impl Default for Chunks {
+    fn default() -> Self {
+        Self::Size(0)
+    }
+}
+
+impl Chunks {
+    pub(super) fn receive(&mut self, mut bytes: &[u8]) {
+        while let [byte, rest @ ..] = bytes {
+            *self = match (*self, byte) {
+                (Self::Data(left), _) => {
+                    let length = usize::try_from(left).map_or(bytes.len(), |n| n.min(bytes.len()));
+                    bytes = &bytes[length..];
+                    match left - length as u64 {
+                        0 => *self = Self::default(),
+                        left => *self = Self::Data(left),
+                    }
+                    continue;
+                }
+                (Self::Size(0) | Self::Extension(0), b'\n') => Self::Trailers,
+                (Self::Size(size) | Self::Extension(size), b'\n') => {
+                    size.checked_add(2).map_or(Self::Broken, Self::Data)
+                }
+                (Self::Size(size), b';' | b' ' | b'\t' | b'\r') => Self::Extension(size),
+                (Self::Size(size), digit) => char::from(*digit)
+                    .to_digit(16)
+                    .and_then(|digit| size.checked_mul(16)?.checked_add(digit.into()))
+                    .map_or(Self::Broken, Self::Size),
+                (Self::Trailers, b'\n') => Self::Ended(rest.len() as u64),
+                (Self::Ended(after), _) => Self::Ended(after + bytes.len() as u64),
+                (Self::Trailers, b'\r') | (Self::Trailer, b'\n') => Self::Trailers,
+                (Self::Trailers, _) => Self::Trailer,
+                (same, _) => same,
+            };
+            bytes = rest;
+            if let Self::Ended(_) | Self::Broken = self {
+                return;
+            }
+        }
+    }
+}

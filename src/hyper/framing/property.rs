@@ -1,0 +1,253 @@
+//! What [`Framing`] must conclude from any bytes in any reads, beside httparse, which reads all of the stream at once.
+
+use super::{Body, Framing, PREFACE, Parsed};
+
+/// Feeds `stream` to a [`Framing`] and to a stand-in for hyper, in reads as `turns` say: each takes so many bytes, and
+/// may end with the answer to whatever has not been answered. Panics where the two disagree.
+pub(crate) fn check(stream: &[u8], turns: &[u8]) {
+    let mut framing = Framing::default();
+    let mut hyper = Hyper::new(stream);
+    let mut turns = turns.iter().chain(std::iter::repeat(&u8::MAX));
+    while hyper.end < stream.len() {
+        let turn = turns.next().copied().unwrap_or(u8::MAX);
+        let read = usize::from(turn & 0x7f) + 1;
+        let bytes = &stream[hyper.end..stream.len().min(hyper.end + read)];
+        framing.receive(bytes, hyper.parsed);
+        if hyper.read(bytes.len(), turn & 0x80 != 0).is_err() {
+            return;
+        }
+
+        // A peer of HTTP/1 taken for one of HTTP/2 would lose its next request.
+        let preface = hyper.end.min(PREFACE.len());
+        let http2 = preface >= 3 && stream[..preface] == PREFACE[..preface];
+        assert_eq!(framing.is_http2(), http2);
+        assert_eq!(
+            framing.is_http2_for_good(),
+            http2 && preface == PREFACE.len()
+        );
+
+        let owed = framing.is_owed(hyper.parsed);
+        if hyper.is_whole() {
+            // Of a peer that does not wait for answers, not to know is forgiven: it costs time, and no more.
+            assert!(!owed || !hyper.waits(), "waits for a body that is whole");
+        } else {
+            assert!(owed, "a close would reset a peer that is sending");
+        }
+    }
+}
+
+/// What hyper makes of the bytes up to `end`.
+struct Hyper<'a> {
+    stream: &'a [u8],
+    end: usize,
+    parsed: Parsed,
+    /// Where the last request's body begins, and where it ends once that has come.
+    body: usize,
+    whole: Option<usize>,
+    /// Whether each request so far began in a read that began when all before it was over.
+    alone: bool,
+    /// Whether the next one does, once its first byte has come.
+    next_alone: Option<bool>,
+}
+
+/// hyper gives the connection up, or nobody knows what it does.
+struct Over;
+
+impl<'a> Hyper<'a> {
+    fn new(stream: &'a [u8]) -> Self {
+        Self {
+            stream,
+            end: 0,
+            parsed: Parsed {
+                answered: true,
+                ..Parsed::default()
+            },
+            body: 0,
+            whole: Some(0),
+            alone: true,
+            next_alone: None,
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.whole.is_some()
+    }
+
+    /// Whether the peer has waited for each answer so far.
+    fn waits(&self) -> bool {
+        self.alone && self.next_alone != Some(false)
+    }
+
+    fn read(&mut self, length: usize, answer: bool) -> Result<(), Over> {
+        let mut over = self.parsed.answered && self.is_whole();
+        self.end += length;
+        loop {
+            if self.whole.is_none() {
+                self.whole = self.end_of_body()?;
+            }
+            let Some(next) = self.whole else { break };
+            if self.end > next && self.next_alone.is_none() {
+                self.next_alone = Some(over);
+            }
+            if !self.parsed.answered {
+                break;
+            }
+            let Some((length, body)) = head(&self.stream[next..self.end])? else {
+                break;
+            };
+            self.body = next + length;
+            self.whole = None;
+            self.alone &= self.next_alone.take().unwrap_or(over);
+            self.parsed = Parsed {
+                requests: self.parsed.requests + 1,
+                answered: answer,
+                body,
+            };
+            over = false;
+        }
+        self.parsed.answered |= answer;
+        Ok(())
+    }
+
+    fn end_of_body(&self) -> Result<Option<usize>, Over> {
+        let came = &self.stream[self.body..self.end];
+        let length = match self.parsed.body {
+            Body::None => Some(0),
+            Body::Exact(length) => usize::try_from(length).ok(),
+            Body::Chunked => chunks(came)?,
+        };
+        Ok(length
+            .filter(|&length| length <= came.len())
+            .map(|length| self.body + length))
+    }
+}
+
+/// The length of a head, and the body that it announces, once it has come.
+fn head(bytes: &[u8]) -> Result<Option<(usize, Body)>, Over> {
+    let mut headers = [httparse::EMPTY_HEADER; 32];
+    let mut request = httparse::Request::new(&mut headers);
+    let length = match request.parse(bytes) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(_) => return Err(Over),
+    };
+    let values = |name: &'static str| {
+        let named = move |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case(name);
+        request
+            .headers
+            .iter()
+            .filter(named)
+            .map(|header| header.value)
+    };
+    let body = match (
+        values("transfer-encoding").last(),
+        values("content-length").next(),
+    ) {
+        _ if request.method == Some("CONNECT") => return Err(Over),
+        (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => Body::Chunked,
+        (Some(_), _) => return Err(Over),
+        (None, None) => Body::None,
+        (None, Some(_)) if values("content-length").count() > 1 => return Err(Over),
+        (None, Some(digits)) => match number(digits, 10)? {
+            0 => Body::None,
+            length => Body::Exact(length),
+        },
+    };
+    Ok(Some((length, body)))
+}
+
+/// The length of a chunked body, once its end has come.
+fn chunks(bytes: &[u8]) -> Result<Option<usize>, Over> {
+    let mut at = 0;
+    let line = |at: usize| {
+        let length = bytes.get(at..)?.windows(2).position(|two| two == b"\r\n")?;
+        Some(&bytes[at..at + length])
+    };
+    while let Some(size) = line(at) {
+        at += size.len() + 2;
+        let digits = size.split(|&byte| byte == b';').next().unwrap_or(size);
+        match usize::try_from(number(digits, 16)?) {
+            Ok(0) => {
+                while let Some(trailer) = line(at) {
+                    at += trailer.len() + 2;
+                    if trailer.is_empty() {
+                        return Ok(Some(at));
+                    }
+                }
+                return Ok(None);
+            }
+            Ok(size) => at = at.checked_add(size).ok_or(Over)?,
+            Err(_) => return Err(Over),
+        }
+        match bytes.get(at..).unwrap_or_default() {
+            [] | [b'\r'] => return Ok(None),
+            [b'\r', b'\n', ..] => at += 2,
+            _ => return Err(Over),
+        }
+    }
+    Ok(None)
+}
+
+fn number(digits: &[u8], radix: u32) -> Result<u64, Over> {
+    let digits = std::str::from_utf8(digits).map_err(|_| Over)?;
+    if digits.is_empty() || !digits.chars().all(|digit| digit.is_digit(radix)) {
+        return Err(Over);
+    }
+    u64::from_str_radix(digits, radix).map_err(|_| Over)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    /// Parts of requests: streams of them get further than streams of bytes do.
+    const PARTS: &[&[u8]] = &[
+        b"GET / HTTP/1.1\r\n",
+        b"POST / HTTP/1.1\r\n",
+        b"PRINT / HTTP/1.1\r\n",
+        b"POST / HTTP/1.1\n",
+        b"Host: a\r\n",
+        b"Content-Length: 5\r\n",
+        b"Content-Length: 40\r\n",
+        b"Content-Length: 5\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"\r\n",
+        b"\r\n",
+        b"\r\n\r\n",
+        b"\n",
+        b"hello",
+        b"5\r\nhello\r\n",
+        b"4\r\n\r\n\r\n\r\n",
+        b"0\r\n",
+        b"0\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"PRI ",
+    ];
+
+    fn stream() -> impl Strategy<Value = Vec<u8>> {
+        let request = prop_oneof![
+            3 => Just(&b"GET / HTTP/1.1\r\n\r\n"[..]),
+            3 => Just(&b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello"[..]),
+            3 => Just(&b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"[..]),
+            2 => Just(&b"POST / HTTP/1.1\nContent-Length: 40\n\n"[..]),
+            3 => prop::sample::select(PARTS),
+        ];
+        prop::collection::vec(request, 0..8).prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        /// Z2 Z4 Z8: however the bytes are cut into reads, and whenever they are answered.
+        #[test]
+        fn framing_agrees_with_a_reading_of_the_whole(
+            stream in stream(),
+            turns in prop::collection::vec(any::<u8>().prop_map(|turn| turn & 0x9f), 0..40),
+        ) {
+            super::check(&stream, &turns);
+        }
+
+        #[test]
+        fn framing_takes_any_bytes(stream in prop::collection::vec(any::<u8>(), 0..200), turns in prop::collection::vec(any::<u8>(), 0..40)) {
+            super::check(&stream, &turns);
+        }
+    }
+}
