@@ -1,8 +1,8 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -30,16 +30,37 @@ struct State {
     blocked: AtomicBool,
     /// Calls the connection's guard to work, and names it after its last request.
     bell: OnceLock<Bell>,
-    body: Mutex<Body>,
+    /// Of the last request; a [`Body`] as a number.
+    body: AtomicU64,
 }
 
 /// How the end of a request's body is recognised.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Body {
-    #[default]
     None,
     Exact(u64),
     Chunked,
+}
+
+impl Body {
+    const CHUNKED: u64 = u64::MAX;
+
+    fn number(self) -> u64 {
+        match self {
+            Self::None => 0,
+            // No body is that long.
+            Self::Exact(length) => length.min(Self::CHUNKED - 1),
+            Self::Chunked => Self::CHUNKED,
+        }
+    }
+
+    fn from_number(number: u64) -> Self {
+        match number {
+            0 => Self::None,
+            Self::CHUNKED => Self::Chunked,
+            length => Self::Exact(length),
+        }
+    }
 }
 
 impl Activity {
@@ -54,7 +75,7 @@ impl Activity {
             begun: AtomicBool::default(),
             blocked: AtomicBool::default(),
             bell: OnceLock::new(),
-            body: Mutex::default(),
+            body: AtomicU64::default(),
         }))
     }
 
@@ -99,7 +120,7 @@ impl Activity {
     }
 
     pub(super) fn body(&self) -> Body {
-        *lock(&self.0.body)
+        Body::from_number(self.0.body.load(Ordering::Relaxed))
     }
 
     pub(super) fn set_bell(&self, bell: Bell) {
@@ -110,8 +131,8 @@ impl Activity {
     /// A head has been read. The request lasts until the value is dropped.
     ///
     /// It counts and is named before its handler is called, which may never return.
-    pub(super) fn request(&self, body: Body, name: impl FnOnce() -> String) -> Unanswered {
-        *lock(&self.0.body) = body;
+    pub(super) fn request(&self, body: Body, name: impl FnOnce(&mut String)) -> Unanswered {
+        self.0.body.store(body.number(), Ordering::Relaxed);
         if let Some(bell) = self.0.bell.get() {
             bell.ring(&self.0.core, name);
         }
@@ -129,10 +150,6 @@ impl fmt::Debug for Activity {
             .field("idle", &self.is_idle())
             .finish_non_exhaustive()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A request that has not been answered.

@@ -75,20 +75,35 @@ impl Framing {
 
 /// How many of `bytes`, which follow `tail`, come after the end of a head.
 fn end_of_head(tail: [u8; 4], bytes: &[u8]) -> Option<usize> {
+    // An end that began in the tail; there is none before the first bytes of a head.
     let mut window = tail;
-    for (index, &byte) in bytes.iter().enumerate() {
+    let begun = if tail == [0; 4] { 0 } else { END.len() - 1 };
+    for (index, &byte) in bytes.iter().take(begun).enumerate() {
         window.rotate_left(1);
         window[3] = byte;
         if window == *END {
             return Some(bytes.len() - index - 1);
         }
     }
+    // Where the last byte of an end may be. One that is no part of it rules out the next four.
+    let mut last = END.len() - 1;
+    while let Some(&byte) = bytes.get(last) {
+        last += match byte {
+            b'\n' if bytes[last - 3..=last] == *END => return Some(bytes.len() - last - 1),
+            b'\n' => 2,
+            b'\r' => 1,
+            _ => 4,
+        };
+    }
     None
 }
 
 fn last_four(tail: [u8; 4], bytes: &[u8]) -> [u8; 4] {
+    if let Some(last) = bytes.last_chunk() {
+        return *last;
+    }
     let mut window = tail;
-    for &byte in &bytes[bytes.len().saturating_sub(4)..] {
+    for &byte in bytes {
         window.rotate_left(1);
         window[3] = byte;
     }
@@ -113,6 +128,19 @@ mod tests {
             framing.receive(&message[cut..], parsed, parsed == 0);
             assert_eq!(framing.body(), 5, "cut at {cut}");
             assert!(!framing.is_http2());
+        }
+    }
+
+    #[test]
+    fn finds_the_first_end_as_one_who_looks_everywhere_would() {
+        // All messages of nine bytes that matter.
+        for number in 0..3_usize.pow(9) {
+            let message: Vec<_> = (0..9)
+                .map(|place| b"\r\nx"[number / 3_usize.pow(place) % 3])
+                .collect();
+            let end = message.windows(4).position(|window| window == END);
+            let after = end.map(|start| message.len() - start - 4);
+            assert_eq!(end_of_head([0; 4], &message), after, "{message:?}");
         }
     }
 
