@@ -45,6 +45,8 @@ fn serve() -> Result<Report, Box<dyn Error>> {
         .spawn(|task| smol::spawn(task).detach())
         .keep_alive_grace(settings.keep_alive_grace)
         .first_request_grace(settings.first_request_grace)
+        // For the handler of `/peer`.
+        .peer_addresses(true)
         .serve(listener, TowerToHyperService::new(app(&drain)));
     Ok(smol::block_on(shutdown.run(server)))
 }

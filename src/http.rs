@@ -7,9 +7,11 @@ use ::http::{
 
 use crate::Phase;
 
-/// What a guard is called after its request: without the query, which may hold what does not belong into a log.
-pub(crate) fn label<B>(request: &Request<B>) -> String {
-    format!("{} {}", request.method(), request.uri().path())
+/// Writes what a guard is called after its request: without the query, which may hold what does not belong into a log.
+pub(crate) fn label<B>(request: &Request<B>, label: &mut String) {
+    label.push_str(request.method().as_str());
+    label.push(' ');
+    label.push_str(request.uri().path());
 }
 
 /// Makes the answer to a request of `version` say `Connection: close`, from lame duck on (Z3).

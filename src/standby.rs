@@ -44,14 +44,14 @@ impl Standby {
 
     /// Nobody waits for it.
     pub fn rest(&mut self) {
-        if self.at_work.swap(false, Ordering::Relaxed) {
+        if self.at_work.load(Ordering::Relaxed) && self.at_work.swap(false, Ordering::Relaxed) {
             self.guard.rest();
         }
     }
 
     /// Somebody does.
     pub fn work(&mut self) {
-        if !self.at_work.swap(true, Ordering::Relaxed) {
+        if !self.at_work.load(Ordering::Relaxed) && !self.at_work.swap(true, Ordering::Relaxed) {
             self.guard.resume();
         }
     }
@@ -98,18 +98,16 @@ pub(crate) struct Bell {
 
 #[cfg(feature = "hyper")]
 impl Bell {
-    /// Work has begun under `core`, and this is what it is called.
-    pub(crate) fn ring(&self, core: &Core, label: impl FnOnce() -> String) {
-        let rested = !self.at_work.swap(true, Ordering::Relaxed);
+    /// Work has begun under `core`, and `label` writes what it is called.
+    pub(crate) fn ring(&self, core: &Core, label: impl FnOnce(&mut String)) {
+        let rested =
+            !self.at_work.load(Ordering::Relaxed) && !self.at_work.swap(true, Ordering::Relaxed);
         if rested {
             core.tally.forgo_hold();
         }
         let seat = self.seat.as_ref().and_then(Weak::upgrade);
         if let Some(ticket) = seat.as_ref().and_then(|seat| seat.ticket()) {
-            if rested {
-                ticket.resume();
-            }
-            ticket.relabel(label().into());
+            ticket.begin(rested, label);
         }
     }
 }

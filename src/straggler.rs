@@ -298,6 +298,24 @@ impl Ticket {
         drop(old);
     }
 
+    /// The guard's next work: `label` writes what it is called, and it counts from now on if it `rested` until now.
+    ///
+    /// Into the string of the work before, under the lock: `label` is no code of a user's (S6).
+    #[cfg(feature = "hyper")]
+    pub(crate) fn begin(&self, rested: bool, label: impl FnOnce(&mut String)) {
+        let since = rested.then(Stamp::lately);
+        self.with(|record| {
+            record.since = since.or(record.since);
+            let mut name = match record.label.take() {
+                Some(Cow::Owned(name)) => name,
+                _ => String::new(),
+            };
+            name.clear();
+            label(&mut name);
+            record.label = Some(name.into());
+        });
+    }
+
     #[cfg(feature = "net")]
     pub(crate) fn rest(&self) {
         self.set_since(None);

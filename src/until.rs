@@ -131,6 +131,13 @@ until! {
     UntilDrained, Drained
 }
 
+#[cfg(feature = "net")]
+impl UntilDraining {
+    pub(crate) fn phase(&self) -> Phase {
+        self.0.phase()
+    }
+}
+
 /// Runs `future` on this thread until it is ready (true) or `deadline` has passed (false).
 fn block_on(future: impl Future<Output = ()>, deadline: Option<Instant>) -> bool {
     let mut future = pin!(future);

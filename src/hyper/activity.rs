@@ -1,8 +1,8 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -33,7 +33,8 @@ struct State {
     left: AtomicBool,
     /// Calls the connection's guard to work, and names it after its last request.
     bell: OnceLock<Bell>,
-    body: Mutex<Body>,
+    /// Of the last request; a [`Body`] as a number.
+    body: AtomicU64,
 }
 
 impl Activity {
@@ -49,7 +50,7 @@ impl Activity {
             blocked: AtomicBool::default(),
             left: AtomicBool::default(),
             bell: OnceLock::new(),
-            body: Mutex::default(),
+            body: AtomicU64::default(),
         }))
     }
 
@@ -109,7 +110,7 @@ impl Activity {
         Parsed {
             requests: self.requests(),
             answered: self.is_answered(),
-            body: *lock(&self.0.body),
+            body: Body::from_number(self.0.body.load(Ordering::Relaxed)),
         }
     }
 
@@ -121,8 +122,8 @@ impl Activity {
     /// A head has been read. The request lasts until the value is dropped.
     ///
     /// It counts and is named before its handler is called, which may never return.
-    pub(super) fn request(&self, body: Body, name: impl FnOnce() -> String) -> Unanswered {
-        *lock(&self.0.body) = body;
+    pub(super) fn request(&self, body: Body, name: impl FnOnce(&mut String)) -> Unanswered {
+        self.0.body.store(body.number(), Ordering::Relaxed);
         if let Some(bell) = self.0.bell.get() {
             bell.ring(&self.0.core, name);
         }
@@ -140,10 +141,6 @@ impl fmt::Debug for Activity {
             .field("idle", &self.is_idle())
             .finish_non_exhaustive()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A request that has not been answered.

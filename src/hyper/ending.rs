@@ -87,8 +87,7 @@ impl Ending {
         let http2 = self.activity.as_ref().is_some_and(Activity::is_http2);
         if let Some(asked) = self.asked {
             // hyper waits for our PING to come back, however long that takes.
-            let idle = self.patience.idle_since().filter(|_| http2);
-            let since = idle.map(|idle| idle.max(asked));
+            let since = self.patience.idle_after(asked).filter(|_| http2);
             return match self.goaway.poll(time::later(since, GOAWAY), cx) {
                 Poll::Ready(()) => Next::Cut,
                 Poll::Pending => Next::Wait,

@@ -5,14 +5,11 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use ::hyper::rt::{Read, ReadBufCursor, Write};
 use futures_io::{AsyncRead, AsyncWrite};
-use smol_hyper::rt::FuturesIo;
 
-use super::{activity::Activity, framing::Framing};
+use super::{activity::Activity, framing::Framing, scratch};
 use crate::net::{Expected, Expects};
-
-/// A futures-io connection for hyper, watched for what it is doing; made by [`Activity::io`].
-pub type Io<C> = FuturesIo<Watched<C>>;
 
 impl Activity {
     /// Makes `conn` ready for hyper and watches it.
@@ -26,25 +23,25 @@ impl Activity {
         conn: C,
         expects: Arc<Expects>,
     ) -> Io<C> {
-        FuturesIo::new(Watched {
+        Io {
             conn,
             activity: self.clone(),
             framing: Framing::default(),
             expects,
-        })
+        }
     }
 }
 
-/// A connection whose reads and writes are noticed.
+/// A futures-io connection for hyper, watched for what it is doing; made by [`Activity::io`].
 #[derive(Debug)]
-pub struct Watched<C> {
+pub struct Io<C> {
     conn: C,
     activity: Activity,
     framing: Framing,
     expects: Arc<Expects>,
 }
 
-impl<C> Watched<C> {
+impl<C> Io<C> {
     fn received(&mut self, bytes: &[u8]) {
         if bytes.is_empty() || self.framing.is_http2_for_good() {
             return;
@@ -55,19 +52,23 @@ impl<C> Watched<C> {
     }
 }
 
-impl<C: AsyncRead + Unpin> AsyncRead for Watched<C> {
+impl<C: AsyncRead + Unpin> Read for Io<C> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buf: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        let read = ready!(Pin::new(&mut self.conn).poll_read(cx, buf))?;
-        self.received(&buf[..read]);
-        Poll::Ready(Ok(read))
+        mut buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        scratch::with(buf.remaining(), |scratch| {
+            let read = ready!(Pin::new(&mut self.conn).poll_read(cx, scratch))?;
+            let bytes = &scratch[..read];
+            self.received(bytes);
+            buf.put_slice(bytes);
+            Poll::Ready(Ok(()))
+        })
     }
 }
 
-impl<C: AsyncWrite + Unpin> AsyncWrite for Watched<C> {
+impl<C: AsyncWrite + Unpin> Write for Io<C> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -94,7 +95,7 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Watched<C> {
         flushed
     }
 
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.expects
             .set(if self.framing.is_owed(self.activity.parsed()) {
                 Expected::Rest

@@ -62,6 +62,7 @@ pub struct Server<E = NoSpawner, H = Plaintext> {
     handshake: H,
     graces: Graces,
     inherited: bool,
+    peer_addresses: bool,
 }
 
 /// What a [`Server`] has before it is told how to spawn.
@@ -78,6 +79,7 @@ impl Server {
             handshake: Plaintext,
             graces: Graces::default(),
             inherited: false,
+            peer_addresses: false,
         }
     }
 }
@@ -120,6 +122,7 @@ impl<E, H> Server<E, H> {
             handshake: self.handshake,
             graces: self.graces,
             inherited: self.inherited,
+            peer_addresses: self.peer_addresses,
         }
     }
 
@@ -148,6 +151,7 @@ impl<E, H> Server<E, H> {
             handshake,
             graces: self.graces,
             inherited: self.inherited,
+            peer_addresses: self.peer_addresses,
         }
     }
 
@@ -173,8 +177,15 @@ impl<E, H> Server<E, H> {
         self
     }
 
+    /// Whether requests carry their peer's [`SocketAddr`](std::net::SocketAddr) as an extension, where it has one. It
+    /// takes a few allocations for each request, so they don't unless told to.
+    pub fn peer_addresses(mut self, peer_addresses: bool) -> Self {
+        self.peer_addresses = peer_addresses;
+        self
+    }
+
     /// Serves the connections of `listener` until draining begins: any TCP or Unix listener of async-io or smol, or a
-    /// stream of connections. Requests carry the peer's [`SocketAddr`](std::net::SocketAddr) as an extension where there is one.
+    /// stream of connections.
     ///
     /// From this call on, and not only from the first poll, the drain waits for it: a drain that begins earlier
     /// finds the queue emptied all the same.
@@ -217,7 +228,7 @@ impl<E, H> Server<E, H> {
                 let start = Start {
                     activity: Activity::new(&self.drain),
                     expects: io.expects(),
-                    peer,
+                    peer: peer.filter(|_| self.peer_addresses),
                     service: service.clone(),
                     builder: Arc::clone(&begin),
                 };

@@ -58,7 +58,9 @@ where
 
     fn call(&self, mut request: Request<Q>) -> Self::Future {
         let body = body_of(request.body());
-        let unanswered = self.activity.request(body, || http::label(&request));
+        let unanswered = self
+            .activity
+            .request(body, |label| http::label(&request, label));
         if let Some(peer) = self.peer {
             request.extensions_mut().insert(peer);
         }

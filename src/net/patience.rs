@@ -7,7 +7,7 @@ use std::{
 
 use async_io::Timer;
 
-use crate::{Drain, UntilDraining, sync::Arc, time, tree::Core};
+use crate::{Drain, Phase, UntilDraining, sync::Arc, time, tree::Core};
 
 /// How long connections may still bring requests after draining has begun.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +51,7 @@ pub struct Patience {
     accepted: Instant,
     /// When draining was first seen here.
     begun: Option<Instant>,
-    idle: Option<Instant>,
+    idle: Idle,
     alarm: Alarm,
 }
 
@@ -68,23 +68,24 @@ impl Patience {
             graces,
             accepted: Instant::now(),
             begun: None,
-            idle: None,
+            idle: Idle::No,
             alarm: Alarm::default(),
         }
     }
 
     /// Tells whether the connection is idle: no head begun, no request unanswered, no byte unwritten.
     pub fn set_idle(&mut self, idle: bool) {
-        if !idle {
-            self.idle = None;
-        } else if self.idle.is_none() {
-            self.idle = Some(Instant::now());
-        }
+        self.idle = match self.idle {
+            _ if !idle => Idle::No,
+            Idle::No if self.draining.phase() == Phase::Running => Idle::Long,
+            Idle::No => Idle::Since(Instant::now()),
+            since => since,
+        };
     }
 
     #[cfg(feature = "hyper")]
-    pub(crate) fn idle_since(&self) -> Option<Instant> {
-        self.idle
+    pub(crate) fn idle_after(&self, told: Instant) -> Option<Instant> {
+        self.idle.after(told)
     }
 
     /// Ready when the connection has been idle for too long, and its peer is to be left. `silent`: it has never brought
@@ -97,12 +98,32 @@ impl Patience {
                 *self.begun.insert(Instant::now())
             }
         };
-        let deadline = match self.idle {
+        let deadline = match self.idle.after(begun) {
             None => None,
             Some(_) if silent => self.graces.first_request(self.accepted, begun),
-            Some(idle) => self.graces.keep_alive(begun.max(idle)),
+            Some(idle) => self.graces.keep_alive(idle),
         };
         self.alarm.poll(deadline, cx)
+    }
+}
+
+/// Since when a connection is idle.
+#[derive(Clone, Copy, Debug)]
+enum Idle {
+    No,
+    /// Since before anybody was told to leave. Since when exactly nobody will ask, and a clock is not read for each request.
+    Long,
+    Since(Instant),
+}
+
+impl Idle {
+    /// From when on it has been idle, of the time after it was `told` to leave.
+    fn after(self, told: Instant) -> Option<Instant> {
+        match self {
+            Self::No => None,
+            Self::Long => Some(told),
+            Self::Since(idle) => Some(idle.max(told)),
+        }
     }
 }
 

@@ -54,10 +54,11 @@ impl DrainLayer {
     /// A guard for `request`, unless the drain is drained.
     pub(super) fn guard<B>(&self, request: &::http::Request<B>) -> Option<Guard> {
         let Requests { core, place } = &*self.0;
-        let label = core
-            .registry
-            .is_some()
-            .then(|| crate::http::label(request).into());
+        let label = core.registry.is_some().then(|| {
+            let mut label = String::new();
+            crate::http::label(request, &mut label);
+            label.into()
+        });
         core.seat(place, label).map(Guard::new)
     }
 }

@@ -67,6 +67,28 @@ pub(crate) enum Body {
     Chunked,
 }
 
+/// As a number, for an atomic.
+impl Body {
+    const CHUNKED: u64 = u64::MAX;
+
+    pub(super) fn number(self) -> u64 {
+        match self {
+            Self::None => 0,
+            // No body is that long.
+            Self::Exact(length) => length.min(Self::CHUNKED - 1),
+            Self::Chunked => Self::CHUNKED,
+        }
+    }
+
+    pub(super) fn from_number(number: u64) -> Self {
+        match number {
+            0 => Self::None,
+            Self::CHUNKED => Self::Chunked,
+            length => Self::Exact(length),
+        }
+    }
+}
+
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// So much of the preface is enough until more has come: HTTP/1 has no such method, but longer ones that begin so.
 const METHOD: usize = 3;
@@ -91,6 +113,12 @@ impl Framing {
         }
         let mut bytes = bytes.iter();
         while !matches!(self.head, Head::Ended(_)) {
+            if let Head::InLine = self.head {
+                // Nothing else changes that, and most of a head is lines.
+                let feed = bytes.position(|&byte| byte == b'\n');
+                let Some(_) = feed else { return };
+                self.head = Head::LineStart;
+            }
             let Some(&byte) = bytes.next() else { return };
             self.head = self.head.then(byte);
         }
