@@ -17,8 +17,8 @@ pub trait Transport: AsyncRead + AsyncWrite + Unpin {
     /// Sends what is left and the end of the stream; reading goes on.
     fn poll_half_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Resolves when the peer has acknowledged everything, its end included. Where that can't be known, and where the
-    /// operating system delivers it in any case, it is so at once.
+    /// Resolves when the peer has acknowledged everything, its end included. The default does so at once, for what the
+    /// operating system delivers in any case. That of TCP never does on systems that can't tell: all but Linux and Android.
     fn acknowledged(&self) -> Acknowledged {
         Acknowledged::unknown()
     }
