@@ -21,6 +21,7 @@ check ci/broken.sh
 check ci/server-broken.sh
 check ci/mutants.sh
 check ci/tsan.sh
+check ci/cross.sh
 check ci/loss.sh long
 check ci/peers.sh
 check ci/tide.sh

@@ -32,7 +32,7 @@ impl Failure {
             // EINVAL: it does not listen any more.
             Kind::InvalidInput => Self::OfListener,
             _ => match error.raw_os_error() {
-                #[cfg(unix)]
+                #[cfg(any(unix, windows))]
                 Some(code) if closed(code) => Self::OfListener,
                 // ENFILE, EMFILE, ENOBUFS, ENOMEM, what the network reports through accept(2), and whatever a stream
                 // of connections may say: nothing ends the server.
@@ -42,7 +42,7 @@ impl Failure {
     }
 }
 
-#[cfg(unix)]
+#[cfg(any(unix, windows))]
 fn closed(code: i32) -> bool {
     use rustix::io::Errno;
     let errno = Errno::from_raw_os_error(code);

@@ -24,7 +24,8 @@ const LIMIT: Duration = Duration::from_secs(2);
 /// delivered. So [`poll_close`](AsyncWrite::poll_close) closes for writing, and then reads and discards as long as
 /// something can still be lost: while bytes arrive, while the protocol above [expects](Self::expects) more, and while
 /// the peer has not acknowledged what was written. It ends at the latest after two seconds. A peer
-/// that has everything and keeps its socket open is not waited for.
+/// that has everything and keeps its socket open is not waited for, on Linux and Android; elsewhere nothing tells what
+/// a peer has, until it closes too.
 ///
 /// Dropping it instead is a plain close.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ mod accept;
 mod acknowledged;
 mod backoff;
 mod expects;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "android"))]
 mod handshakes;
 mod incoming;
 mod linger;

@@ -17,8 +17,8 @@ pub trait Transport: AsyncRead + AsyncWrite + Unpin {
     /// Sends what is left and the end of the stream; reading goes on.
     fn poll_half_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Whether the peer has acknowledged everything. Where that can't be known, and where the operating system
-    /// delivers it in any case, it has.
+    /// Whether the peer has acknowledged everything. By default it has, for what the operating system delivers in any
+    /// case. Of TCP all systems but Linux and Android can't tell, and it has not.
     fn is_acknowledged(&self) -> bool {
         true
     }

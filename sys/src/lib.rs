@@ -6,7 +6,7 @@
 /// # Errors
 ///
 /// Those of `ioctl(2)`: `fd` is no TCP socket, or it listens.
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "android"))]
 pub fn unacknowledged(fd: impl std::os::fd::AsFd) -> std::io::Result<usize> {
     use rustix::ioctl::{Getter, Opcode, ioctl};
 
@@ -32,7 +32,7 @@ pub fn unacknowledged(fd: impl std::os::fd::AsFd) -> std::io::Result<usize> {
     Ok(usize::try_from(bytes).unwrap_or(0))
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
 mod tests {
     use std::{
         io::{Read, Write},

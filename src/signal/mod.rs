@@ -1,5 +1,10 @@
 //! Termination signals as a stream.
 
+#[cfg(not(windows))]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
 use std::{
     fmt, io,
     pin::Pin,
@@ -12,7 +17,11 @@ use std::{
 
 pub use async_signal::Signal;
 use futures_core::Stream;
-use signal_hook::{flag, low_level};
+use signal_hook::low_level;
+#[cfg(not(windows))]
+use unix as system;
+#[cfg(windows)]
+use windows as system;
 
 use crate::StopRequest;
 
@@ -109,8 +118,7 @@ impl StopRequest for Signal {
     }
 }
 
-/// While one exists, its signals are the stream's. A handler that is taken out again leaves its signal ignored for
-/// the rest of the process's life, so there is one more that never is, and it runs the default action.
+/// While one exists, its signals are the stream's. Afterwards they take their default action again.
 struct Caught(Vec<Signal>);
 
 /// A signal that has ever been caught.
@@ -132,7 +140,7 @@ impl Caught {
                 Some(index) => index,
                 None => {
                     let nobody = Arc::<AtomicBool>::default();
-                    flag::register_conditional_default(signal as i32, Arc::clone(&nobody))?;
+                    system::default_action(signal, Arc::clone(&nobody))?;
                     known.push(Known {
                         signal,
                         streams: 0,

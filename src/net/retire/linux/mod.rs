@@ -1,0 +1,91 @@
+//! What Linux can do beyond the rest, Android's included.
+
+mod sock_diag;
+
+use std::{io, net::TcpListener};
+
+use socket2::SockRef;
+
+use crate::net::handshakes;
+
+/// Drops the first segment of every handshake, and nothing else: those that are under way can finish. It needs no
+/// privilege.
+pub(super) fn drop_syns(socket: &SockRef<'_>) -> io::Result<()> {
+    use socket2::SockFilter;
+
+    // The classic BPF of linux/filter.h and linux/bpf_common.h; a filter on a TCP socket sees the TCP header first.
+    const LOAD_BYTE: u16 = 0x30; // BPF_LD | BPF_B | BPF_ABS
+    const AND: u16 = 0x54; // BPF_ALU | BPF_AND | BPF_K
+    const JUMP_IF_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
+    const RETURN: u16 = 0x06; // BPF_RET | BPF_K
+    const FLAGS: u32 = 13; // the offset of the TCP flags
+    const SYN: u32 = 0x02;
+    const SYN_ACK: u32 = 0x12;
+
+    socket.attach_filter(&[
+        SockFilter::new(LOAD_BYTE, 0, 0, FLAGS),
+        SockFilter::new(AND, 0, 0, SYN_ACK),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 1, SYN),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+    ])
+}
+
+/// Stops the queueing on a Unix listener: new peers are refused at once, and those who are queued can still be
+/// accepted. (A socket filter does not see their connects.)
+pub(in super::super) fn unix(listener: &std::os::unix::net::UnixListener) -> io::Result<()> {
+    SockRef::from(listener).shutdown(std::net::Shutdown::Read)
+}
+
+/// Whether handshakes are under way on the port of `listener`: peers who hold themselves for connected a moment
+/// later, and whom closing the listener would reset.
+pub(in super::super) fn handshakes_under_way(listener: &TcpListener) -> bool {
+    let Ok(address) = listener.local_addr() else {
+        return false;
+    };
+    sock_diag::syn_received(address.port()).unwrap_or_else(|_| {
+        ["/proc/self/net/tcp", "/proc/self/net/tcp6"]
+            .iter()
+            .filter_map(|table| std::fs::read_to_string(table).ok())
+            .any(|table| handshakes::in_table(&table, address.port()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::{TcpListener, TcpStream},
+        time::Duration,
+    };
+
+    use socket2::{SockFilter, SockRef};
+
+    use super::{handshakes_under_way, sock_diag};
+
+    /// Z1: a peer whose handshake is under way is seen, and nobody is once it is over.
+    #[test]
+    fn asks_for_handshakes_of_the_port_alone() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let under_way = || sock_diag::syn_received(address.port()).unwrap();
+        assert!(!under_way());
+        let _established = TcpStream::connect(address).unwrap();
+        assert!(!under_way());
+
+        // Takes nothing but SYNs, so that no handshake ends.
+        SockRef::from(&listener)
+            .attach_filter(&[
+                SockFilter::new(0x30, 0, 0, 13),
+                SockFilter::new(0x54, 0, 0, 0x02),
+                SockFilter::new(0x15, 0, 1, 0x02),
+                SockFilter::new(0x06, 0, 0, u32::MAX),
+                SockFilter::new(0x06, 0, 0, 0),
+            ])
+            .unwrap();
+        let peer = TcpStream::connect_timeout(&address, Duration::from_secs(5)).unwrap();
+        assert!(under_way());
+        assert!(handshakes_under_way(&listener));
+        drop((listener, peer));
+        assert!(!under_way());
+    }
+}
