@@ -1,0 +1,95 @@
+//! Many drains in one process leave nothing behind: no descriptor, no thread, no memory.
+//!
+//! `cargo test` plays some, `DRAINS=1000 cargo test --release --test leftovers` as many as it is told. What is
+//! counted is the whole process's, so each subject is a process of its own: this program again, asked for
+//! the ignored test below.
+#![cfg(target_os = "linux")]
+
+#[allow(dead_code, unreachable_pub, reason = "it is written for examples")]
+#[path = "../../examples/common/mod.rs"]
+mod common;
+mod drain;
+mod level;
+#[allow(dead_code, reason = "each test uses its part")]
+#[path = "../server/support/mod.rs"]
+mod support;
+
+use std::{
+    env,
+    mem::forget,
+    net::TcpListener,
+    process::{Command, Output},
+    thread,
+};
+
+use async_drain::Drain;
+use level::Level;
+
+/// How many drains it takes until pools, queues and thread-locals have grown to their size.
+const WARM_UP: usize = 20;
+
+/// The drains of one process, counted before and after.
+#[test]
+#[ignore = "the other tests run it, each in a process of its own"]
+fn subject() {
+    let drains =
+        env::var("DRAINS").map_or(50, |drains| drains.parse().expect("a number of drains"));
+    let leak = env::var("LEAK").unwrap_or_default();
+    drain::hush();
+    (0..WARM_UP).for_each(drain::play);
+    let before = Level::settled();
+    for n in 0..drains {
+        drain::play(n);
+        lose(&leak);
+    }
+    before.assert_is_back();
+}
+
+/// Loses one thing.
+fn lose(leak: &str) {
+    match leak {
+        "" => {}
+        "guard" => forget(Drain::new().guard()),
+        "task" => smol::spawn(std::future::pending::<()>()).detach(),
+        "descriptor" => forget(TcpListener::bind("127.0.0.1:0").expect("a free port")),
+        "thread" => drop(thread::spawn(thread::park)),
+        _ => panic!("no such leak: {leak}"),
+    }
+}
+
+fn run(drains: &str, leak: &str) -> Output {
+    Command::new(env::current_exe().expect("the test has a path"))
+        .args(["--exact", "subject", "--ignored", "--nocapture"])
+        .envs([("DRAINS", drains), ("LEAK", leak), ("SMOL_THREADS", "2")])
+        .output()
+        .expect("the test can be run")
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// Requests answered, abandoned, panicking and reset; then everything is dropped.
+#[test]
+fn drains_leave_nothing_behind() {
+    let drains = env::var("DRAINS").unwrap_or_else(|_| "50".into());
+    let output = run(&drains, "");
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+/// The test above is worth something: what is lost on purpose, once in each drain, shows.
+#[test]
+fn what_is_lost_shows() {
+    let leaks = [
+        ("guard", "bytes on the heap"),
+        ("task", "bytes on the heap"),
+        ("descriptor", "descriptors"),
+        ("thread", "threads"),
+    ];
+    for (leak, what) in leaks {
+        let output = run("50", leak);
+        assert_eq!(output.status.code(), Some(101), "{leak}: {}", said(&output));
+        let shown = format!("{what} are left over");
+        assert!(said(&output).contains(&shown), "{leak}: {}", said(&output));
+    }
+}
