@@ -1,2 +1,17 @@
+//! Programs of all public operations, against the model that `cargo test` uses.
 #![no_main]
-libfuzzer_sys::fuzz_target!(|_data: &[u8]| {});
+
+#[path = "../../tests/it/program.rs"]
+mod program;
+#[path = "../../tests/it/support.rs"]
+mod support;
+
+use program::{Op, Program};
+
+/// Enough for any state, and few enough for the model, which looks at everything after each.
+const MOST: usize = 200;
+
+libfuzzer_sys::fuzz_target!(|input: (bool, u8, Vec<Op>)| {
+    let (track, shards, ops) = input;
+    Program::check(track, shards, ops.into_iter().take(MOST));
+});

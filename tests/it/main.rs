@@ -8,6 +8,7 @@ mod cancel;
 mod core;
 mod ext;
 mod hostile;
+mod program;
 mod sizes;
 mod statemachine;
 mod stragglers;

@@ -160,15 +160,22 @@ fn head(bytes: &[u8]) -> Result<Option<(usize, Body)>, Over> {
 fn chunks(bytes: &[u8]) -> Result<Option<usize>, Over> {
     let mut at = 0;
     let line = |at: usize| {
-        let length = bytes.get(at..)?.windows(2).position(|two| two == b"\r\n")?;
-        Some(&bytes[at..at + length])
+        let rest = bytes.get(at..).unwrap_or_default();
+        let Some(length) = rest.iter().position(|&byte| byte == b'\r') else {
+            return Ok(None);
+        };
+        match rest.get(length + 1) {
+            None => Ok(None),
+            Some(b'\n') => Ok(Some(&rest[..length])),
+            Some(_) => Err(Over),
+        }
     };
-    while let Some(size) = line(at) {
+    while let Some(size) = line(at)? {
         at += size.len() + 2;
         let digits = size.split(|&byte| byte == b';').next().unwrap_or(size);
         match usize::try_from(number(digits, 16)?) {
             Ok(0) => {
-                while let Some(trailer) = line(at) {
+                while let Some(trailer) = line(at)? {
                     at += trailer.len() + 2;
                     if trailer.is_empty() {
                         return Ok(Some(at));
