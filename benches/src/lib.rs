@@ -2,4 +2,6 @@
 
 pub mod counting;
 pub mod figures;
+pub mod paired;
 pub mod race;
+pub mod server;

@@ -158,7 +158,7 @@ fn calibrate(batch: &mut Batch<'_>) -> usize {
 }
 
 /// Another order every round: nobody always comes after the same one.
-fn order(round: usize, len: usize) -> impl Iterator<Item = usize> {
+pub fn order(round: usize, len: usize) -> impl Iterator<Item = usize> {
     (0..len).map(move |i| {
         if round % 2 == 0 {
             (i + round / 2) % len
