@@ -2,6 +2,8 @@ mod chunks;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod property;
 
+use memchr::memchr;
+
 use self::chunks::Chunks;
 
 /// Where an HTTP/1 request's head ends in what was read: enough to tell, when the connection is closed, whether the peer
@@ -111,21 +113,26 @@ impl Framing {
             self.head = Head::Blank;
             self.chunks = Chunks::default();
         }
-        let mut bytes = bytes.iter();
+        let mut rest = bytes;
         while !matches!(self.head, Head::Ended(_)) {
             if let Head::InLine = self.head {
-                // Nothing else changes that, and most of a head is lines.
-                let feed = bytes.position(|&byte| byte == b'\n');
-                let Some(_) = feed else { return };
+                // Nothing else ends a line, and most of a head is lines.
+                let Some(end) = memchr(b'\n', rest) else {
+                    return;
+                };
                 self.head = Head::LineStart;
+                rest = &rest[end + 1..];
             }
-            let Some(&byte) = bytes.next() else { return };
+            let Some((&byte, further)) = rest.split_first() else {
+                return;
+            };
             self.head = self.head.then(byte);
+            rest = further;
         }
         if let Head::Ended(after) = &mut self.head {
-            *after += bytes.len() as u64;
+            *after += rest.len() as u64;
         }
-        self.chunks.receive(bytes.as_slice());
+        self.chunks.receive(rest);
     }
 
     /// Whether the connection began as HTTP/2 does, as far as has come.
