@@ -5,7 +5,6 @@
 //! the ignored test below.
 #![cfg(target_os = "linux")]
 
-#[allow(dead_code, unreachable_pub, reason = "it is written for examples")]
 #[path = "../../examples/common/mod.rs"]
 mod common;
 mod drain;

@@ -132,7 +132,7 @@ fn a_signal_to_a_frozen_process_has_its_whole_grace_period() {
     let mut conn = ask(&server, "/sleep/1500");
     server.stop().expect("a live process");
     server.signal(Signal::TERM).expect("a live process");
-    thread::sleep(Duration::from_millis(1_000));
+    thread::sleep(Duration::from_secs(1));
     server.cont().expect("a live process");
     assert_eq!(conn.read_response().expect("an answer").head.status, 200);
     drop(conn);
