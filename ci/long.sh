@@ -23,6 +23,8 @@ check ci/mutants.sh
 check ci/tsan.sh
 check ci/cross.sh
 check ci/loss.sh long
+check ci/storm.sh
+check env DRAINS=1000 cargo test --release --test leftovers
 check ci/peers.sh
 check ci/tide.sh
 check ci/recipes.sh

@@ -7,7 +7,8 @@ use crate::{Phase, UntilAborting, UntilDraining, straggler::Ticket, sync::Arc, t
 /// It is one pointer; making and dropping one allocates nothing and writes to no memory that other cores write (C1),
 /// unless the drain [tracks](crate::Builder::track) its guards. A clone is a guard of its own. Dropping it
 /// in a panic, in a destructor or on another thread is as good as any other drop; `mem::forget` keeps
-/// the drain waiting for ever.
+/// the drain waiting for ever. In a forked child guards and drains are copies that count for the child alone: what it
+/// does with them leaves the parent's as they were.
 ///
 /// ```
 /// use async_drain::Drain;

@@ -72,6 +72,8 @@ const CALLS: &[(&str, &[&str], Rhythm)] = &[
     ),
     ("accept4", &["EMFILE", "ECONNABORTED"], Rhythm::Burst),
     ("epoll_pwait", &["EINTR"], Rhythm::NowAndThen),
+    ("recvfrom", &["EINTR"], Rhythm::NowAndThen),
+    ("sendto", &["EINTR"], Rhythm::NowAndThen),
     ("epoll_create1", &["EMFILE"], Rhythm::Later),
 ];
 

@@ -44,6 +44,8 @@ const ALL: [Friend; 7] = [
 
 /// Between two requests.
 const THINK: std::ops::Range<u64> = 0..40;
+/// Between the look at a connection and the request.
+const DISTANCE: std::ops::Range<u64> = 0..20;
 
 impl Friend {
     pub(crate) fn draw(rng: &mut Rng) -> Self {
@@ -137,6 +139,8 @@ impl Course<'_> {
                 if !peer.look().await {
                     break;
                 }
+                // As in the loss meter, what was seen is as old as the distance.
+                Timer::after(millis(rng, DISTANCE)).await;
                 let (path, expected) = request(rng);
                 let outcome = peer.get(&path).await;
                 self.record(outcome, expected);

@@ -139,14 +139,13 @@ impl Hostile {
         };
         socket.write_all(&request).await?;
         drop(hold);
-        while self == Self::Trickle {
-            socket.write_all(b"x").await?;
-            Timer::after(Duration::from_millis(20)).await;
-        }
-        if self == Self::NeverRead {
-            future::pending().await
-        } else {
-            end(&mut socket).await
+        match self {
+            Self::Trickle => loop {
+                socket.write_all(b"x").await?;
+                Timer::after(Duration::from_millis(20)).await;
+            },
+            Self::NeverRead => future::pending().await,
+            _ => end(&mut socket).await,
         }
     }
 

@@ -23,7 +23,11 @@ pub(crate) fn violations(plan: &Plan, played: &Played) -> Vec<String> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
     Drained,
-    Abandoned(usize),
+    Abandoned {
+        count: usize,
+        /// How many of them ignored the abort.
+        running: usize,
+    },
 }
 
 impl Ended {
@@ -32,9 +36,13 @@ impl Ended {
         if line.starts_with("drained: ") && line.contains("none abandoned") {
             return Some(Self::Drained);
         }
-        let (before, _) = line.strip_prefix("aborted: ")?.split_once(" abandoned")?;
+        let (before, after) = line.strip_prefix("aborted: ")?.split_once(" abandoned")?;
+        let running = match after.strip_prefix(", ") {
+            Some(running) => running.split(' ').next()?.parse().ok()?,
+            None => 0,
+        };
         let count = before.rsplit(' ').next()?.parse().ok()?;
-        Some(Self::Abandoned(count))
+        Some(Self::Abandoned { count, running })
     }
 }
 
@@ -59,8 +67,10 @@ fn report(plan: &Plan, played: &Played) -> Option<String> {
     let fits = match (ended, code) {
         (Some(Ended::Drained), Some(0)) => stuck == 0,
         // What friends had asked for is cut as well, if the server could not do it in time.
-        (Some(Ended::Abandoned(count)), Some(1)) if plan.excuses_losses() => count > 0,
-        (Some(Ended::Abandoned(count)), Some(1)) => count == stuck,
+        (Some(Ended::Abandoned { count, .. }), Some(1)) if plan.excuses_losses() => count > 0,
+        (Some(Ended::Abandoned { count, running }), Some(1)) => {
+            count == stuck && running == plan.blocks()
+        }
         _ => false,
     };
     if !fits {

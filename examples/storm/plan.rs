@@ -123,12 +123,18 @@ impl Plan {
 
     /// Whether a handler blocks the only thread there is.
     pub(crate) fn is_blocked(&self) -> bool {
-        self.subject == Subject::Local && self.hostile.contains(&Hostile::Block)
+        self.subject == Subject::Local && self.blocks() > 0
     }
 
     /// Whether the server can't do anything for longer than the grace period.
     pub(crate) fn excuses_losses(&self) -> bool {
         self.overslept || self.is_blocked()
+    }
+
+    /// How many handlers block their thread.
+    pub(crate) fn blocks(&self) -> usize {
+        let blocks = |peer: &&Hostile| **peer == Hostile::Block;
+        self.hostile.iter().filter(blocks).count()
     }
 
     /// How many of its peers hold the server until their work is cut.

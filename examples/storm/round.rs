@@ -9,7 +9,7 @@ use crate::tally::{Outcome, Tally};
 use fastrand::Rng;
 use futures_lite::FutureExt;
 use smol::{LocalExecutor, Timer};
-use std::io::{Error, ErrorKind, Result};
+use std::io::{Error, Result};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -39,13 +39,11 @@ pub(crate) fn play(plan: &Plan) -> Result<Played> {
     let tally = smol::block_on(act(plan, &scene))?;
     let (heard, thawed) = (scene.heard(), scene.thawed());
     drop(scene);
-    let (exit, killed) = match server.wait(Duration::ZERO) {
-        Err(error) if error.kind() == ErrorKind::TimedOut => {
-            server.kill()?;
-            (server.wait(PATIENCE)?, true)
-        }
-        ended => (ended?, false),
-    };
+    let killed = server.is_running();
+    if killed {
+        server.kill()?;
+    }
+    let exit = server.wait(PATIENCE)?;
     Ok(Played {
         tally,
         exit,

@@ -39,7 +39,7 @@ impl Summary {
         if plan.excuses_losses() {
             row.excused += played.tally.lost();
         }
-        if let Some(Ended::Abandoned(count)) = Ended::of(played) {
+        if let Some(Ended::Abandoned { count, .. }) = Ended::of(played) {
             row.abandoned += count as u64;
         }
     }

@@ -83,7 +83,7 @@ impl<C: Transport> Linger<C> {
         const READS: usize = 16;
         let mut scratch = [0; 16 * 1024];
         for _ in 0..READS {
-            match Pin::new(&mut self.conn).poll_read(cx, &mut scratch) {
+            match uninterrupted(|| Pin::new(&mut self.conn).poll_read(cx, &mut scratch)) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
                 Poll::Ready(Ok(_)) => {
                     if let Close::Lingering(lingering) = &mut self.close {
@@ -117,13 +117,23 @@ impl<C: Transport> Linger<C> {
     }
 }
 
+/// Calls again what a signal has interrupted, which is no failure of the connection (Z10).
+fn uninterrupted<T>(mut call: impl FnMut() -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    loop {
+        match call() {
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
 impl<C: Transport> AsyncRead for Linger<C> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.conn).poll_read(cx, buf)
+        uninterrupted(|| Pin::new(&mut self.conn).poll_read(cx, buf))
     }
 
     fn poll_read_vectored(
@@ -131,7 +141,7 @@ impl<C: Transport> AsyncRead for Linger<C> {
         cx: &mut Context<'_>,
         bufs: &mut [io::IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.conn).poll_read_vectored(cx, bufs)
+        uninterrupted(|| Pin::new(&mut self.conn).poll_read_vectored(cx, bufs))
     }
 }
 
@@ -141,7 +151,7 @@ impl<C: Transport> AsyncWrite for Linger<C> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.conn).poll_write(cx, buf)
+        uninterrupted(|| Pin::new(&mut self.conn).poll_write(cx, buf))
     }
 
     fn poll_write_vectored(
@@ -149,11 +159,11 @@ impl<C: Transport> AsyncWrite for Linger<C> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.conn).poll_write_vectored(cx, bufs)
+        uninterrupted(|| Pin::new(&mut self.conn).poll_write_vectored(cx, bufs))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.conn).poll_flush(cx)
+        uninterrupted(|| Pin::new(&mut self.conn).poll_flush(cx))
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -161,7 +171,7 @@ impl<C: Transport> AsyncWrite for Linger<C> {
         if let Close::Open = this.close {
             // Looked before the end is written, which has to be acknowledged itself.
             let was_over = this.expects.get() == Expected::Nothing && this.conn.is_acknowledged();
-            match this.conn.poll_half_close(cx) {
+            match uninterrupted(|| this.conn.poll_half_close(cx)) {
                 Poll::Pending => return Poll::Pending,
                 // The peer has gone: there is nobody to lose anything.
                 Poll::Ready(Err(_)) => this.close = Close::Done,

@@ -94,13 +94,16 @@ impl Stream for Signals {
     type Item = Signal;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Signal>> {
-        match ready!(Pin::new(&mut self.inner).poll_next(cx)) {
-            Some(Ok(signal)) => Poll::Ready(Some(signal)),
-            // Deaf from here on: better that a signal ends the process than that nothing does.
-            Some(Err(_)) | None => {
-                self.caught = None;
-                Poll::Ready(None)
-            }
+        loop {
+            return match ready!(Pin::new(&mut self.inner).poll_next(cx)) {
+                Some(Ok(signal)) => Poll::Ready(Some(signal)),
+                Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => continue,
+                // Deaf from here on: better that a signal ends the process than that nothing does.
+                Some(Err(_)) | None => {
+                    self.caught = None;
+                    Poll::Ready(None)
+                }
+            };
         }
     }
 }

@@ -14,7 +14,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// How long other threads may take to let go of what they have.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Queues are made of blocks that come and go whole: what they have at a given moment differs by some.
 const QUEUES: usize = 2048;
 /// What the allocator keeps for itself is none of ours, within bounds: the kernel's count is a second witness.

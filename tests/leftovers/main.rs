@@ -5,7 +5,6 @@
 //! the ignored test below.
 #![cfg(target_os = "linux")]
 
-#[allow(dead_code, unreachable_pub, reason = "it is written for examples")]
 #[path = "../../examples/common/mod.rs"]
 mod common;
 mod drain;
@@ -86,10 +85,15 @@ fn what_is_lost_shows() {
         ("descriptor", "descriptors"),
         ("thread", "threads"),
     ];
-    for (leak, what) in leaks {
+    let fails = |leak: &str, what: &str| {
         let output = run("50", leak);
         assert_eq!(output.status.code(), Some(101), "{leak}: {}", said(&output));
         let shown = format!("{what} are left over");
         assert!(said(&output).contains(&shown), "{leak}: {}", said(&output));
-    }
+    };
+    thread::scope(|scope| {
+        for (leak, what) in leaks {
+            scope.spawn(move || fails(leak, what));
+        }
+    });
 }

@@ -7,14 +7,16 @@ mod tls;
 use std::{
     convert::Infallible,
     future::Future,
-    io::{Read, Write},
+    io::{ErrorKind, IoSlice, IoSliceMut, Read, Result, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll},
 };
 
 use async_drain::{Drain, Phase, hyper::Server};
-use futures_lite::{FutureExt, StreamExt, future::block_on};
+use futures_lite::{AsyncRead, AsyncWrite, FutureExt, StreamExt, future::block_on, stream};
 use hyper::{Request, Response, body::Incoming, service::service_fn};
 use smol::Async;
 use socket2::SockRef;
@@ -27,13 +29,13 @@ fn listener() -> (Arc<Async<TcpListener>>, SocketAddr) {
     (Arc::new(listener), addr)
 }
 
-async fn answer(_: Request<Incoming>) -> Result<Response<String>, Infallible> {
+async fn answer(_: Request<Incoming>) -> std::result::Result<Response<String>, Infallible> {
     Ok(Response::new("hello\n".to_owned()))
 }
 
 /// Runs `server` until `until` is over.
 fn during<T>(
-    server: impl Future<Output = std::io::Result<()>>,
+    server: impl Future<Output = Result<()>>,
     until: impl FnOnce() -> T + Send + 'static,
 ) -> T
 where
@@ -135,4 +137,92 @@ fn a_peer_that_resets_in_its_request() {
         last.until_drained().wait();
     });
     assert_eq!((drain.phase(), drain.in_flight()), (Phase::Drained, 0));
+}
+
+/// A connection of which each call is interrupted by a signal first.
+struct Interrupted<C> {
+    conn: C,
+    again: bool,
+}
+
+impl<C: Unpin> Interrupted<C> {
+    fn call<T>(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(Pin<&mut C>, &mut Context<'_>) -> Poll<Result<T>>,
+    ) -> Poll<Result<T>> {
+        let this = self.get_mut();
+        this.again = !this.again;
+        if this.again {
+            return Poll::Ready(Err(ErrorKind::Interrupted.into()));
+        }
+        poll(Pin::new(&mut this.conn), cx)
+    }
+}
+
+impl<C: AsyncRead + Unpin> AsyncRead for Interrupted<C> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<Result<usize>> {
+        self.call(cx, |conn, cx| conn.poll_read(cx, buf))
+    }
+
+    fn poll_read_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Poll<Result<usize>> {
+        self.call(cx, |conn, cx| conn.poll_read_vectored(cx, bufs))
+    }
+}
+
+impl<C: AsyncWrite + Unpin> AsyncWrite for Interrupted<C> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<Result<usize>> {
+        self.call(cx, |conn, cx| conn.poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        self.call(cx, |conn, cx| conn.poll_write_vectored(cx, bufs))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.call(cx, AsyncWrite::poll_flush)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.call(cx, AsyncWrite::poll_close)
+    }
+}
+
+/// Z10: a signal that interrupts a read or a write, as it may an accept, ends no connection.
+#[test]
+fn a_signal_interrupts_no_connection() {
+    let drain = Drain::new();
+    let (listener, addr) = listener();
+    let connections = stream::unfold(listener, |listener| async {
+        let conn = listener
+            .accept()
+            .await
+            .map(|(conn, _)| Interrupted { conn, again: false });
+        Some((conn, listener))
+    });
+    let server = Server::new(&drain)
+        .spawn(|task| smol::spawn(task).detach())
+        .serve(Box::pin(connections), service_fn(answer));
+    let last = drain.clone();
+    during(server, move || {
+        let mut conn = Conn::open(addr).expect("the server listens");
+        hello(&mut conn, false);
+        hello(&mut conn, false);
+        drop(conn);
+        last.begin();
+        last.until_drained().wait();
+    });
+    assert_eq!(drain.phase(), Phase::Drained);
 }

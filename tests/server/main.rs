@@ -7,6 +7,7 @@ mod accept;
 mod bad_input;
 mod bad_luck;
 mod by_hand;
+mod clock;
 mod close;
 mod idle;
 mod in_flight;

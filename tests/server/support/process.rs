@@ -1,6 +1,7 @@
 //! A server as its operator sees it: a process with an address, signals, an exit status and a last
 //! word on stderr.
 
+use rustix::param::clock_ticks_per_second;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result};
@@ -90,6 +91,21 @@ impl Server {
     /// Where the server listens.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// How much processor time it has had.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn processor_time(&self) -> Result<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid.as_raw_pid()))?;
+        // After the name, which may contain anything: user and system time are fields 14 and 15, in ticks.
+        let (_, fields) = stat.rsplit_once(')').unwrap_or_default();
+        let ticks: u64 = fields
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .filter_map(|ticks| ticks.parse::<u64>().ok())
+            .sum();
+        Ok(Duration::from_secs(ticks) / u32::try_from(clock_ticks_per_second()).unwrap_or(100))
     }
 
     /// Sends a signal; the first one starts the clock of [`Exit::elapsed`].

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# A storm of faults: for so many seconds (600), servers are started, loaded, disturbed and stopped, and must keep their
+# promises. It prints its seed; `ci/storm.sh 0 --seed N --rounds 1 --verbose` plays a round of that seed again.
+# PROFILE=dev takes what `cargo test` has built.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+seconds=${1:-600}
+shift || true
+if ! command -v strace >/dev/null && command -v apt-get >/dev/null; then
+    apt-get install -y --no-install-recommends strace >/dev/null 2>&1 || true # or it says what it skips
+fi
+profile=${PROFILE:-release}
+cargo build --quiet --profile "$profile" --example hyper --example local --example storm
+target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+"$target/${profile/#dev/debug}/examples/storm" --seconds "$seconds" "$@"

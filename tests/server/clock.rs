@@ -1,0 +1,172 @@
+//! Times that no timer ever reaches, and a process that was not there when its time was up (L3).
+
+use crate::support::client::Conn;
+use crate::support::example;
+use crate::support::h2::{Answer, H2Conn};
+use crate::support::process::Server;
+use crate::support::subject::{
+    ask, at_once, connect, drained, end, hyper, idle, overtaken, refused, two_of_three,
+};
+use futures_lite::future::block_on;
+use rustix::process::Signal;
+use smol::channel;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use async_drain::{Drain, Phase, Report, Shutdown};
+
+/// The most that the settings of the examples can say: half a billion years.
+const FOR_EVER: &str = "18446744073709551615";
+
+/// The longest time from now on that the clock can say.
+fn latest() -> Duration {
+    let now = Instant::now();
+    let fits = |seconds| now.checked_add(Duration::from_secs(seconds)).is_some();
+    let bits = (0..64).rev().map(|bit| 1_u64 << bit);
+    let most = bits.fold(
+        0,
+        |most, bit| if fits(most + bit) { most + bit } else { most },
+    );
+    Duration::from_secs(most)
+}
+
+/// L3: a budget that the clock can't say, or just can, is no budget, and no panic either; by a timer or by a thread.
+#[test]
+fn a_budget_without_end() {
+    for budget in [Duration::MAX, latest(), latest() / 2] {
+        for watched in [false, true] {
+            let drain = Drain::new();
+            let work = drain.guard().expect("a running drain");
+            let (stop, requests) = channel::unbounded();
+            let shutdown = Shutdown::new(&drain)
+                .on(requests)
+                .lame_duck(budget)
+                .grace(budget)
+                .abort_grace(budget);
+            let operator = thread::spawn({
+                let (lame_duck, draining) = (drain.until_lame_duck(), drain.until_draining());
+                move || {
+                    stop.try_send(()).expect("somebody listens");
+                    lame_duck.wait();
+                    stop.try_send(()).expect("somebody listens");
+                    draining.wait();
+                    drop(work);
+                }
+            });
+            let server = std::future::pending::<()>();
+            let report = if watched {
+                let stuck = |report: &Report| panic!("nobody blocks the executor: {report}");
+                block_on(shutdown.run_watched(server, stuck)).expect("room for a thread")
+            } else {
+                block_on(shutdown.run(server))
+            };
+            assert!(report.is_drained(), "{report}");
+            assert_eq!(drain.phase(), Phase::Drained);
+            operator.join().expect("no panic");
+        }
+    }
+}
+
+/// L3: nor does the server spin where all its times are as far away as can be, and it ends with its work.
+#[cfg(target_os = "linux")]
+#[test]
+fn times_without_end_neither_panic_nor_spin() {
+    const ENV: [(&str, &str); 4] = [
+        ("GRACE_MS", FOR_EVER),
+        ("ABORT_GRACE_MS", FOR_EVER),
+        ("KEEP_ALIVE_GRACE_MS", FOR_EVER),
+        ("FIRST_REQUEST_GRACE_MS", FOR_EVER),
+    ];
+    for subject in ["hyper", "local"] {
+        let mut server = Server::start(example(subject), &ENV).expect("a server");
+        let idle = idle(&server);
+        let silent = connect(&server);
+        let mut short = ask(&server, "/sleep/1000");
+        let mut long = ask(&server, "/sleep/1500");
+        server.signal(Signal::TERM).expect("a live process");
+        refused(server.addr());
+        let before = server.processor_time().expect("a live process");
+        short.read_response().expect("an answer");
+        let after = server.processor_time().expect("a live process");
+        long.read_response().expect("an answer");
+        drop((idle, silent));
+        drained(&mut server);
+        let busy = after.saturating_sub(before);
+        assert!(
+            busy < Duration::from_millis(100),
+            "{subject}: {busy:?} in about a second"
+        );
+    }
+}
+
+const GRACE: Duration = Duration::from_millis(300);
+
+/// L3: a process that is frozen until its grace period is over ends at once when it is thawed, and says what it has cut.
+#[test]
+fn an_overslept_grace_period_ends_at_once() {
+    let settings = [("GRACE_MS", "300"), ("ABORT_GRACE_MS", "5000")];
+    for subject in ["hyper", "local"] {
+        two_of_three(at_once(), || {
+            let mut server = Server::start(example(subject), &settings).expect("a server");
+            let _conn = ask(&server, "/sleep/60000");
+            server.signal(Signal::TERM).expect("a live process");
+            refused(server.addr());
+            server.stop().expect("a live process");
+            thread::sleep(GRACE * 2);
+            let thawed = Instant::now();
+            server.cont().expect("a live process");
+            let exit = end(&mut server);
+            assert_eq!(exit.status.code(), Some(1), "{}", exit.stderr);
+            let named = "still in flight: GET /sleep/60000, for ";
+            assert!(exit.stderr.contains(named), "{}", exit.stderr);
+            assert!(exit.report.starts_with("aborted: "), "{}", exit.stderr);
+            exit.at.saturating_duration_since(thawed)
+        });
+    }
+}
+
+/// L3: a signal that comes while the process is frozen is heard when it is thawed, and the grace period is whole then.
+#[test]
+fn a_signal_to_a_frozen_process_has_its_whole_grace_period() {
+    let mut server = hyper(&[("GRACE_MS", "2000")]);
+    let mut conn = ask(&server, "/sleep/1500");
+    server.stop().expect("a live process");
+    server.signal(Signal::TERM).expect("a live process");
+    thread::sleep(Duration::from_secs(1));
+    server.cont().expect("a live process");
+    assert_eq!(conn.read_response().expect("an answer").head.status, 200);
+    drop(conn);
+    drained(&mut server);
+}
+
+/// Z2, Z4: what has come while the process was frozen is answered, though the time to send it was over when it was read.
+#[test]
+fn what_came_while_frozen_is_answered() {
+    let mut server = hyper(&[
+        ("GRACE_MS", "10000"),
+        ("KEEP_ALIVE_GRACE_MS", "400"),
+        ("FIRST_REQUEST_GRACE_MS", "400"),
+    ]);
+    let mut http2 = H2Conn::open(server.addr()).expect("the server listens");
+    let stream = http2.get("/").expect("an open connection");
+    http2.read_answer(stream).expect("an answer");
+    let mut idle = idle(&server);
+    let mut silent: Conn = connect(&server);
+    overtaken(&server);
+    server.signal(Signal::TERM).expect("a live process");
+    refused(server.addr());
+    server.stop().expect("a live process");
+    idle.get("/").expect("an open connection");
+    silent.get("/").expect("an open connection");
+    let stream = http2.get("/").expect("an open connection");
+    thread::sleep(Duration::from_millis(800));
+    server.cont().expect("a live process");
+    for conn in [&mut idle, &mut silent] {
+        assert_eq!(conn.read_response().expect("an answer").head.status, 200);
+    }
+    let answer = http2.read_answer(stream).expect("an end of the stream");
+    let body = b"hello\n".to_vec();
+    assert_eq!(answer, Answer::Complete { status: 200, body });
+    drop((idle, silent, http2));
+    drained(&mut server);
+}
