@@ -21,7 +21,9 @@ check ci/broken.sh
 check ci/server-broken.sh
 check ci/mutants.sh
 check ci/tsan.sh
+check ci/asan.sh
 check ci/cross.sh
+check ci/windows.sh
 check ci/loss.sh long
 check ci/peers.sh
 check ci/tide.sh
