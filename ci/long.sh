@@ -22,6 +22,7 @@ check ci/server-broken.sh
 check ci/mutants.sh
 check ci/tsan.sh
 check ci/asan.sh
+check ci/valgrind.sh
 check ci/cross.sh
 check ci/windows.sh
 check ci/loss.sh long
