@@ -21,7 +21,10 @@ check ci/broken.sh
 check ci/server-broken.sh
 check ci/mutants.sh
 check ci/tsan.sh
+check ci/asan.sh
+check ci/valgrind.sh
 check ci/cross.sh
+check ci/windows.sh
 check ci/loss.sh long
 check ci/storm.sh
 check env DRAINS=1000 cargo test --release --test leftovers
