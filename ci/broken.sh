@@ -27,6 +27,8 @@ build() (
     case $1 in
         model) RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$target/broken/loom" \
             cargo test --quiet --release --lib --no-default-features --no-run ;;
+        crowd) RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR="$target/broken/shuttle" \
+            cargo test --quiet --release --lib --no-default-features --no-run ;;
         test) CARGO_TARGET_DIR="$target/broken" cargo test --quiet --test it --no-run ;;
     esac >"$log" 2>&1
 )
@@ -38,13 +40,15 @@ run() (
     case $1 in
         model) LOOM_MAX_PREEMPTIONS=3 RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$target/broken/loom" timeout 60 \
             cargo test --quiet --release --lib --no-default-features -- --exact "models::$2" ;;
+        crowd) SHUTTLE_ITERATIONS=20000 RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR="$target/broken/shuttle" timeout 60 \
+            cargo test --quiet --release --lib --no-default-features -- --exact "crowds::$2" ;;
         test) CARGO_TARGET_DIR="$target/broken" timeout 20 cargo test --quiet --test it -- --exact "$2" ;;
     esac >"$log" 2>&1
 )
 
-# broken NAME KIND:CATCHER FILE (FROM TO)...
+# broken NAME "KIND:CATCHER..." FILE (FROM TO)...
 broken() {
-    name=$1 kind=${2%%:*} catcher=${2#*:} file=$3
+    name=$1 catchers=$2 file=$3
     shift 3
     case $name in *"$only"*) ;; *) return 0 ;; esac
     fresh
@@ -56,6 +60,14 @@ broken() {
         ' "$copy/src/$file" || exit 2
         shift 2
     done
+    for catcher in $catchers; do
+        catch "${catcher%%:*}" "${catcher#*:}"
+    done
+}
+
+# catch KIND CATCHER: whether it finds what is broken
+catch() {
+    kind=$1 catcher=$2
     if ! build "$kind"; then
         cat "$log"
         echo "broken.sh: $name does not compile" >&2
@@ -88,14 +100,14 @@ broken is-without-acquire model:raise_publishes latch.rs \
 broken phase-without-acquire model:work_is_visible_across_shards latch.rs \
     'from_u8(level.load(Ordering::Acquire))' 'from_u8(level.load(Ordering::Relaxed))'
 
-broken no-second-look model:raise_vs_poll latch.rs \
+broken no-second-look "model:raise_vs_poll crowd:waits_polled_by_many_tasks" latch.rs \
     '            if reached(&self.0.level, phase) {
                 drop(waiting);
                 return Poll::Ready(());
             }
 ' ''
 
-broken wake-before-raise model:raise_vs_poll latch.rs \
+broken wake-before-raise "model:raise_vs_poll crowd:waits_polled_by_many_tasks" latch.rs \
     'let before = self.level.fetch_max(phase as u8, Ordering::AcqRel);' \
     'let before = self.level.load(Ordering::Acquire);' \
     '        Phase::from_u8(before)' \
@@ -115,7 +127,7 @@ broken drop-a-waker-under-the-lock test:hostile::a_waker_whose_drop_comes_back l
 broken skipped-phases-sleep-on test:core::drained_answers_whoever_waits_for_aborting latch.rs \
     'for passed in before..phase as u8 {' 'for passed in before.max(phase as u8 - 1)..phase as u8 {'
 
-broken repoll-by-another-ignored model:raise_vs_repoll latch.rs \
+broken repoll-by-another-ignored "model:raise_vs_repoll crowd:waits_polled_by_many_tasks" latch.rs \
     'if place.holds(cx.waker()) =>' 'if place.slot < usize::MAX =>'
 
 broken repoll-by-a-lookalike-ignored test:cancel::the_task_that_polled_last_is_woken latch.rs \
@@ -140,13 +152,13 @@ broken last-shard-without-acquire model:work_is_visible_across_shards tally.rs \
 broken last-shard-without-release model:work_is_visible_across_shards tally.rs \
     'fetch_sub(1, Ordering::AcqRel)' 'fetch_sub(1, Ordering::Acquire)'
 
-broken the-first-shard-ends-it model:begin_vs_clone_on_two_shards tree.rs \
+broken the-first-shard-ends-it "model:begin_vs_clone_on_two_shards crowd:guards_on_four_shards" tree.rs \
     'if !core.tally.last_shard() {' 'if core.tally.last_shard() && core.latch.is(Phase::Drained) {'
 
 broken refused-without-a-fence model:begin_vs_guard_on_one_shard tally.rs \
     'if seat.is_none() {' 'if seat.is_none() && shards.is_empty() {'
 
-broken refused-at-once model:late_guard_vs_last_shard tally.rs \
+broken refused-at-once "model:late_guard_vs_last_shard crowd:guards_on_two_shards" tally.rs \
     'shards.iter().find_map(Weak::upgrade)' 'shards.iter().take(0).find_map(Weak::upgrade)'
 
 broken late-guard-tries-one-shard test:core::a_late_guard_is_had_while_one_lives tally.rs \
@@ -161,7 +173,7 @@ broken count-looks-at-the-holds-last model:count_vs_child tally.rs \
     '        let forgone' '        let held = self.held.load(Ordering::Acquire);
         let forgone'
 
-broken count-looks-at-the-forgone-first model:count_vs_child tally.rs \
+broken count-looks-at-the-forgone-first "model:count_vs_child crowd:children_made_and_begun" tally.rs \
     '        let forgone = self.forgone.load(Ordering::Relaxed);
 ' '' \
     '        let held = self' '        let forgone = self.forgone.load(Ordering::Relaxed);
@@ -169,7 +181,7 @@ broken count-looks-at-the-forgone-first model:count_vs_child tally.rs \
 
 # --- the tree ------------------------------------------------------------------------------------------------------
 
-broken released-before-raised model:begin_vs_guard_on_one_shard tree.rs \
+broken released-before-raised "model:begin_vs_guard_on_one_shard crowd:guards_on_two_shards" tree.rs \
     'let before = self.latch.raise(phase);' \
     'let before = self.latch.phase();
         if phase >= Phase::Draining {
@@ -177,7 +189,7 @@ broken released-before-raised model:begin_vs_guard_on_one_shard tree.rs \
         }
         self.latch.raise(phase);'
 
-broken never-released model:last_drop_vs_wait tree.rs \
+broken never-released "model:last_drop_vs_wait crowd:a_finish_that_may_abort" tree.rs \
     'if before < Phase::Draining && phase >= Phase::Draining {' \
     'if before > Phase::Draining && phase >= Phase::Draining {'
 
@@ -194,12 +206,12 @@ broken the-later-deadline-wins test:core::the_earlier_deadline_holds tree.rs \
 broken draining-limits-aborting model:begin_by_vs_abort tree.rs \
     'self.to >= Phase::Aborting || self.at < later.at' 'self.at < later.at'
 
-broken no-hold-on-the-parent model:begin_vs_first_guards_of_a_child tree.rs \
+broken no-hold-on-the-parent "model:begin_vs_first_guards_of_a_child crowd:children_made_and_begun" tree.rs \
     'children.insert(Arc::downgrade(child));' \
     'children.insert(Arc::downgrade(child));
             drop(lock(&child.hold).take());'
 
-broken adopt-looks-before-it-lists model:begin_vs_child tree.rs \
+broken adopt-looks-before-it-lists "model:begin_vs_child crowd:children_made_and_begun" tree.rs \
     '        self.tally.add_hold();
         {' \
     '        let phase = self.latch.phase();
@@ -211,7 +223,7 @@ broken adopt-looks-before-it-lists model:begin_vs_child tree.rs \
 broken a-child-is-born-without-deadline test:tree::the_deadline_is_inherited tree.rs \
     'child.step(phase.min(Phase::Aborting), limit);' 'child.step(phase.min(Phase::Aborting), limit.filter(|_| false));'
 
-broken children-are-not-told model:begin_vs_first_guards_of_a_child tree.rs \
+broken children-are-not-told "model:begin_vs_first_guards_of_a_child crowd:children_made_and_begun" tree.rs \
     'let mut below = self.children();
             while let Some(child) = below.pop() {
                 child.step' \
@@ -240,12 +252,12 @@ broken settled-before-the-walk model:begin_vs_begin_below tree.rs \
         self.settle(phase);
         if limit'
 
-broken the-second-to-begin-does-not-look model:begin_vs_begin tree.rs \
+broken the-second-to-begin-does-not-look "model:begin_vs_begin crowd:children_made_and_begun" tree.rs \
     '        if limit.is_some() || !self.is_settled(phase) {' '        if limit.is_some() || moved {'
 
 # --- the handles and the rest --------------------------------------------------------------------------------------
 
-broken the-last-handle-does-not-begin model:last_handles_drop drain.rs \
+broken the-last-handle-does-not-begin "model:last_handles_drop crowd:handles_dropped_everywhere" drain.rs \
     '        self.core.raise_uncounted(Phase::Draining, None);' '        let _ = &self.core;'
 
 broken admitted-while-draining model:begin_vs_admit drain.rs \
@@ -254,7 +266,7 @@ broken admitted-while-draining model:begin_vs_admit drain.rs \
 broken no-seat-is-taken-again test:stragglers::a_dropped_guard_leaves_no_entry straggler.rs \
     'self.vacant.pop()' 'self.vacant.pop().filter(|_| false)'
 
-broken tracked-seats-are-kept-for-ever model:begin_vs_tracked_guard tree.rs \
+broken tracked-seats-are-kept-for-ever "model:begin_vs_tracked_guard crowd:tracked_guards_on_two_shards" tree.rs \
     'registry.release(&self.tally);' 'let _ = (Registry::release, registry);'
 
 broken the-guard-goes-first test:ext::a_guarded_future_holds_its_guard ext/guarded.rs \

@@ -14,6 +14,14 @@ for model in $(grep -o 'model `[a-z0-9_]*`' $doc | cut -d'`' -f2 | sort -u); do
     grep -q "explore(\"$model\"\|_vs_[a-z]*(\"$model\"" src/models.rs || complain "model $model explores nothing"
 done
 
+for crowd in $(grep -o 'crowd `[a-z0-9_]*`' $doc | cut -d'`' -f2 | sort -u); do
+    grep -q "fn $crowd()" src/crowds.rs || complain "no crowd $crowd"
+done
+
+for target in $(grep -o 'fuzz `[a-z0-9_]*`' $doc | cut -d'`' -f2 | sort -u); do
+    [ -e "fuzz/targets/$target.rs" ] || complain "no fuzz target $target"
+done
+
 # `file::inner::name` is a function of tests/it/file.rs; proptest's have an argument list of their own.
 for test in $(grep -o 'test `[a-z0-9_:]*`' $doc | cut -d'`' -f2 | sort -u); do
     file=tests/it/${test%%::*}.rs name=${test##*::}
@@ -39,6 +47,9 @@ for cited in $(grep -rohwE '[SLCZ][1-9][0-2]?' src tests | sort -u); do
 done
 for model in $(sed -n 's/^fn \([a-z_]*\)() {$/\1/p' src/models.rs); do
     grep -q "model \`$model\`" $doc || complain "model $model proves nothing"
+done
+for crowd in $(sed -n 's/^fn \([a-z_]*\)() {$/\1/p' src/crowds.rs); do
+    grep -q "crowd \`$crowd\`" $doc || complain "crowd $crowd proves nothing"
 done
 
 [ $bad -eq 0 ] && echo "docs/invariants.md: all that it names exists"

@@ -17,6 +17,8 @@ check() {
 }
 
 check env PROPTEST_CASES=100000 cargo test --release --test it statemachine
+check ci/fuzz.sh 60
+check ci/shuttle.sh
 check ci/broken.sh
 check ci/server-broken.sh
 check ci/mutants.sh

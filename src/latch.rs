@@ -210,7 +210,7 @@ fn wake_all(wakers: Slab<Waker>) {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use std::sync::Arc;
 

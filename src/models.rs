@@ -1,5 +1,5 @@
 //! Loom models of the real types. Each names the promise it holds and has been seen to fail without it, by
-//! `ci/broken.sh`; `ci/loom.sh` runs them.
+//! `ci/broken.sh`; `ci/loom.sh` runs them. `ci/shuttle.sh` runs them too, before the larger ones of `crowds`.
 //!
 //! [`Work`] is a guard and the work under it: the model's own count of what is alive, which loom can't interleave with
 //! the guard's making and dropping, and a `Relaxed` mark that whoever sees drained must find, or an edge is
@@ -14,19 +14,26 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(loom)]
 use loom::{
     future::block_on,
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    thread::{self, JoinHandle},
+};
+#[cfg(shuttle)]
+use shuttle::{
+    future::block_on,
     thread::{self, JoinHandle},
 };
 
 use crate::{
     Drain, Guard, Phase,
     latch::{Latch, Waiter},
+    sync::{AtomicUsize, Ordering::Relaxed},
     tally::set_slot,
 };
 
 /// Explores `model` and says how many interleavings there were.
+#[cfg(loom)]
 fn explore(name: &str, model: impl Fn() + Send + Sync + 'static) {
     let runs = Arc::new(Plain::new(0));
     let counted = Arc::clone(&runs);
@@ -37,24 +44,27 @@ fn explore(name: &str, model: impl Fn() + Send + Sync + 'static) {
     println!("{name}: {} interleavings", runs.load(SeqCst));
 }
 
+#[cfg(shuttle)]
+use crate::crowds::explore;
+
 /// A thread whose guards are on the shard of `slot`.
-fn on(slot: usize, act: impl FnOnce() + 'static) -> JoinHandle<()> {
+pub(crate) fn on(slot: usize, act: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
     thread::spawn(move || {
         set_slot(slot);
         act();
     })
 }
 
-fn drain(shards: usize) -> Drain {
+pub(crate) fn drain(shards: usize) -> Drain {
     Drain::builder().shards(shards).build()
 }
 
 /// What is known of the work: how much is alive, how much was ever begun, and how much is done.
 #[derive(Clone)]
-struct Works(Arc<(Plain, Plain, AtomicUsize)>);
+pub(crate) struct Works(Arc<(Plain, Plain, AtomicUsize)>);
 
 impl Works {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Arc::new((
             Plain::new(0),
             Plain::new(0),
@@ -62,7 +72,7 @@ impl Works {
         )))
     }
 
-    fn under(&self, guard: Guard) -> Work {
+    pub(crate) fn under(&self, guard: Guard) -> Work {
         self.0.0.fetch_add(1, SeqCst);
         self.0.1.fetch_add(1, SeqCst);
         Work {
@@ -71,12 +81,12 @@ impl Works {
         }
     }
 
-    fn alive(&self) -> usize {
+    pub(crate) fn alive(&self) -> usize {
         self.0.0.load(SeqCst)
     }
 
     /// S2 S5: nothing is alive, and all that was done is seen.
-    fn check_drained(&self) {
+    pub(crate) fn check_drained(&self) {
         assert_eq!(self.alive(), 0, "drained while a guard is alive");
         assert_eq!(
             self.0.2.load(Relaxed),
@@ -86,8 +96,8 @@ impl Works {
     }
 }
 
-struct Work {
-    guard: Option<Guard>,
+pub(crate) struct Work {
+    pub(crate) guard: Option<Guard>,
     works: Works,
 }
 
@@ -397,7 +407,13 @@ fn begin_vs_abort_vs_begin() {
     });
 }
 
-struct Count(Plain);
+pub(crate) struct Count(Plain);
+
+impl Count {
+    pub(crate) fn get(&self) -> usize {
+        self.0.load(SeqCst)
+    }
+}
 
 impl Wake for Count {
     fn wake(self: Arc<Self>) {
@@ -405,7 +421,7 @@ impl Wake for Count {
     }
 }
 
-fn counter() -> (Arc<Count>, Waker) {
+pub(crate) fn counter() -> (Arc<Count>, Waker) {
     let count = Arc::new(Count(Plain::new(0)));
     (Arc::clone(&count), Waker::from(count))
 }
@@ -432,7 +448,7 @@ fn raise_vs_poll() {
         let mut waiter = Waiter::default();
         let answered = poll(&latch, &mut waiter, &waker);
         raiser.join().unwrap();
-        assert_eq!(count.0.load(SeqCst), usize::from(!answered));
+        assert_eq!(count.get(), usize::from(!answered));
         assert!(poll(&latch, &mut waiter, &waker));
         latch.desk().leave(Phase::Draining, &mut waiter);
     });
@@ -456,9 +472,9 @@ fn raise_vs_repoll() {
         let answered = poll(&latch, &mut waiter, &new_waker);
         raiser.join().unwrap();
         if answered {
-            assert_eq!((old.0.load(SeqCst), new.0.load(SeqCst)), (1, 0));
+            assert_eq!((old.get(), new.get()), (1, 0));
         } else {
-            assert_eq!((old.0.load(SeqCst), new.0.load(SeqCst)), (0, 1));
+            assert_eq!((old.get(), new.get()), (0, 1));
         }
         latch.desk().leave(Phase::Draining, &mut waiter);
     });
@@ -487,7 +503,7 @@ fn raise_vs_leave() {
         let answered = poll(&latch, &mut waiter, &waker);
         raiser.join().unwrap();
         leaver.join().unwrap();
-        assert_eq!(count.0.load(SeqCst), usize::from(!answered));
+        assert_eq!(count.get(), usize::from(!answered));
         latch.desk().leave(Phase::Draining, &mut waiter);
     });
 }

@@ -53,7 +53,7 @@ impl fmt::Display for Phase {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::Phase;
 

@@ -345,7 +345,7 @@ impl Ticket {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use std::{collections::HashSet, thread};
 

@@ -1,15 +1,20 @@
-//! The standard library's primitives, or loom's in a model.
+//! The standard library's primitives, or in a model those of loom or shuttle.
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub(crate) use std::sync::{
     Arc, Mutex, MutexGuard, Weak,
     atomic::{AtomicU8, AtomicUsize, Ordering, fence},
 };
 
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 pub(crate) use self::model::{Arc, Weak};
 #[cfg(loom)]
 pub(crate) use loom::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicU8, AtomicUsize, Ordering, fence},
+};
+#[cfg(shuttle)]
+pub(crate) use shuttle::sync::{
     Mutex, MutexGuard,
     atomic::{AtomicU8, AtomicUsize, Ordering, fence},
 };
@@ -34,15 +39,15 @@ impl<T> std::ops::Deref for CachePadded<T> {
     }
 }
 
-/// The standard library's `Arc` and `Weak` with their strong count where loom sees it: the same algorithm with the same
+/// The standard library's `Arc` and `Weak` with their strong count where the checker sees it: the same algorithm with the same
 /// orderings. A std `Arc` that each strong owner has one of keeps the value, so it is the last owner who drops it.
-/// Nothing happens between a step of the count and the matching step of that `Arc`, as loom sees it. The weak
+/// Nothing happens between a step of the count and the matching step of that `Arc`, as the checker sees it. The weak
 /// count only frees memory, and is left out.
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 mod model {
     use std::{ops::Deref, sync};
 
-    use loom::sync::atomic::{
+    use super::{
         AtomicUsize,
         Ordering::{Acquire, Relaxed, Release},
         fence,

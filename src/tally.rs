@@ -160,7 +160,7 @@ fn late_seat(shards: &[Weak<Seat>]) -> Option<Arc<Seat>> {
 }
 
 /// A number of the calling thread's own: threads that come up one after the other get different shards.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 #[inline]
 pub(crate) fn slot() -> usize {
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -185,17 +185,22 @@ pub(crate) fn slot() -> usize {
     })
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, any(loom, shuttle)))]
 pub(crate) use self::model::set_slot;
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 pub(crate) use self::model::slot;
 
 /// In a model a thread says which slot it has; the first, if it says nothing.
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 mod model {
     use super::Cell;
 
-    loom::thread_local!(static SLOT: Cell<usize> = Cell::new(0));
+    #[cfg(loom)]
+    use loom::thread_local;
+    #[cfg(shuttle)]
+    use shuttle::thread_local;
+
+    thread_local!(static SLOT: Cell<usize> = Cell::new(0));
 
     pub(crate) fn slot() -> usize {
         SLOT.with(Cell::get)
@@ -207,7 +212,7 @@ mod model {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::slot;
 

@@ -1,6 +1,6 @@
 //! What a user of the core would lose if a promise were broken. The names `S1` to `C5` are those of
 //! `docs/invariants.md`.
-#![cfg(not(loom))]
+#![cfg(not(any(loom, shuttle)))]
 
 mod alloc;
 mod auto_traits;

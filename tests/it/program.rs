@@ -177,9 +177,10 @@ impl Inner {
     }
 
     fn poll(&self) -> Poll<()> {
-        match self.0.0.load(Ordering::SeqCst) {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
+        if self.0.0.load(Ordering::SeqCst) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
         }
     }
 }

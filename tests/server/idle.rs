@@ -56,6 +56,20 @@ fn an_idle_connection_may_place_one_more_request() {
     });
 }
 
+/// Z2: so may one whose first method begins as HTTP/2's preface does.
+#[test]
+fn a_client_that_prints_may_place_one_more_request() {
+    let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "5000")]);
+    let mut idle = connect(&server);
+    idle.send(b"PRINT / HTTP/1.1\r\nhost: test\r\n\r\n")
+        .expect("an open connection");
+    idle.read_response().expect("a whole answer");
+    server.signal(Signal::TERM).expect("a live process");
+    refused(server.addr());
+    hello(&mut idle, true);
+    drained(&mut server);
+}
+
 /// What one client came to.
 enum Fate {
     /// The server told it to leave, or it saw the end before it wrote.

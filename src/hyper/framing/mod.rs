@@ -261,6 +261,17 @@ mod tests {
         assert!(framing.is_owed(parsed(2, Body::Exact(5), true)));
     }
 
+    /// Z8: nor is data taken for a head's end and the last chunk, when only the rest of the head comes by itself.
+    #[test]
+    fn the_rest_of_a_pipelined_head_is_no_head() {
+        let chunked = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked";
+        let mut framing = Framing::default();
+        framing.receive(&[b"GET / HTTP/1.1\r\n\r\n", &chunked[..]].concat(), NOTHING);
+        let got = parsed(1, Body::None, true);
+        framing.receive(b"\r\n\r\nf\r\na\r\n\r\n0\r\n\r\n", got);
+        assert!(framing.is_owed(parsed(2, Body::Chunked, false)));
+    }
+
     /// Z8: empty lines before a head are none of it.
     #[test]
     fn empty_lines_end_no_head() {

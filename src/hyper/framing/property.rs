@@ -140,7 +140,7 @@ fn head(bytes: &[u8]) -> Result<Option<(usize, Body)>, Over> {
             .map(|header| header.value)
     };
     let body = match (
-        values("transfer-encoding").last(),
+        values("transfer-encoding").next_back(),
         values("content-length").next(),
     ) {
         _ if request.method == Some("CONNECT") => return Err(Over),

@@ -1,0 +1,12 @@
+#!/bin/sh
+# The models of many threads (src/crowds.rs), and loom's (src/models.rs), under shuttle: random interleavings and those of
+# PCT, so many of each. With a name: only the models whose names contain it.
+#
+# Shuttle knows no order but SeqCst, and so nothing of missing Acquires and Releases: those are for ci/loom.sh.
+set -eu
+cd "$(dirname "$0")/.."
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target/shuttle}" RUSTFLAGS="--cfg shuttle"
+test() { cargo test --release --lib --no-default-features -- --nocapture "$@"; }
+[ $# -eq 0 ] || { test "$1"; exit; }
+SHUTTLE_ITERATIONS="${SHUTTLE_ITERATIONS:-20000}" test crowds::
+SHUTTLE_ITERATIONS="${SHUTTLE_ITERATIONS:-2000}" test models::
