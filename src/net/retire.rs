@@ -54,7 +54,7 @@ pub(super) fn handshakes_under_way(listener: &TcpListener) -> bool {
     let Ok(address) = listener.local_addr() else {
         return false;
     };
-    diag::syn_received(address.port()).unwrap_or_else(|_| {
+    diag::syn_received(address).unwrap_or_else(|_| {
         ["/proc/self/net/tcp", "/proc/self/net/tcp6"]
             .iter()
             .filter_map(|table| std::fs::read_to_string(table).ok())
@@ -63,10 +63,14 @@ pub(super) fn handshakes_under_way(listener: &TcpListener) -> bool {
 }
 
 /// The question put to `sock_diag(7)`, which finds the answer among 20,000 sockets in a millisecond; the table of proc(5)
-/// takes a hundred, as the kernel writes a line for each of them.
+/// takes a hundred, as the kernel writes a line for each of them. On a machine with much memory it takes several even
+/// among none, as the kernel's table of sockets is as large; so it is not put for a family that can't be there.
 #[cfg(target_os = "linux")]
 mod diag {
-    use std::io::{self, Read};
+    use std::{
+        io::{self, Read},
+        net::SocketAddr,
+    };
 
     use socket2::{Domain, Protocol, Socket, Type};
 
@@ -76,20 +80,18 @@ mod diag {
     const SOCK_DIAG_BY_FAMILY: u16 = 20;
     const NLMSG_DONE: u16 = 3;
     const REQUEST_DUMP: u16 = 0x1 | 0x300;
-    const FAMILIES: [u8; 2] = [2, 10];
+    const AF_INET: u8 = 2;
+    const AF_INET6: u8 = 10;
     const TCP: u8 = 6;
     /// `TCP_SYN_RECV`, and `TCP_NEW_SYN_RECV` of those that have no socket of their own yet.
     const STATES: u32 = 1 << 3 | 1 << 12;
     /// A `nlmsghdr` and an `inet_diag_req_v2`.
     const LENGTH: u32 = 16 + 56;
 
-    pub(super) fn syn_received(port: u16) -> io::Result<bool> {
-        for family in FAMILIES {
-            if any(family, port)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+    /// On a listener at `address`; one of IPv6 may have peers of both.
+    pub(super) fn syn_received(address: SocketAddr) -> io::Result<bool> {
+        let port = address.port();
+        Ok(any(AF_INET, port)? || address.is_ipv6() && any(AF_INET6, port)?)
     }
 
     fn any(family: u8, port: u16) -> io::Result<bool> {
@@ -139,7 +141,7 @@ fn syn_received(table: &str, port: u16) -> bool {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use std::{
-        net::{TcpListener, TcpStream},
+        net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
         time::Duration,
     };
 
@@ -150,11 +152,27 @@ mod tests {
     /// Z1: a peer whose handshake is under way is seen, and nobody is once it is over.
     #[test]
     fn asks_for_handshakes_of_the_port_alone() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        asks("127.0.0.1:0", Ipv4Addr::LOCALHOST.into());
+    }
+
+    /// Z1: a listener of IPv6 has peers of both families.
+    #[test]
+    fn asks_for_handshakes_of_both_families() {
+        if TcpListener::bind("[::1]:0").is_err() {
+            eprintln!("SKIPPED: no IPv6");
+            return;
+        }
+        asks("[::]:0", Ipv6Addr::LOCALHOST.into());
+        asks("[::]:0", Ipv4Addr::LOCALHOST.into());
+    }
+
+    fn asks(listen: &str, peer: IpAddr) {
+        let listener = TcpListener::bind(listen).unwrap();
         let address = listener.local_addr().unwrap();
-        let under_way = || diag::syn_received(address.port()).unwrap();
+        let reached = SocketAddr::new(peer, address.port());
+        let under_way = || diag::syn_received(address).unwrap();
         assert!(!under_way());
-        let _established = TcpStream::connect(address).unwrap();
+        let _established = TcpStream::connect(reached).unwrap();
         assert!(!under_way());
 
         // Takes nothing but SYNs, so that no handshake ends.
@@ -167,7 +185,7 @@ mod tests {
                 SockFilter::new(0x06, 0, 0, 0),
             ])
             .unwrap();
-        let peer = TcpStream::connect_timeout(&address, Duration::from_secs(5)).unwrap();
+        let peer = TcpStream::connect_timeout(&reached, Duration::from_secs(5)).unwrap();
         assert!(under_way());
         assert!(super::handshakes_under_way(&listener));
         drop((listener, peer));
