@@ -22,7 +22,7 @@ use async_drain_bench::{
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-const OURS: &str = "async-drain, no keep-alive grace";
+const OURS: &str = "async-drain, grace 0";
 const DEFAULT: &str = "async-drain";
 const BARE: &str = "without the drain";
 const PEER: &str = "hyper-util's graceful";
