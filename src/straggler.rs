@@ -1,6 +1,15 @@
 //! Who is still here: label, place and age of each guard, where the drain tracks them.
 
-use std::{borrow::Cow, fmt, mem, panic::Location, time::Duration};
+use std::{
+    borrow::Cow,
+    fmt, mem,
+    panic::Location,
+    sync::{
+        Arc as StdArc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use crate::{
     stamp::Stamp,
@@ -120,8 +129,9 @@ struct Record {
     seat: Hold,
     label: Option<Cow<'static, str>>,
     place: &'static Location<'static>,
-    /// `None`: at rest, and no straggler.
-    since: Option<Stamp>,
+    since: Stamp,
+    /// Of a guard that is at work only at times: a straggler then, and only then.
+    at_work: Option<StdArc<AtomicBool>>,
 }
 
 enum Hold {
@@ -136,6 +146,22 @@ impl Record {
             Hold::Kept(seat) => Arc::strong_count(seat) > 1,
             Hold::Released(seat) => seat.strong_count() > 0,
         }
+    }
+
+    /// Its age is that of the work.
+    #[cfg(feature = "net")]
+    fn resume(&mut self) {
+        if let Some(at_work) = &self.at_work {
+            if !at_work.load(Ordering::Relaxed) {
+                self.since = Stamp::lately();
+                at_work.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn is_at_work(&self) -> bool {
+        // Relaxed: it is set under the lock, by which we see the time as well; that it is cleared we may see late.
+        (self.at_work.as_ref()).is_none_or(|at_work| at_work.load(Ordering::Relaxed))
     }
 }
 
@@ -183,7 +209,7 @@ impl Registry {
         label: Option<Cow<'static, str>>,
         shard: impl FnOnce() -> Option<Arc<Seat>>,
     ) -> Option<Arc<Seat>> {
-        let since = Some(Stamp::lately());
+        let since = Stamp::lately();
         let number = tally::slot() & (self.0.len() - 1);
         let mut guard = lock(&self.0[number]);
         let desk = &mut *guard;
@@ -193,6 +219,7 @@ impl Registry {
                 let seat = Arc::clone(seat);
                 record.place = place;
                 record.since = since;
+                record.at_work = None;
                 let old = mem::replace(&mut record.label, label);
                 drop(guard);
                 drop(old);
@@ -216,6 +243,7 @@ impl Registry {
             label,
             place,
             since,
+            at_work: None,
         };
         let old = if let Some(vacant) = desk.records.get_mut(index) {
             Some(mem::replace(vacant, record))
@@ -260,12 +288,12 @@ impl Registry {
 
     fn collect(&self, now: Stamp, into: &mut Vec<Straggler>) {
         for desk in &self.0 {
-            into.extend(lock(desk).taken().filter_map(|record| {
-                Some(Straggler {
-                    label: record.label.clone(),
-                    place: record.place,
-                    age: now.since(record.since?),
-                })
+            let desk = lock(desk);
+            let stragglers = desk.taken().filter(|record| record.is_at_work());
+            into.extend(stragglers.map(|record| Straggler {
+                label: record.label.clone(),
+                place: record.place,
+                age: now.since(record.since),
             }));
         }
     }
@@ -298,14 +326,21 @@ impl Ticket {
         drop(old);
     }
 
-    /// The guard's next work: `label` writes what it is called, and it counts from now on if it `rested` until now.
+    /// The guard is at work only while `at_work` says so.
+    #[cfg(feature = "net")]
+    pub(crate) fn stand_by(&self, at_work: &StdArc<AtomicBool>) {
+        let at_work = Some(StdArc::clone(at_work));
+        let old = self.with(|record| mem::replace(&mut record.at_work, at_work));
+        drop(old);
+    }
+
+    /// The guard's next work: `label` writes what it is called, and it counts from now on if it has rested.
     ///
     /// Into the string of the work before, under the lock: `label` is no code of a user's (S6).
     #[cfg(feature = "hyper")]
-    pub(crate) fn begin(&self, rested: bool, label: impl FnOnce(&mut String)) {
-        let since = rested.then(Stamp::lately);
+    pub(crate) fn begin(&self, label: impl FnOnce(&mut String)) {
         self.with(|record| {
-            record.since = since.or(record.since);
+            record.resume();
             let mut name = match record.label.take() {
                 Some(Cow::Owned(name)) => name,
                 _ => String::new(),
@@ -317,18 +352,8 @@ impl Ticket {
     }
 
     #[cfg(feature = "net")]
-    pub(crate) fn rest(&self) {
-        self.set_since(None);
-    }
-
-    #[cfg(feature = "net")]
     pub(crate) fn resume(&self) {
-        self.set_since(Some(Stamp::lately()));
-    }
-
-    #[cfg(feature = "net")]
-    fn set_since(&self, since: Option<Stamp>) {
-        self.with(|record| record.since = since);
+        self.with(Record::resume);
     }
 
     pub(crate) fn label(&self) -> Option<Cow<'static, str>> {

@@ -275,6 +275,13 @@ impl Core {
 #[cfg(feature = "net")]
 pub(crate) struct Held(Arc<Seat>);
 
+#[cfg(feature = "hyper")]
+impl Held {
+    pub(crate) fn core(&self) -> &Core {
+        self.0.core()
+    }
+}
+
 #[cfg(feature = "net")]
 impl Drop for Held {
     fn drop(&mut self) {

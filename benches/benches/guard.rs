@@ -32,6 +32,7 @@ fn main() {
     let mut figures = Figures::new("guard", "time, 1 = two atomics on a private line");
     one_thread(&mut figures);
     several_threads(&mut figures);
+    several_threads_tracked(&mut figures);
     figures.publish();
 }
 
@@ -182,9 +183,7 @@ fn record(figures: &mut Figures, case: &str, contenders: &[Contender<'_>]) -> Ve
 }
 
 fn several_threads(figures: &mut Figures) {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    let mut threads = 1;
-    while threads <= cores {
+    for threads in threads() {
         let private: Vec<_> = (0..threads).map(|_| Drain::new()).collect();
         let mut contenders = vec![
             two_atomics(),
@@ -204,10 +203,60 @@ fn several_threads(figures: &mut Figures) {
             times[1] / times[2],
             Bound::AtLeast(0.9),
         );
-        threads = if threads < cores {
-            (threads * 2).min(cores)
-        } else {
-            cores + 1
-        };
     }
+}
+
+/// Guards with label, place and age; swansong's have a place.
+fn several_threads_tracked(figures: &mut Figures) {
+    for threads in threads() {
+        let tracked = || Drain::builder().track(true).build();
+        let private: Vec<_> = (0..threads).map(|_| tracked()).collect();
+        let theirs: Vec<_> = (0..threads)
+            .map(|_| Swansong::with_guard_report())
+            .collect();
+        let shared = (tracked(), Swansong::with_guard_report());
+        let contenders = [
+            two_atomics(),
+            Contender::new("async-drain, each its own", |thread| {
+                let drain = private[thread].clone();
+                move || drain.guard().map(|g| g.labeled("GET /export"))
+            }),
+            Contender::new(OURS, |_| {
+                let drain = shared.0.clone();
+                move || drain.guard().map(|g| g.labeled("GET /export"))
+            }),
+            Contender::new("swansong, each its own", |thread| {
+                let swansong = theirs[thread].clone();
+                move || swansong.guard()
+            }),
+            Contender::new("swansong", |_| {
+                let swansong = shared.1.clone();
+                move || swansong.guard()
+            }),
+        ];
+        let times = together(&contenders, threads, ROUNDS / 5);
+        let case = format!("labeled ×{threads}");
+        for (contender, time) in contenders.iter().zip(&times) {
+            figures.add(&case, contender.name, time / times[0]);
+        }
+        figures.target(
+            format!("tracked and labeled, shared by {threads}, times private throughput"),
+            times[1] / times[2],
+            Bound::AtLeast(0.9),
+        );
+        figures.target(
+            format!("tracked and labeled, shared by {threads}, times swansong's with its report"),
+            times[2] / times[4],
+            Bound::AtMost(0.5),
+        );
+    }
+}
+
+/// One thread, two, four and so on, up to all cores.
+fn threads() -> Vec<usize> {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let doubled = std::iter::successors(Some(1), |n| Some(n * 2));
+    let mut threads: Vec<_> = doubled.take_while(|n| *n < cores).collect();
+    threads.push(cores);
+    threads
 }

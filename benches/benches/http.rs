@@ -198,7 +198,8 @@ fn h2load(addr: SocketAddr) -> f64 {
 
 fn said(command: &mut Command) -> String {
     let output = command.output().expect("a load tool");
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    let said = [output.stdout, output.stderr].concat();
+    String::from_utf8_lossy(&said).into_owned()
 }
 
 /// Instructions that the tasks of `program` take for a request, callgrind's count: those of the connection, hyper and

@@ -1,8 +1,18 @@
-use std::{fmt, future::Future, pin::Pin};
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
 
 use ::hyper::rt::Executor;
+use pin_project_lite::pin_project;
 
-use crate::{TakeUntilAborting, UntilAborting, sync::Arc, tree::Core};
+use crate::{
+    Phase, UntilAborting,
+    sync::Arc,
+    tree::{Core, Held},
+};
 
 /// A task to be spawned on an executor with several threads.
 pub type SendTask = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -30,7 +40,7 @@ where
     T: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, task: T) {
-        (self.0.spawn)(Box::pin(cut_by(&self.0.core, task)));
+        (self.0.spawn)(Box::pin(Cut::new(&self.0.core, task)));
     }
 }
 
@@ -40,17 +50,48 @@ where
     T: Future<Output = ()> + 'static,
 {
     fn execute(&self, task: T) {
-        (self.0.spawn)(Box::pin(cut_by(&self.0.core, task)));
+        (self.0.spawn)(Box::pin(Cut::new(&self.0.core, task)));
     }
 }
 
-fn cut_by<T: Future<Output = ()>>(core: &Arc<Core>, task: T) -> impl Future<Output = ()> + use<T> {
-    let hold = core.hold();
-    let task = TakeUntilAborting::new(task, UntilAborting::new(core));
-    async move {
+pin_project! {
+    /// A task that ends when aborting begins.
+    struct Cut<T> {
+        #[pin]
+        task: Option<T>,
+        // Made when the task has to wait: most HTTP/2 streams never do.
+        aborting: Option<UntilAborting>,
+        // The last to go. Without one the drain is drained, and the task is over before it has begun.
+        hold: Option<Held>,
+    }
+}
+
+impl<T> Cut<T> {
+    fn new(core: &Core, task: T) -> Self {
+        Self {
+            task: Some(task),
+            aborting: None,
+            hold: core.hold(),
+        }
+    }
+}
+
+impl<T: Future<Output = ()>> Future for Cut<T> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        if let (Some(task), Some(hold)) = (this.task.as_mut().as_pin_mut(), &this.hold) {
+            let core = hold.core();
+            if !core.latch.is(Phase::Aborting) && task.poll(cx).is_pending() {
+                let aborting = (this.aborting).get_or_insert_with(|| UntilAborting::new(core));
+                ready!(Pin::new(aborting).poll(cx));
+            }
+        }
         // Cut or done, it is over.
-        let _ = task.await;
-        drop(hold);
+        this.task.set(None);
+        *this.hold = None;
+        Poll::Ready(())
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 const OURS: &str = "async-drain";
 /// What is measured against, not beside.
-const UNITS: [&str; 3] = ["two atomics", "a bare unpark", "a load"];
+const UNITS: [&str; 4] = ["two atomics", "a bare unpark", "a load", "killed at once"];
 
 fn main() {
     let mut arguments = env::args().skip(1);
@@ -61,7 +61,7 @@ const fn panel(bench: &'static str, case: &'static str, title: &'static str) -> 
     }
 }
 
-const CHARTS: [Chart; 4] = [
+const CHARTS: [Chart; 7] = [
     Chart {
         name: "guard",
         title: "A guard made and dropped",
@@ -70,6 +70,11 @@ const CHARTS: [Chart; 4] = [
             panel("guard", "make", "on one thread"),
             panel("guard", "make ×", "on all cores, sharing a drain"),
             panel("guard", "tracked", "with its place and age"),
+            panel(
+                "guard",
+                "labeled ×",
+                "with label, place and age, on all cores, sharing a drain",
+            ),
         ],
     },
     Chart {
@@ -100,6 +105,41 @@ const CHARTS: [Chart; 4] = [
             title: "",
             logarithmic: true,
         }],
+    },
+    Chart {
+        name: "refused",
+        title: "From SIGTERM to the first refused connect",
+        unit: "half of the rounds, 1 = a process that is killed; logarithmic",
+        panels: &[Panel {
+            bench: "refused",
+            case: "half",
+            title: "",
+            logarithmic: true,
+        }],
+    },
+    Chart {
+        name: "http",
+        title: "An HTTP server under load",
+        unit: "1 = the same hyper server on smol without the drain",
+        panels: &[
+            panel("http", "requests/s", "requests per second: more is better"),
+            panel("http", "CPU time", "CPU time of a request"),
+            panel("http", "p99", "latency, 99 %"),
+        ],
+    },
+    Chart {
+        name: "idle",
+        title: "Ten thousand idle keep-alive connections",
+        unit: "1 = the same hyper server on smol without the drain, or with hyper-util's graceful",
+        panels: &[
+            panel("idle", "memory", "memory of a connection"),
+            panel("idle", "CPU time", "CPU time from SIGTERM on"),
+            panel(
+                "idle",
+                "to the exit",
+                "from SIGTERM to the exit; by default one more request is waited for, for a second",
+            ),
+        ],
     },
     Chart {
         name: "build",
@@ -150,7 +190,9 @@ fn bars<'a>(lines: &'a [Value], panel: &Panel) -> Vec<(&'a str, f64)> {
     let mut bars: Vec<_> = (lines.iter())
         .filter(|l| l["bench"] == panel.bench && case(l))
         .filter_map(|l| Some((l["who"].as_str()?, l["value"].as_f64()?)))
-        .filter(|(who, _)| !UNITS.contains(who) && !who.ends_with("its own"))
+        .filter(|(who, _)| {
+            !UNITS.contains(who) && !who.ends_with("its own") && !who.ends_with("(95 %)")
+        })
         .collect();
     bars.sort_by(|a, b| a.1.total_cmp(&b.1));
     bars
@@ -204,7 +246,7 @@ fn draw(chart: &Chart, panels: &[(&Panel, Vec<(&str, f64)>)], theme: &Theme) -> 
                 value / most
             };
             let width = (share * (WIDTH - NAMES - 70.0)).max(1.0);
-            let ours = *who == OURS || who.contains("core alone");
+            let ours = who.starts_with(OURS) || who.contains("core alone");
             let (fill, weight) = if ours {
                 (theme.ours, "font-weight=\"600\"")
             } else {

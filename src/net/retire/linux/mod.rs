@@ -43,7 +43,7 @@ pub(in super::super) fn handshakes_under_way(listener: &TcpListener) -> bool {
     let Ok(address) = listener.local_addr() else {
         return false;
     };
-    sock_diag::syn_received(address.port()).unwrap_or_else(|_| {
+    sock_diag::syn_received(address).unwrap_or_else(|_| {
         ["/proc/self/net/tcp", "/proc/self/net/tcp6"]
             .iter()
             .filter_map(|table| std::fs::read_to_string(table).ok())
@@ -54,7 +54,7 @@ pub(in super::super) fn handshakes_under_way(listener: &TcpListener) -> bool {
 #[cfg(test)]
 mod tests {
     use std::{
-        net::{TcpListener, TcpStream},
+        net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
         time::Duration,
     };
 
@@ -65,11 +65,27 @@ mod tests {
     /// Z1: a peer whose handshake is under way is seen, and nobody is once it is over.
     #[test]
     fn asks_for_handshakes_of_the_port_alone() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        asks("127.0.0.1:0", Ipv4Addr::LOCALHOST.into());
+    }
+
+    /// Z1: a listener of IPv6 has peers of both families.
+    #[test]
+    fn asks_for_handshakes_of_both_families() {
+        if TcpListener::bind("[::1]:0").is_err() {
+            eprintln!("SKIPPED: no IPv6");
+            return;
+        }
+        asks("[::]:0", Ipv6Addr::LOCALHOST.into());
+        asks("[::]:0", Ipv4Addr::LOCALHOST.into());
+    }
+
+    fn asks(listen: &str, peer: IpAddr) {
+        let listener = TcpListener::bind(listen).unwrap();
         let address = listener.local_addr().unwrap();
-        let under_way = || sock_diag::syn_received(address.port()).unwrap();
+        let reached = SocketAddr::new(peer, address.port());
+        let under_way = || sock_diag::syn_received(address).unwrap();
         assert!(!under_way());
-        let _established = TcpStream::connect(address).unwrap();
+        let _established = TcpStream::connect(reached).unwrap();
         assert!(!under_way());
 
         // Takes nothing but SYNs, so that no handshake ends.
@@ -82,7 +98,7 @@ mod tests {
                 SockFilter::new(0x06, 0, 0, 0),
             ])
             .unwrap();
-        let peer = TcpStream::connect_timeout(&address, Duration::from_secs(5)).unwrap();
+        let peer = TcpStream::connect_timeout(&reached, Duration::from_secs(5)).unwrap();
         assert!(under_way());
         assert!(handshakes_under_way(&listener));
         drop((listener, peer));

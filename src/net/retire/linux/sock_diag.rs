@@ -1,7 +1,11 @@
 //! The question put to `sock_diag(7)`, which finds the answer among 20,000 sockets in a millisecond; the table of proc(5)
-//! takes a hundred, as the kernel writes a line for each of them.
+//! takes a hundred, as the kernel writes a line for each of them. On a machine with much memory it takes several even
+//! among none, as the kernel's table of sockets is as large; so it is not put for a family that can't be there.
 
-use std::io::{self, Read};
+use std::{
+    io::{self, Read},
+    net::SocketAddr,
+};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -11,21 +15,19 @@ use crate::net::handshakes::{SOCK_DIAG_BY_FAMILY, in_dump};
 const AF_NETLINK: i32 = 16;
 const NETLINK_SOCK_DIAG: i32 = 4;
 const REQUEST_DUMP: u16 = 0x1 | 0x300;
-const FAMILIES: [u8; 2] = [2, 10];
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
 const TCP: u8 = 6;
 /// `TCP_SYN_RECV`, and `TCP_NEW_SYN_RECV` of those that have no socket of their own yet.
 const STATES: u32 = 1 << 3 | 1 << 12;
 /// A `nlmsghdr` and an `inet_diag_req_v2`.
 const LENGTH: u32 = 16 + 56;
 
-/// Whether a socket on `port` has received a SYN and no more.
-pub(super) fn syn_received(port: u16) -> io::Result<bool> {
-    for family in FAMILIES {
-        if any(family, port)? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+/// Whether a socket has received a SYN and no more, on a listener at `address`; one of IPv6 may have peers of both
+/// families.
+pub(super) fn syn_received(address: SocketAddr) -> io::Result<bool> {
+    let port = address.port();
+    Ok(any(AF_INET, port)? || address.is_ipv6() && any(AF_INET6, port)?)
 }
 
 fn any(family: u8, port: u16) -> io::Result<bool> {
