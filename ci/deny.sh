@@ -17,4 +17,4 @@ sed -i '/dev-dependencies\]$/,/^$/d' "$copy/Cargo.toml"
 deny() { cargo deny --manifest-path "$copy/Cargo.toml" "$@"; }
 deny --all-features check licenses sources
 deny --no-default-features --features async-io,signal,net,tower,swansong check bans
-(cd async-drain-tide && cargo deny --locked check licenses sources)
+(cd async-drain-tide && cargo deny check licenses sources)

@@ -1,8 +1,16 @@
 #!/usr/bin/env bash
-# Format, clippy and documentation, with warnings denied.
+# Format, clippy, documentation and spelling, with warnings denied.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 cargo fmt --all --check
 cargo clippy --workspace --all-targets --all-features -- -D warnings -D clippy::incompatible_msrv
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps
+
+skip() {
+    echo "SKIPPED: spelling ($*)"
+    exit 0
+}
+. ci/pypi.sh
+pypi typos typos 1.52.0 418fd85f7fc11dec14e5482e747f6e916af56da96207cde0cdd69540a4b389f6
+git ls-files -z -- ':!*.lock' ':!*.svg' | xargs -0 typos --config .typos.toml --force-exclude --format brief
