@@ -46,16 +46,18 @@ fn join(threads: Vec<JoinHandle<()>>) {
     }
 }
 
-/// Takes a guard, or sees that it is refused with reason, and works under it, and under clones of it.
-fn work(drain: &Drain, works: &Works) {
-    let made = if any(2) == 0 {
+/// Takes a guard, or sees that it is refused with reason, and works under it, and under clones of it. Returns whether it
+/// was told that the drain is drained.
+fn work(drain: &Drain, works: &Works) -> bool {
+    let promised = any(2) == 0;
+    let made = if promised {
         drain.guard().ok()
     } else {
         drain.admit().ok()
     };
     let Some(guard) = made else {
         assert!(drain.is_draining(), "refused while running");
-        return;
+        return promised;
     };
     let first = works.under(guard);
     assert_ne!(drain.phase(), Phase::Drained);
@@ -68,6 +70,7 @@ fn work(drain: &Drain, works: &Works) {
             drop(drained);
         }
     }
+    false
 }
 
 fn guards(name: &str, tracked: bool, shards: usize) {
@@ -78,7 +81,9 @@ fn guards(name: &str, tracked: bool, shards: usize) {
             let (drain, works) = (drain.clone(), works.clone());
             on(slot, move || {
                 for _ in 0..3 {
-                    work(&drain, &works);
+                    if work(&drain, &works) {
+                        works.check_drained();
+                    }
                 }
             })
         });
