@@ -205,7 +205,7 @@ fn settled(server: &Server) -> usize {
         thread::sleep(Duration::from_millis(100));
         let now = server.cpu_time();
         // One that looks around every now and then is asleep too.
-        if now - used < Duration::from_millis(2) {
+        if now.saturating_sub(used) < Duration::from_millis(2) {
             return server.resident();
         }
         used = now;

@@ -42,11 +42,8 @@ pub fn built(folder: &str, target: [&str; 2]) -> PathBuf {
 #[must_use]
 pub fn built_go(file: &str) -> Option<PathBuf> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let program = here
-        .join("target")
-        .join(Path::new(file).with_extension(""))
-        .file_name()
-        .map(|name| here.join("target").join(format!("go-{}", name.display())))?;
+    let name = file.replace('/', "-").replace(".go", "");
+    let program = here.join("target").join(name);
     let built = Command::new(env::var_os("GO").unwrap_or("go".into()))
         .args(["build", "-o"])
         .arg(&program)
@@ -128,6 +125,10 @@ impl Server {
     }
 
     /// What it has used of its cores: the sum of its threads.
+    ///
+    /// # Panics
+    ///
+    /// If it has ended, or there is no /proc.
     #[must_use]
     pub fn cpu_time(&self) -> Duration {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("Linux");
@@ -139,6 +140,10 @@ impl Server {
     }
 
     /// Bytes of it that are in memory.
+    ///
+    /// # Panics
+    ///
+    /// If it has ended, or there is no /proc.
     #[must_use]
     pub fn resident(&self) -> usize {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("Linux");

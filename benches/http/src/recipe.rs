@@ -55,9 +55,8 @@ fn main() -> io::Result<()> {
                     })
                     .detach();
                 }
-                Some(Err(_)) => {}
                 None if told.load(Ordering::Relaxed) => break,
-                None => {}
+                Some(Err(_)) | None => {}
             }
         }
         drop(listener);
