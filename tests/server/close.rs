@@ -1,6 +1,7 @@
 //! How connections are closed: nothing that was written is lost, and nobody is waited for who has everything.
 
 use crate::support::client::Conn;
+use crate::support::h2::{Answer, H2Conn};
 use crate::support::subject::{
     PATIENCE, after_the_last_byte, connect, drained, hello, hyper, overtaken, refused, two_of_three,
 };
@@ -105,6 +106,29 @@ fn who_has_everything_does_not_hold_the_exit() {
             assert!(conn.is_eof(PATIENCE).expect("no reset"));
         }
         exit.at.saturating_duration_since(last_byte)
+    });
+}
+
+/// Z8, L2: nor does an HTTP/2 peer that has uploaded something and keeps its socket open.
+#[test]
+fn an_http2_peer_that_has_uploaded_does_not_hold_the_exit() {
+    two_of_three(after_the_last_byte(), || {
+        let mut server = hyper(&[]);
+        let mut conn = H2Conn::open(server.addr()).expect("the server listens");
+        let stream = conn.post("/echo").expect("an open connection");
+        conn.send_data(stream, b"upload", true).expect("a window");
+        let answer = conn.read_answer(stream).expect("an end of the stream");
+        assert!(matches!(answer, Answer::Complete { status: 200, .. }));
+        overtaken(&server);
+        server.signal(Signal::TERM).expect("a live process");
+        // The first GOAWAY and its ping, which is answered on the way to the second.
+        for _ in 0..2 {
+            conn.read_goaway().expect("a GOAWAY");
+        }
+        let told = Instant::now();
+        let exit = drained(&mut server);
+        drop(conn);
+        exit.at.saturating_duration_since(told)
     });
 }
 

@@ -150,8 +150,9 @@ impl Framing {
         match (parsed.body, self.head) {
             (Body::None, _) => false,
             _ if parsed.requests == self.requests => false,
-            // The frames of HTTP/2 are not read here.
-            _ if self.pipelined || self.is_ahead(parsed) || self.is_http2() => true,
+            // hyper tells the peer to send no more of a body that nobody reads.
+            _ if self.is_http2() => false,
+            _ if self.pipelined || self.is_ahead(parsed) => true,
             (Body::Exact(length), Head::Ended(after)) => after < length,
             (Body::Chunked, Head::Ended(_)) => !matches!(self.chunks, Chunks::Ended(_)),
             _ => true,
