@@ -33,8 +33,10 @@ use crate::{
 /// the drain is drained when the last byte of the last connection is written (Z5). Aborting cuts
 /// what is left (Z12). Time comes from the async-io reactor.
 ///
-/// A connection counts as in flight from the first byte of a request to the last byte of its answer. An upgraded
-/// connection is not the server's any more: give its task a guard.
+/// A connection counts as in flight from the first byte of a request to the last byte of its answer. In a report it is
+/// one straggler, named after its latest request; where the requests of an HTTP/2 connection are to be counted and named
+/// one by one, put [`tower::DrainLayer`](https://docs.rs/async-drain/latest/async_drain/tower/struct.DrainLayer.html)
+/// around the service. An upgraded connection is not the server's any more: give its task a guard.
 ///
 /// ```no_run
 /// use std::{convert::Infallible, io, net::TcpListener};
