@@ -22,6 +22,7 @@ check ci/shuttle.sh
 check ci/broken.sh
 check ci/server-broken.sh
 check ci/mutants.sh
+check ci/coverage.sh
 check ci/tsan.sh
 check ci/asan.sh
 check ci/valgrind.sh
