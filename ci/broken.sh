@@ -193,7 +193,7 @@ broken never-released "model:last_drop_vs_wait crowd:a_finish_that_may_abort" tr
     'if before < Phase::Draining && phase >= Phase::Draining {' \
     'if before > Phase::Draining && phase >= Phase::Draining {'
 
-broken deadline-after-the-phase model:begin_by_vs_deadline tree.rs \
+broken deadline-after-the-phase model:begin_by_vs_child tree.rs \
     '        // S7: published first' \
     '        let before = self.latch.raise(phase);
         // S7: published first' \
