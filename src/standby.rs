@@ -42,6 +42,7 @@ impl Standby {
     }
 
     /// Nobody waits for it.
+    #[inline]
     pub fn rest(&mut self) {
         if self.at_work.load(Ordering::Relaxed) {
             self.at_work.store(false, Ordering::Relaxed);
@@ -50,6 +51,7 @@ impl Standby {
     }
 
     /// Somebody does.
+    #[inline]
     pub fn work(&mut self) {
         if !self.at_work.load(Ordering::Relaxed) {
             self.guard.resume();

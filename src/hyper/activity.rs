@@ -59,25 +59,30 @@ impl Activity {
     }
 
     /// Whether nothing has begun that is not over: no head begun, no request unanswered, no byte unwritten.
+    #[inline]
     pub(super) fn is_idle(&self) -> bool {
         self.0.unanswered.load(Ordering::Relaxed) == 0
             && !self.0.begun.load(Ordering::Relaxed)
             && !self.0.blocked.load(Ordering::Relaxed)
     }
 
+    #[inline]
     pub(super) fn is_http2(&self) -> bool {
         self.0.http2.load(Ordering::Relaxed)
     }
 
+    #[inline]
     pub(super) fn requests(&self) -> usize {
         self.0.requests.load(Ordering::Relaxed)
     }
 
+    #[inline]
     pub(super) fn is_answered(&self) -> bool {
         self.0.unanswered.load(Ordering::Relaxed) == 0
     }
 
     /// Whether what has come is HTTP/2; the first bytes may have looked so and be HTTP/1's after all.
+    #[inline]
     pub(super) fn set_http2(&self, http2: bool) {
         if self.0.http2.swap(http2, Ordering::Relaxed) != http2 {
             // What came before was no head, but the first bytes of the preface, or the other way round.
@@ -86,12 +91,14 @@ impl Activity {
     }
 
     /// Bytes have arrived.
+    #[inline]
     pub(super) fn received(&self) {
         if !self.is_http2() && self.is_answered() {
             self.0.begun.store(true, Ordering::Relaxed);
         }
     }
 
+    #[inline]
     pub(super) fn set_blocked(&self, blocked: bool) {
         self.0.blocked.store(blocked, Ordering::Relaxed);
     }
@@ -101,11 +108,13 @@ impl Activity {
         self.0.left.store(!self.is_http2(), Ordering::Relaxed);
     }
 
+    #[inline]
     pub(super) fn is_left(&self) -> bool {
         self.0.left.load(Ordering::Relaxed)
     }
 
     /// What hyper has made of the bytes so far.
+    #[inline]
     pub(super) fn parsed(&self) -> Parsed {
         Parsed {
             requests: self.requests(),
@@ -148,6 +157,7 @@ impl fmt::Debug for Activity {
 pub(super) struct Unanswered(Activity);
 
 impl Unanswered {
+    #[inline]
     pub(super) fn phase(&self) -> Phase {
         self.0.core().latch.phase()
     }

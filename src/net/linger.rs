@@ -128,6 +128,7 @@ fn uninterrupted<T>(mut call: impl FnMut() -> Poll<io::Result<T>>) -> Poll<io::R
 }
 
 impl<C: Transport> AsyncRead for Linger<C> {
+    #[inline]
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -146,6 +147,7 @@ impl<C: Transport> AsyncRead for Linger<C> {
 }
 
 impl<C: Transport> AsyncWrite for Linger<C> {
+    #[inline]
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -162,6 +164,7 @@ impl<C: Transport> AsyncWrite for Linger<C> {
         uninterrupted(|| Pin::new(&mut self.conn).poll_write_vectored(cx, bufs))
     }
 
+    #[inline]
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         uninterrupted(|| Pin::new(&mut self.conn).poll_flush(cx))
     }
