@@ -8,7 +8,10 @@ use std::{
     process::Command,
 };
 
-use async_drain_bench::figures::{Bound, Figures};
+use async_drain_bench::{
+    figures::{Bound, Figures},
+    server::cpu_seconds_of_children,
+};
 
 const OURS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const ROUNDS: usize = 2;
@@ -100,17 +103,6 @@ fn build(tree: &Tree, target: &Path) -> f64 {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}: {errors}", tree.name);
     cpu_seconds_of_children() - before
-}
-
-/// User and system time of all children that have ended.
-fn cpu_seconds_of_children() -> f64 {
-    const TICKS_A_SECOND: f64 = 100.0;
-    let stat = fs::read_to_string("/proc/self/stat").expect("Linux");
-    // The name, in brackets, may hold spaces; cutime and cstime are fields 16 and 17, and the state after it is 3.
-    let (_, fields) = stat.rsplit_once(')').expect("a name in brackets");
-    let fields = fields.split_whitespace().skip(13).take(2);
-    let ticks = fields.filter_map(|f| f.parse::<f64>().ok()).sum::<f64>();
-    ticks / TICKS_A_SECOND
 }
 
 fn crates(tree: &Tree) -> usize {

@@ -4,7 +4,6 @@
 //! (where a `go` is found).
 
 use std::{
-    path::Path,
     process::Command,
     sync::{
         Arc, Barrier,
@@ -16,14 +15,14 @@ use std::{
 
 use async_drain::Drain;
 use async_drain_bench::{
+    distributions::distributions,
     figures::{Bound, Figures},
-    race::quantile,
+    server::built_go,
 };
 use swansong::Swansong;
 use tokio_util::task::TaskTracker;
 
 const ROUNDS: usize = 400;
-const QUANTILES: [(&str, f64); 4] = [("best", 0.0), ("half", 0.5), ("90 %", 0.9), ("99 %", 0.99)];
 const UNPARK: &str = "a bare unpark";
 const OURS: &str = "async-drain";
 const RECIPE: &str = "look once a second";
@@ -46,16 +45,7 @@ fn main() {
     table.push((RECIPE, recipe()));
     table.extend(go().map(|samples| ("Go's Shutdown", samples)));
 
-    let unit = quantile(&mut table[0].1, 0.5);
-    for (who, samples) in &mut table {
-        for (case, q) in QUANTILES {
-            figures.add(case, who, quantile(samples, q) / unit);
-        }
-    }
-    let mut half = |who| {
-        let found = table.iter_mut().find(|(name, _)| *name == who);
-        found.map_or(f64::NAN, |(_, samples)| quantile(samples, 0.5))
-    };
+    let mut half = distributions(&mut figures, &mut table);
     let (ours, theirs) = (half(OURS), half("swansong"));
     figures.target(
         "to notice the last drop, times swansong, half of the rounds",
@@ -180,21 +170,9 @@ fn recipe() -> Vec<f64> {
 
 /// One number of nanoseconds a line, of requests that end at any time after `Shutdown` was called.
 fn go() -> Option<Vec<f64>> {
-    let program = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/go/shutdown.go"));
-    let go = std::env::var_os("GO").unwrap_or("go".into());
-    let ran = Command::new(go).arg("run").arg(program).output();
-    match ran {
-        Ok(output) if output.status.success() => {
-            let lines = String::from_utf8_lossy(&output.stdout).into_owned();
-            Some(lines.lines().filter_map(|l| l.parse().ok()).collect())
-        }
-        Ok(output) => {
-            println!("SKIPPED: Go: {}", String::from_utf8_lossy(&output.stderr));
-            None
-        }
-        Err(error) => {
-            println!("SKIPPED: Go: {error} (set GO to a go command)");
-            None
-        }
-    }
+    let output = Command::new(built_go("benches/go/shutdown.go")?).output();
+    let output = output.expect("what was built");
+    assert!(output.status.success(), "{output:?}");
+    let lines = String::from_utf8_lossy(&output.stdout);
+    Some(lines.lines().filter_map(|l| l.parse().ok()).collect())
 }

@@ -5,7 +5,7 @@
 //! `IDLE_ROUNDS` (5) make it shorter.
 
 use std::{
-    env, fs,
+    env,
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
     path::PathBuf,
@@ -18,7 +18,7 @@ use async_drain_bench::{
     figures::{Bound, Figures},
     paired::Ratios,
     race::order,
-    server::{Server, built, built_go},
+    server::{Server, built, built_go, cpu_seconds_of_children},
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -210,15 +210,4 @@ fn settled(server: &Server) -> usize {
         }
         used = now;
     }
-}
-
-/// User and system time of all children that have ended.
-fn cpu_seconds_of_children() -> f64 {
-    const TICKS_A_SECOND: f64 = 100.0;
-    let stat = fs::read_to_string("/proc/self/stat").expect("Linux");
-    // The name, in brackets, may hold spaces; cutime and cstime are fields 16 and 17, and the state after it is 3.
-    let (_, fields) = stat.rsplit_once(')').expect("a name in brackets");
-    let fields = fields.split_whitespace().skip(13).take(2);
-    let ticks = fields.filter_map(|f| f.parse::<f64>().ok()).sum::<f64>();
-    ticks / TICKS_A_SECOND
 }

@@ -14,12 +14,12 @@ use std::{
 };
 
 use async_drain_bench::{
+    distributions::distributions,
     figures::{Bound, Figures},
-    race::{order, quantile},
+    race::order,
     server::{Server, built, built_go},
 };
 
-const QUANTILES: [(&str, f64); 4] = [("best", 0.0), ("half", 0.5), ("90 %", 0.9), ("99 %", 0.99)];
 const KILLED: &str = "killed at once";
 const OURS: &str = "async-drain";
 const GO: &str = "Go's Shutdown";
@@ -59,16 +59,7 @@ fn main() {
         "refused",
         "time from SIGTERM to the first refused connect, 1 = half of those killed at once",
     );
-    let unit = quantile(&mut table[0].1, 0.5);
-    for (who, samples) in &mut table {
-        for (case, q) in QUANTILES {
-            figures.add(case, who, quantile(samples, q) / unit);
-        }
-    }
-    let mut half = |who| {
-        let found = table.iter_mut().find(|(name, _)| *name == who);
-        found.map_or(f64::NAN, |(_, samples)| quantile(samples, 0.5))
-    };
+    let mut half = distributions(&mut figures, &mut table);
     let (ours, recipe) = (half(OURS), half(RECIPE));
     figures.target(
         "times sooner than looking once a second",

@@ -1,6 +1,7 @@
 //! What the benches share: racing contenders against each other, and showing what came of it.
 
 pub mod counting;
+pub mod distributions;
 pub mod figures;
 pub mod paired;
 pub mod race;
