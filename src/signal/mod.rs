@@ -27,7 +27,8 @@ use crate::StopRequest;
 
 /// The signals that ask a process to end: SIGTERM and SIGINT; on Windows, Ctrl-C.
 ///
-/// They are caught from this call on, so that one that comes during start-up is kept: call it first of all.
+/// They are caught from this call on, so that one that comes during start-up is kept: call it first of all. (Not one that
+/// comes in this very call, in the microsecond in which signal-hook installs its handler: that is lost.)
 ///
 /// # Errors
 ///

@@ -138,8 +138,10 @@ fn a_signal_during_start_up_is_kept() {
         .expect("the example was built");
     let pid = Pid::from_child(&child);
     let patience = Instant::now() + PATIENCE;
-    while !catches_sigterm(pid) {
-        assert!(Instant::now() < patience, "SIGTERM is not caught");
+    // It is caught after SIGTERM, by which time that has been heard of: in the microsecond in which signal-hook installs a
+    // handler, the signal is lost.
+    while !catches_sigint(pid) {
+        assert!(Instant::now() < patience, "SIGINT is not caught");
     }
     kill_process(pid, Signal::TERM).expect("a live process");
     let mut stdout = Vec::new();
@@ -155,10 +157,10 @@ fn a_signal_during_start_up_is_kept() {
 }
 
 /// Reads the mask of caught signals from proc(5).
-fn catches_sigterm(pid: Pid) -> bool {
+fn catches_sigint(pid: Pid) -> bool {
     let path = format!("/proc/{}/status", pid.as_raw_nonzero());
     let status = std::fs::read_to_string(path).expect("a process that is not reaped");
     let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.is_some_and(|mask| mask & (1 << 14) != 0)
+    mask.is_some_and(|mask| mask & (1 << 1) != 0)
 }
