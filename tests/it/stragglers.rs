@@ -131,3 +131,19 @@ fn a_dropped_guard_leaves_no_entry() {
     assert_eq!(info.bytes_current, 0);
     assert_eq!(drain.stragglers().count(), 0);
 }
+
+/// C5: nor do crowds of them, once there is a seat for each.
+#[test]
+fn crowds_that_come_and_go_leave_no_entries() {
+    let drain = tracked();
+    let crowd = || -> Vec<_> { (0..100).map(|_| drain.guard().unwrap()).collect() };
+    for _ in 0..4 {
+        drop(crowd());
+    }
+    let info = allocation_counter::measure(|| {
+        for _ in 0..100 {
+            drop(crowd());
+        }
+    });
+    assert_eq!(info.bytes_current, 0);
+}
