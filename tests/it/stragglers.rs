@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, thread, time::Duration};
 
-use async_drain::{Drain, Phase};
+use async_drain::{Drain, Phase, net::Standby};
 
 fn tracked() -> Drain {
     Drain::builder().track(true).build()
@@ -146,4 +146,21 @@ fn crowds_that_come_and_go_leave_no_entries() {
         }
     });
     assert_eq!(info.bytes_current, 0);
+}
+
+/// A connection between two requests is nothing that a report names.
+#[test]
+fn who_rests_is_no_straggler() {
+    let drain = tracked();
+    let mut connection = Standby::new(drain.guard().unwrap().labeled("connection"));
+    let seen = || (drain.stragglers().iter().count(), drain.in_flight());
+    assert_eq!(seen(), (1, 1));
+    for _ in 0..3 {
+        connection.rest();
+        assert_eq!(seen(), (0, 0));
+        connection.work();
+        assert_eq!(seen(), (1, 1));
+    }
+    drop(connection);
+    assert_eq!(seen(), (0, 0));
 }
