@@ -61,7 +61,7 @@ impl Activity {
     /// Whether nothing has begun that is not over: no head begun, no request unanswered, no byte unwritten.
     #[inline]
     pub(super) fn is_idle(&self) -> bool {
-        self.0.unanswered.load(Ordering::Relaxed) == 0
+        self.is_answered()
             && !self.0.begun.load(Ordering::Relaxed)
             && !self.0.blocked.load(Ordering::Relaxed)
     }
@@ -84,7 +84,8 @@ impl Activity {
     /// Whether what has come is HTTP/2; the first bytes may have looked so and be HTTP/1's after all.
     #[inline]
     pub(super) fn set_http2(&self, http2: bool) {
-        if self.0.http2.swap(http2, Ordering::Relaxed) != http2 {
+        if self.is_http2() != http2 {
+            self.0.http2.store(http2, Ordering::Relaxed);
             // What came before was no head, but the first bytes of the preface, or the other way round.
             self.0.begun.store(!http2, Ordering::Relaxed);
         }
