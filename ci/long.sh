@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.."
 passed=0
 failed=0
 check() {
+    local began=$SECONDS
     echo "== $*"
     if "$@"; then
         passed=$((passed + 1))
@@ -14,6 +15,7 @@ check() {
         failed=$((failed + 1))
         echo "== FAILED: $*"
     fi
+    echo "== $((SECONDS - began)) s"
 }
 
 check env PROPTEST_CASES=100000 cargo test --release --test it statemachine

@@ -113,3 +113,34 @@ impl Bell {
         self.at_work.store(true, Ordering::Relaxed);
     }
 }
+
+#[cfg(all(test, feature = "hyper", not(any(loom, shuttle))))]
+mod tests {
+    use super::Standby;
+    use crate::Drain;
+
+    /// A request that has begun counts and is named before its connection has heard of it.
+    #[test]
+    fn a_bell_calls_to_work() {
+        let drain = Drain::builder().track(true).build();
+        let mut connection = Standby::new(drain.guard().unwrap());
+        let bell = connection.bell();
+        let ring = |name: &str| bell.ring(drain.core(), |label| label.push_str(name));
+        connection.rest();
+        for name in ["GET /1", "GET /2"] {
+            ring(name);
+            assert_eq!(drain.in_flight(), 1);
+            let stragglers = drain.stragglers();
+            let label = stragglers.iter().next().unwrap().label.as_deref();
+            assert_eq!(label, Some(name));
+        }
+        let further = allocation_counter::measure(|| ring("GET /3"));
+        assert_eq!(further.count_total, 0, "the name is written over the last");
+
+        connection.rest();
+        assert_eq!(drain.in_flight(), 0);
+        drop(connection);
+        ring("nobody");
+        assert_eq!(drain.stragglers().iter().count(), 0);
+    }
+}

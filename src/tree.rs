@@ -288,3 +288,24 @@ impl Drop for Held {
         self.0.core().tally.forgo_hold();
     }
 }
+
+#[cfg(all(test, feature = "net", not(any(loom, shuttle))))]
+mod tests {
+    use crate::{Drain, Phase};
+
+    /// What is held open is waited for and is nobody's work.
+    #[test]
+    fn a_hold_keeps_the_drain_and_counts_for_nothing() {
+        let drain = Drain::new();
+        let held = drain.core().hold();
+        assert_eq!(drain.in_flight(), 0);
+        let work = drain.guard().unwrap();
+        drop(drain.core().hold());
+        assert_eq!(drain.in_flight(), 1);
+        drop(work);
+        drain.begin();
+        assert_eq!((drain.phase(), drain.in_flight()), (Phase::Draining, 0));
+        drop(held);
+        assert_eq!(drain.phase(), Phase::Drained);
+    }
+}

@@ -153,3 +153,29 @@ fn block_on(future: impl Future<Output = ()>, deadline: Option<Instant>) -> bool
         park::until(deadline);
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use std::{
+        cell::Cell,
+        future::poll_fn,
+        task::Poll,
+        time::{Duration, Instant},
+    };
+
+    use super::block_on;
+
+    /// A thread that waits sleeps: it looks when it is woken, when its time is up, and, seldom, for no reason.
+    #[test]
+    fn a_waiting_thread_does_not_spin() {
+        let looks = Cell::new(0);
+        let never = poll_fn(|_| {
+            looks.set(looks.get() + 1);
+            Poll::Pending
+        });
+        let deadline = Instant::now() + Duration::from_millis(20);
+        assert!(!block_on(never, Some(deadline)));
+        assert!(Instant::now() >= deadline);
+        assert!(looks.get() < 10, "{} looks", looks.get());
+    }
+}

@@ -13,7 +13,9 @@ use std::{
 use async_drain::{Aborted, Drain, DrainExt, Guard, Guarded, Phase};
 use futures_lite::{
     AsyncBufReadExt, AsyncReadExt, AsyncSeekExt, AsyncWriteExt, Stream, StreamExt,
-    future::block_on, io::Cursor, stream,
+    future::block_on,
+    io::{BufWriter, Cursor},
+    stream,
 };
 
 use crate::support::{OnDrop, Wakes, poll};
@@ -80,18 +82,27 @@ fn guarded_io() {
         let mut rest = String::new();
         reader.read_to_string(&mut rest).await.unwrap();
         assert_eq!(rest, "two\n");
-        assert_eq!(reader.seek(std::io::SeekFrom::Start(1)).await.unwrap(), 1);
+        assert_eq!(reader.seek(std::io::SeekFrom::Start(4)).await.unwrap(), 4);
+        rest.clear();
+        reader.read_to_string(&mut rest).await.unwrap();
+        assert_eq!(rest, "two\n");
 
         let mut writer = Guarded::new(Vec::new(), guard());
         writer.write_all(b"abc").await.unwrap();
         let parts = [std::io::IoSlice::new(b"d"), std::io::IoSlice::new(b"ef")];
         assert_eq!(writer.write_vectored(&parts).await.unwrap(), 3);
-        writer.flush().await.unwrap();
-        writer.close().await.unwrap();
         writer.get_mut().push(b'!');
         assert_eq!(writer.get_ref(), b"abcdef!");
         let (bytes, guard) = writer.into_parts();
         assert_eq!((bytes.len(), guard.is_draining()), (7, false));
+
+        let mut buffered = Guarded::new(BufWriter::new(Vec::new()), guard);
+        buffered.write_all(b"flushed").await.unwrap();
+        buffered.flush().await.unwrap();
+        assert_eq!(buffered.get_ref().get_ref(), b"flushed");
+        buffered.write_all(b", closed").await.unwrap();
+        buffered.close().await.unwrap();
+        assert_eq!(buffered.get_ref().get_ref(), b"flushed, closed");
     });
     let mut reader = Cursor::new(b"xyz".to_vec()).guarded(guard());
     let mut bytes = [0; 3];

@@ -9,6 +9,7 @@ mod core;
 mod ext;
 mod hostile;
 mod program;
+mod report;
 mod shutdown;
 mod sizes;
 mod statemachine;

@@ -1,6 +1,10 @@
 //! Who is still here.
 
-use std::{collections::BTreeSet, thread, time::Duration};
+use std::{
+    collections::BTreeSet,
+    thread,
+    time::{Duration, Instant},
+};
 
 use async_drain::{Drain, Phase, net::Standby};
 
@@ -31,6 +35,31 @@ fn label_place_and_age() {
     assert_eq!((straggler.place.file(), &straggler.label), (file!(), &None));
     assert!(straggler.to_string().starts_with("unlabeled, for "));
     drop(admitted);
+}
+
+/// The clock of the ages moves in ticks of at most 10 ms, so that an age may be that much too long.
+const TICK: Duration = Duration::from_millis(10);
+
+fn age(drain: &Drain) -> Duration {
+    drain.stragglers().iter().next().unwrap().age
+}
+
+/// Keeps the thread until the clock says that `time` has passed: ages are what is tested here.
+fn pass(time: Duration) {
+    let began = Instant::now();
+    while began.elapsed() < time {}
+}
+
+#[test]
+fn an_age_is_the_time_that_has_passed() {
+    let drain = tracked();
+    let before = Instant::now();
+    let work = drain.guard().unwrap();
+    pass(2 * TICK);
+    let age = age(&drain);
+    assert!(age >= 2 * TICK, "{age:?}");
+    assert!(age <= before.elapsed() + TICK, "{age:?}");
+    drop(work);
 }
 
 /// A clone has the label of its original, and a place of its own.
@@ -163,4 +192,38 @@ fn who_rests_is_no_straggler() {
     }
     drop(connection);
     assert_eq!(seen(), (0, 0));
+}
+
+/// What a report says of a connection is of its latest request: its name, and its age.
+#[test]
+fn who_works_again_has_an_age_and_a_name_of_its_own() {
+    let drain = tracked();
+    let mut connection = Standby::new(drain.guard().unwrap().labeled("connection"));
+    connection.rest();
+    pass(5 * TICK);
+    let before = Instant::now();
+    connection.work();
+    connection.label(|| "GET /second".into());
+    let age = age(&drain);
+    assert!(age <= before.elapsed() + TICK, "{age:?}");
+    let stragglers = drain.stragglers();
+    assert_eq!(
+        stragglers.iter().next().unwrap().label.as_deref(),
+        Some("GET /second")
+    );
+    drop(connection);
+}
+
+/// One that goes while at rest takes nobody else out of the count.
+#[test]
+fn who_goes_at_rest_is_counted_no_more() {
+    let drain = Drain::new();
+    let mut connection = Standby::new(drain.guard().unwrap());
+    let work = drain.guard().unwrap();
+    connection.rest();
+    assert_eq!(drain.in_flight(), 1);
+    drop(connection);
+    assert_eq!(drain.in_flight(), 1);
+    drop(work);
+    assert_eq!(drain.in_flight(), 0);
 }

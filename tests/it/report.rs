@@ -1,0 +1,100 @@
+//! What the report says of how it ended, to people and to the shell.
+
+use std::{
+    future::{pending, ready},
+    process::{ExitCode, Termination},
+    time::{Duration, Instant},
+};
+
+use async_drain::{Drain, Report, Shutdown, net::Standby};
+use futures_lite::{future::block_on, stream};
+
+const A_MOMENT: Duration = Duration::from_millis(1);
+
+/// Time is over as soon as the clock has moved.
+async fn a_moment(_: Instant) {
+    let asked = Instant::now();
+    while asked.elapsed() < A_MOMENT {}
+}
+
+/// The phases that the text gives a time of.
+fn phases_told(report: &Report) -> Vec<String> {
+    let text = report.to_string();
+    let (_, times) = text.rsplit_once(';').expect("a list of times");
+    let name = |time: &str| time.trim().rsplit_once(' ').expect("a time").0.to_owned();
+    times.split(',').map(name).collect()
+}
+
+/// Neither who came or went before, nor who is left when work is cut.
+#[test]
+fn in_flight_are_those_who_were_there_when_draining_began() {
+    let drain = Drain::new();
+    let first = drain.guard().unwrap();
+    drain.lame_duck();
+    let second = drain.child().guard().unwrap();
+    drain.begin();
+    drop(second);
+    let report = block_on(drain.finish(ready(())));
+    assert_eq!((report.in_flight(), report.stragglers().count()), (2, 1));
+    drop(first);
+}
+
+#[test]
+fn each_phase_took_its_time() {
+    let drain = Drain::new();
+    let guard = drain.guard().unwrap();
+    let shutdown = Shutdown::with_timer(&drain, a_moment)
+        .lame_duck(Duration::from_secs(1))
+        .on(stream::once(()));
+    let began = Instant::now();
+    let report = block_on(shutdown.run(pending::<()>()));
+    let all = began.elapsed();
+
+    let took = [report.lame_duck(), report.draining(), report.aborting()];
+    assert!(took.iter().all(|took| *took >= A_MOMENT), "{report}");
+    assert!(took.iter().sum::<Duration>() <= all, "{report}");
+    assert_eq!(phases_told(&report), ["lame duck", "draining", "aborting"]);
+    drop(guard);
+}
+
+/// What did not happen is not told of.
+#[test]
+fn a_plain_end_was_draining_alone() {
+    let report = block_on(Drain::new().finish(pending::<()>()));
+    let took = (report.lame_duck(), report.aborting());
+    assert_eq!(took, (Duration::ZERO, Duration::ZERO));
+    assert_eq!(phases_told(&report), ["draining"]);
+}
+
+/// Time was up, but for idle connections alone: nothing that anybody waits for was cut.
+#[test]
+fn who_rests_is_not_abandoned() {
+    let drain = Drain::new();
+    let mut connection = Standby::new(drain.guard().unwrap());
+    connection.rest();
+    let report = block_on(drain.finish(ready(())));
+    assert!(report.is_drained(), "{report}");
+    drop(connection);
+}
+
+/// Supervisors read the status and nothing else.
+#[test]
+fn the_exit_status_says_whether_all_went_well() {
+    let status = |report: Report| format!("{:?}", report.report());
+    let [success, failure] = [ExitCode::SUCCESS, ExitCode::FAILURE].map(|c| format!("{c:?}"));
+
+    let drained = block_on(Drain::new().finish(pending::<()>()));
+    assert_eq!(status(drained), success);
+
+    let drain = Drain::new();
+    let guard = drain.guard().unwrap();
+    let abandoned = block_on(drain.finish(ready(())));
+    assert_eq!(status(abandoned), failure);
+    drop(guard);
+
+    let drain = Drain::new();
+    let shutdown = Shutdown::with_timer(&drain, a_moment);
+    let failed = block_on(shutdown.run(ready(Err::<(), _>("no port is free"))));
+    assert!(failed.is_drained());
+    assert_eq!(status(failed), failure);
+}
