@@ -159,11 +159,31 @@ mod tests {
     use std::{
         cell::Cell,
         future::poll_fn,
-        task::Poll,
+        sync::mpsc,
+        task::{Poll, Waker},
+        thread,
         time::{Duration, Instant},
     };
 
     use super::block_on;
+
+    /// Whenever the wake comes, before the thread sleeps or after.
+    #[test]
+    fn a_waiting_thread_is_woken() {
+        let (asks, asked) = mpsc::channel::<Waker>();
+        let answers = thread::spawn(move || asked.recv().unwrap().wake());
+        let mut looks = 0;
+        let second_look = poll_fn(|cx| {
+            looks += 1;
+            if looks == 1 {
+                asks.send(cx.waker().clone()).unwrap();
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        });
+        assert!(block_on(second_look, None));
+        answers.join().unwrap();
+    }
 
     /// A thread that waits sleeps: it looks when it is woken, when its time is up, and, seldom, for no reason.
     #[test]
