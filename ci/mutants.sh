@@ -1,11 +1,13 @@
 #!/bin/sh
-# Would the integration tests notice if a line of the core were different? Wants cargo-mutants (cargo install
-# cargo-mutants); takes twenty minutes on two cores. With files: only those.
+# Would the integration tests notice if a line of the core were different? Takes twenty minutes on two cores. With files: only those.
 #
 # ci/mutants.txt lists the mutants that survive, and why each may. Anything else that survives fails the run. Orderings
 # are beyond these tests: the models and ci/broken.sh see to them.
 set -eu
 cd "$(dirname "$0")/.."
+if ! cargo mutants --version >/dev/null 2>&1; then
+    cargo install --locked --quiet cargo-mutants@27.1.0
+fi
 some=$*
 [ $# -gt 0 ] || set -- src/latch.rs src/tally.rs src/tree.rs src/guard.rs src/drain.rs src/until.rs src/phase.rs \
     src/straggler.rs src/stamp/mod.rs src/stamp/coarse.rs src/report.rs src/standby.rs src/park.rs src/time.rs src/ext/*.rs
