@@ -44,7 +44,8 @@ fn a_second_signal_aborts_at_once() {
         let exit = end(&mut server);
         assert_eq!(exit.status.code(), Some(1), "{}", exit.stderr);
         assert!(exit.stderr.contains("GET /sleep/60000"), "{}", exit.stderr);
-        assert!(exit.report.contains("1 abandoned"), "{}", exit.stderr);
+        // Not how many: the connects of `refused` that were still queued may be among them.
+        assert!(exit.report.starts_with("aborted: "), "{}", exit.stderr);
         exit.at.duration_since(second)
     });
 }
