@@ -21,6 +21,8 @@ on_windows() {
         "$cargo" "$command" -Zbuild-std --target x86_64-pc-windows-gnu "$@"
 }
 export WINEPREFIX="$target/wine" WINEDEBUG=-all
+# Wine makes the last directory of these only.
+mkdir -p "$WINEPREFIX"
 wineboot --init >/dev/null 2>&1 || skip "Wine does not start"
 
 # The library that std takes randomness from, which Wine 8 has not.
