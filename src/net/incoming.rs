@@ -59,6 +59,8 @@ pub struct Incoming<A> {
     place: &'static Location<'static>,
     /// Set while retiring.
     emptied: Option<Timer>,
+    /// Retired, and nobody comes any more: to be closed when the queue is found empty next.
+    settled: bool,
     backoff: Backoff,
     burst: usize,
 }
@@ -101,6 +103,7 @@ impl Drain {
             inherited: false,
             place: Location::caller(),
             emptied: None,
+            settled: false,
             backoff: Backoff::default(),
             burst: 0,
         }
@@ -154,9 +157,15 @@ impl<A: Accept> Incoming<A> {
                 self.backoff.hurry();
             }
             if let Some(limit) = &mut self.emptied {
-                if Pin::new(limit).poll(cx).is_ready() {
-                    self.close();
-                    return Poll::Ready(None);
+                if Pin::new(&mut *limit).poll(cx).is_ready() {
+                    if self.settled {
+                        self.close();
+                        return Poll::Ready(None);
+                    }
+                    // Those in the queue waited for us, if the process was held up: only the waiting for more is over.
+                    self.settled = true;
+                    limit.set_after(EMPTYING);
+                    continue;
                 }
             }
             if self.burst == BURST {
@@ -196,11 +205,15 @@ impl<A: Accept> Incoming<A> {
                 }
                 Poll::Pending => {
                     self.burst = 0;
-                    if self.emptied.is_some() && !accept.may_grow() {
+                    if self.settled {
                         self.close();
                         return Poll::Ready(None);
                     }
-                    return Poll::Pending;
+                    if self.emptied.is_none() || accept.may_grow() {
+                        return Poll::Pending;
+                    }
+                    // Whose handshake ended between the two looks is queued by now.
+                    self.settled = true;
                 }
             }
         }

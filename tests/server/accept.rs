@@ -1,13 +1,17 @@
 //! `Drain::accept` in the test's own process, where the listener can be looked at between two polls.
 
+use async_drain::net::{Accept, Accepted};
 use async_drain::{Drain, Phase};
 use futures_lite::future::{block_on, poll_once};
 use futures_lite::{StreamExt, stream};
 use smol::Async;
-use std::io::{Error, ErrorKind};
+use std::cell::RefCell;
+use std::io::{Error, ErrorKind, Result};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::rc::Rc;
 use std::sync::mpsc::channel;
+use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
@@ -104,6 +108,65 @@ fn an_inherited_listener_is_left_to_its_successor() {
         assert_eq!(peer, client.local_addr().expect("a connected socket"));
     }
     drop(first);
+}
+
+/// A queue that the test fills.
+#[derive(Clone, Default)]
+struct Queue {
+    queued: Rc<RefCell<Vec<Async<UnixStream>>>>,
+    /// Whose handshake is under way, and ends as soon as that has been asked for.
+    late: Rc<RefCell<Option<Async<UnixStream>>>>,
+    may_grow: bool,
+}
+
+impl Accept for Queue {
+    type Conn = Async<UnixStream>;
+
+    fn poll_accept(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Accepted<Self::Conn>>>> {
+        match self.queued.borrow_mut().pop() {
+            Some(conn) => Poll::Ready(Some(Ok((conn, None)))),
+            None => Poll::Pending,
+        }
+    }
+
+    fn may_grow(&self) -> bool {
+        self.queued.borrow_mut().extend(self.late.take());
+        self.may_grow
+    }
+}
+
+/// Z1: a handshake may end after the queue was found empty, and before it is asked whether any is under way.
+#[test]
+fn who_is_queued_at_the_last_moment_is_accepted() {
+    let (_peer, conn) = Async::<UnixStream>::pair().expect("two descriptors");
+    let queue = Queue::default();
+    queue.late.replace(Some(conn));
+    let drain = Drain::new();
+    let mut incoming = drain.accept(queue);
+    drain.begin();
+    assert!(block_on(incoming.next()).is_some_and(|accepted| accepted.is_ok()));
+    assert!(block_on(incoming.next()).is_none());
+}
+
+/// Z1: a process that is held up for longer than it would wait for more finds those who waited for it.
+#[test]
+fn who_is_queued_while_the_process_is_frozen_is_accepted() {
+    let queue = Queue {
+        may_grow: true,
+        ..Queue::default()
+    };
+    let drain = Drain::new();
+    let mut incoming = drain.accept(queue.clone());
+    drain.begin();
+    assert!(block_on(poll_once(incoming.next())).is_none(), "it closed");
+    thread::sleep(Duration::from_millis(600));
+    let pairs = [(); 2].map(|()| Async::<UnixStream>::pair().expect("two descriptors"));
+    let (_peers, conns): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+    queue.queued.borrow_mut().extend(conns);
+    for _ in 0..2 {
+        assert!(block_on(incoming.next()).is_some_and(|accepted| accepted.is_ok()));
+    }
+    assert!(block_on(incoming.next()).is_none());
 }
 
 /// Z11: a drain that ended before anyone accepted: the listener is closed, and nothing waits.
