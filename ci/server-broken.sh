@@ -80,8 +80,8 @@ broken asked-after-the-last-look accept::who_is_queued_at_the_last_moment_is_acc
     'self.close();
                     return Poll::Ready(None);'
 broken nobody-waited accept::who_is_queued_while_the_process_is_frozen_is_accepted net/incoming.rs \
-    'limit.set_after(EMPTYING);
-                    continue;' 'self.close();
+    'self.settled = true;
+                    self.overdue = true;' 'self.close();
                     return Poll::Ready(None);'
 broken inherited-queue-emptied accept::an_inherited_listener_is_left_to_its_successor net/incoming.rs \
     'if self.inherited {' 'if false && self.inherited {'
@@ -93,7 +93,8 @@ broken descriptors-end-the-server listener::running_out_of_descriptors_ends_noth
 broken no-back-off accept::failing_for_ever_is_neither_busy_nor_an_end net/incoming.rs \
     'Failure::Exhausted => self.backoff.start(),' 'Failure::Exhausted => {}'
 broken back-off-outlasts-the-emptying accept::a_long_back_off_does_not_outlast_the_emptying net/incoming.rs \
-    'self.backoff.hurry();' ''
+    'too long here.
+                self.backoff.hurry();' ''
 broken an-interrupted-call-ends-a-connection bad_luck::a_signal_interrupts_no_connection net/linger.rs \
     'if error.kind() == io::ErrorKind::Interrupted => {}' 'if false && error.kind() == io::ErrorKind::Interrupted => {}'
 broken accept-loop-not-waited-for server::stopped_before_it_serves net/incoming.rs \

@@ -61,6 +61,8 @@ pub struct Incoming<A> {
     emptied: Option<Timer>,
     /// Retired, and nobody comes any more: to be closed when the queue is found empty next.
     settled: bool,
+    /// The time for that is over; who is queued even so waited while the process was held up.
+    overdue: bool,
     backoff: Backoff,
     burst: usize,
 }
@@ -104,6 +106,7 @@ impl Drain {
             place: Location::caller(),
             emptied: None,
             settled: false,
+            overdue: false,
             backoff: Backoff::default(),
             burst: 0,
         }
@@ -158,12 +161,14 @@ impl<A: Accept> Incoming<A> {
             }
             if let Some(limit) = &mut self.emptied {
                 if Pin::new(&mut *limit).poll(cx).is_ready() {
-                    if self.settled {
+                    if self.overdue {
                         self.close();
                         return Poll::Ready(None);
                     }
-                    // Those in the queue waited for us, if the process was held up: only the waiting for more is over.
                     self.settled = true;
+                    self.overdue = true;
+                    self.backoff.hurry();
+                    // Where a retired listener still lets peers in, they must not keep it open for ever.
                     limit.set_after(EMPTYING);
                     continue;
                 }
@@ -193,6 +198,10 @@ impl<A: Accept> Incoming<A> {
                 }
                 Poll::Ready(Some(Err(error))) => match Failure::of(&error) {
                     Failure::OfOne => self.burst += 1,
+                    Failure::Exhausted if self.overdue => {
+                        self.close();
+                        return Poll::Ready(None);
+                    }
                     Failure::Exhausted => self.backoff.start(),
                     Failure::OfListener => {
                         self.close();
