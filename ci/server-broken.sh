@@ -93,8 +93,7 @@ broken descriptors-end-the-server listener::running_out_of_descriptors_ends_noth
 broken no-back-off accept::failing_for_ever_is_neither_busy_nor_an_end net/incoming.rs \
     'Failure::Exhausted => self.backoff.start(),' 'Failure::Exhausted => {}'
 broken back-off-outlasts-the-emptying accept::a_long_back_off_does_not_outlast_the_emptying net/incoming.rs \
-    'too long here.
-                self.backoff.hurry();' ''
+    'self.backoff.hurry();' ''
 broken an-interrupted-call-ends-a-connection bad_luck::a_signal_interrupts_no_connection net/linger.rs \
     'if error.kind() == io::ErrorKind::Interrupted => {}' 'if false && error.kind() == io::ErrorKind::Interrupted => {}'
 broken accept-loop-not-waited-for server::stopped_before_it_serves net/incoming.rs \

@@ -167,7 +167,6 @@ impl<A: Accept> Incoming<A> {
                     }
                     self.settled = true;
                     self.overdue = true;
-                    self.backoff.hurry();
                     // Where a retired listener still lets peers in, they must not keep it open for ever.
                     limit.set_after(EMPTYING);
                     continue;
@@ -179,6 +178,10 @@ impl<A: Accept> Incoming<A> {
                 return Poll::Pending;
             }
             if self.backoff.poll(cx).is_pending() {
+                if self.overdue {
+                    self.close();
+                    return Poll::Ready(None);
+                }
                 return Poll::Pending;
             }
             match accept.poll_accept(cx) {
@@ -198,10 +201,6 @@ impl<A: Accept> Incoming<A> {
                 }
                 Poll::Ready(Some(Err(error))) => match Failure::of(&error) {
                     Failure::OfOne => self.burst += 1,
-                    Failure::Exhausted if self.overdue => {
-                        self.close();
-                        return Poll::Ready(None);
-                    }
                     Failure::Exhausted => self.backoff.start(),
                     Failure::OfListener => {
                         self.close();

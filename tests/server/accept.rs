@@ -213,8 +213,8 @@ fn failing_for_ever_is_neither_busy_nor_an_end() {
     assert!(block_on(incoming.next()).is_none());
     drop(incoming);
     let failed = counter.join().expect("no panic");
-    // 10, 20 and 40 ms apart; then at once, 80, 150 and 150 ms apart, and a last time when half a second is over.
-    assert!(failed <= 9, "asked {failed} times");
+    // 10, 20 and 40 ms apart; the next would come 80 ms later.
+    assert!(failed <= 8, "asked {failed} times");
     assert_eq!(drain.phase(), Phase::Drained);
 }
 
