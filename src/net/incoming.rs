@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{Drain, Guard, UntilAborting, UntilDraining, tree::Held};
 
-/// The longest that the queue of a retired listener is emptied: two round trips over a slow network, for those whose
-/// handshake was under way.
+/// The longest that a retired listener waits for more: two round trips over a slow network, for those whose handshake was
+/// under way. Those who are queued when it is over have as long again to be accepted.
 const EMPTYING: Duration = Duration::from_millis(500);
 
 /// How many connections are handed out in a row before other tasks get their turn.
