@@ -11,7 +11,7 @@ use crate::transport::Stream;
 use fastrand::Rng;
 use smol::Timer;
 use std::io::Result;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A way to use a server well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,8 +62,8 @@ impl Friend {
             hold: Some(hold),
         };
         match self {
-            Self::KeepAlive2 => course.closed_loop::<Http2>(&mut rng, true).await?,
-            Self::KeepAlive => course.closed_loop::<Http1>(&mut rng, false).await?,
+            Self::KeepAlive2 => course.closed_loop::<Http2>(self, &mut rng).await?,
+            Self::KeepAlive => course.closed_loop::<Http1>(self, &mut rng).await?,
             _ => course.single(self, &mut rng).await?,
         }
         Ok(course.tally)
@@ -128,11 +128,12 @@ struct Course<'a> {
 }
 
 impl Course<'_> {
-    async fn closed_loop<P: Peer>(&mut self, rng: &mut Rng, http2: bool) -> Result<()> {
+    async fn closed_loop<P: Peer>(&mut self, friend: Friend, rng: &mut Rng) -> Result<()> {
         while !self.scene.is_over() {
-            let Some(stream) = self.connect(http2).await? else {
+            let Some(stream) = self.connect(friend == Friend::KeepAlive2).await? else {
                 break;
             };
+            let connected = Instant::now();
             let mut peer = P::new(stream);
             loop {
                 Timer::after(millis(rng, THINK)).await;
@@ -143,7 +144,7 @@ impl Course<'_> {
                 Timer::after(millis(rng, DISTANCE)).await;
                 let (path, expected) = request(rng);
                 let outcome = peer.get(&path).await;
-                self.record(outcome, expected);
+                self.record(friend, connected, outcome, expected);
                 if !matches!(outcome, Outcome::Answered { leaving: false, .. })
                     || self.scene.is_over()
                 {
@@ -160,8 +161,9 @@ impl Course<'_> {
             let Some(stream) = self.connect(false).await? else {
                 break;
             };
+            let connected = Instant::now();
             let (outcome, expected) = friend.ask(stream, rng).await;
-            self.record(outcome, expected);
+            self.record(friend, connected, outcome, expected);
             Timer::after(millis(rng, THINK)).await;
         }
         Ok(())
@@ -184,7 +186,13 @@ impl Course<'_> {
         Ok(stream)
     }
 
-    fn record(&mut self, outcome: Outcome, expected: Expected) {
+    fn record(&mut self, friend: Friend, connected: Instant, outcome: Outcome, expected: Expected) {
+        if let Outcome::Lost(loss) = outcome {
+            let age = connected.elapsed();
+            let story =
+                format!("{friend:?} lost a request: {loss}, {age:?} after it had connected");
+            self.scene.tell(&story);
+        }
         self.tally.record(outcome, expected);
         self.hold.take();
     }

@@ -118,5 +118,10 @@ fn losses(plan: &Plan, played: &Played) -> Vec<String> {
     let cut = (tally.truncations > 0)
         .then(|| format!("{} TLS connections without close_notify", tally.truncations));
     let unplayed = (tally.answered == 0).then(|| "nobody was answered".to_owned());
-    lost.chain(wrong).chain(cut).chain(unplayed).collect()
+    let stories = played.stories.iter().cloned();
+    lost.chain(wrong)
+        .chain(cut)
+        .chain(unplayed)
+        .chain(stories)
+        .collect()
 }

@@ -24,6 +24,8 @@ pub(crate) struct Played {
     /// When the process could first notice the signal, and when it was last thawed.
     pub(crate) heard: Option<Instant>,
     pub(crate) thawed: Option<Instant>,
+    /// Of each lost request.
+    pub(crate) stories: Vec<String>,
 }
 
 /// The example, which is built beside this one.
@@ -37,7 +39,7 @@ pub(crate) fn play(plan: &Plan) -> Result<Played> {
     let mut server = Server::spawn(command)?;
     let scene = Scene::new(&server, plan.tls)?;
     let tally = smol::block_on(act(plan, &scene))?;
-    let (heard, thawed) = (scene.heard(), scene.thawed());
+    let (heard, thawed, stories) = (scene.heard(), scene.thawed(), scene.stories());
     drop(scene);
     let killed = server.is_running();
     if killed {
@@ -50,6 +52,7 @@ pub(crate) fn play(plan: &Plan) -> Result<Played> {
         killed,
         heard,
         thawed,
+        stories,
     })
 }
 

@@ -24,6 +24,7 @@ pub(crate) struct Scene<'a> {
     heard: Cell<Option<Instant>>,
     signalled: Gate,
     silence: RefCell<Option<Hold>>,
+    stories: RefCell<Vec<String>>,
 }
 
 impl<'a> Scene<'a> {
@@ -45,6 +46,7 @@ impl<'a> Scene<'a> {
             heard: Cell::default(),
             signalled,
             silence: RefCell::new(Some(silence)),
+            stories: RefCell::default(),
         })
     }
 
@@ -85,6 +87,17 @@ impl<'a> Scene<'a> {
     /// When it was last allowed to go on.
     pub(crate) fn thawed(&self) -> Option<Instant> {
         self.thawed.get()
+    }
+
+    /// Keeps what there is to tell of a lost request.
+    pub(crate) fn tell(&self, story: &str) {
+        let after = self.server.signalled().map(|at| at.elapsed());
+        let mut stories = self.stories.borrow_mut();
+        stories.push(format!("{story}, {after:?} after the signal"));
+    }
+
+    pub(crate) fn stories(&self) -> Vec<String> {
+        self.stories.take()
     }
 
     pub(crate) async fn signalled(&self) {
