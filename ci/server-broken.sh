@@ -80,8 +80,7 @@ broken asked-after-the-last-look accept::who_is_queued_at_the_last_moment_is_acc
     'self.close();
                     return Poll::Ready(None);'
 broken nobody-waited accept::who_is_queued_while_the_process_is_frozen_is_accepted net/incoming.rs \
-    'self.settled = true;
-                    self.overdue = true;' 'self.close();
+    'self.overdue = true;' 'self.close();
                     return Poll::Ready(None);'
 broken inherited-queue-emptied accept::an_inherited_listener_is_left_to_its_successor net/incoming.rs \
     'if self.inherited {' 'if false && self.inherited {'

@@ -59,9 +59,9 @@ pub struct Incoming<A> {
     place: &'static Location<'static>,
     /// Set while retiring.
     emptied: Option<Timer>,
-    /// Retired, and nobody comes any more: to be closed when the queue is found empty next.
+    /// No handshake is under way any more.
     settled: bool,
-    /// The time for that is over; who is queued even so waited while the process was held up.
+    /// The time to wait for them is over; who is queued even so waited while the process was held up.
     overdue: bool,
     backoff: Backoff,
     burst: usize,
@@ -165,7 +165,6 @@ impl<A: Accept> Incoming<A> {
                         self.close();
                         return Poll::Ready(None);
                     }
-                    self.settled = true;
                     self.overdue = true;
                     // Where a retired listener still lets peers in, they must not keep it open for ever.
                     limit.set_after(EMPTYING);
@@ -213,7 +212,7 @@ impl<A: Accept> Incoming<A> {
                 }
                 Poll::Pending => {
                     self.burst = 0;
-                    if self.settled {
+                    if self.settled || self.overdue {
                         self.close();
                         return Poll::Ready(None);
                     }

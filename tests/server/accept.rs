@@ -159,6 +159,7 @@ fn who_is_queued_while_the_process_is_frozen_is_accepted() {
     let mut incoming = drain.accept(queue.clone());
     drain.begin();
     assert!(block_on(poll_once(incoming.next())).is_none(), "it closed");
+    // For longer than a retired listener waits.
     thread::sleep(Duration::from_millis(600));
     let pairs = [(); 2].map(|()| Async::<UnixStream>::pair().expect("two descriptors"));
     let (_peers, conns): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
