@@ -6,28 +6,17 @@
     any(target_os = "linux", target_os = "android"),
     not(miri)
 ))]
-mod coarse;
+#[path = "coarse.rs"]
+mod clock;
 #[cfg(not(all(
     feature = "async-io",
     any(target_os = "linux", target_os = "android"),
     not(miri)
 )))]
-mod plain;
+#[path = "plain.rs"]
+mod clock;
 
 use std::time::Duration;
-
-#[cfg(all(
-    feature = "async-io",
-    any(target_os = "linux", target_os = "android"),
-    not(miri)
-))]
-use coarse as clock;
-#[cfg(not(all(
-    feature = "async-io",
-    any(target_os = "linux", target_os = "android"),
-    not(miri)
-)))]
-use plain as clock;
 
 /// A moment; only the time that has passed since it can be asked for.
 #[derive(Clone, Copy)]
