@@ -141,6 +141,14 @@ impl Fault {
     }
 }
 
+/// The last line that the server wrote to `stderr`: its tracer complains there as well, when it could not make a call fail.
+pub(crate) fn last_word(stderr: &str) -> &str {
+    let mut lines = stderr.lines();
+    lines
+        .rfind(|line| !line.starts_with("strace: "))
+        .unwrap_or_default()
+}
+
 /// What the summary counts by.
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

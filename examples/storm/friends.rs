@@ -190,7 +190,7 @@ impl Course<'_> {
         if let Outcome::Lost(loss) = outcome {
             let age = connected.elapsed();
             let story =
-                format!("{friend:?} lost a request: {loss}, {age:?} after it had connected");
+                format!("{friend:?} lost a request: {loss}, {age:.1?} after it had connected");
             self.scene.tell(&story);
         }
         self.tally.record(outcome, expected);

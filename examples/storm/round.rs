@@ -1,5 +1,6 @@
 //! Plays a round: the server, its friends, those who are hostile, and the one who freezes and stops it.
 
+use crate::fault::last_word;
 use crate::gate::gate;
 use crate::http1::{Http1, head};
 use crate::plan::{Freeze, Plan};
@@ -45,7 +46,8 @@ pub(crate) fn play(plan: &Plan) -> Result<Played> {
     if killed {
         server.kill()?;
     }
-    let exit = server.wait(PATIENCE)?;
+    let mut exit = server.wait(PATIENCE)?;
+    exit.report = last_word(&exit.stderr).to_owned();
     Ok(Played {
         tally,
         exit,

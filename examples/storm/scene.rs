@@ -91,9 +91,11 @@ impl<'a> Scene<'a> {
 
     /// Keeps what there is to tell of a lost request.
     pub(crate) fn tell(&self, story: &str) {
-        let after = self.server.signalled().map(|at| at.elapsed());
-        let mut stories = self.stories.borrow_mut();
-        stories.push(format!("{story}, {after:?} after the signal"));
+        let when = match self.server.signalled() {
+            Some(at) => format!("{:.1?} after the signal", at.elapsed()),
+            None => "before the signal".to_owned(),
+        };
+        self.stories.borrow_mut().push(format!("{story}, {when}"));
     }
 
     pub(crate) fn stories(&self) -> Vec<String> {

@@ -38,7 +38,7 @@ pub(crate) struct Exit {
     pub(crate) at: Instant,
     /// All that was written to stderr.
     pub(crate) stderr: String,
-    /// The last line of stderr, which by the contract of the examples is the report. A tracer may have its say after it.
+    /// The last line of stderr, which by the contract of the examples is the report.
     pub(crate) report: String,
 }
 
@@ -161,9 +161,7 @@ impl Server {
             status,
             elapsed: exited.duration_since(self.signalled().unwrap_or(self.started)),
             at: exited,
-            report: (stderr.lines().rfind(|line| !line.starts_with("strace: ")))
-                .unwrap_or_default()
-                .to_owned(),
+            report: stderr.lines().next_back().unwrap_or_default().to_owned(),
             stderr,
         })
     }
