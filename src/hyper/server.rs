@@ -35,7 +35,8 @@ use crate::{
 ///
 /// A connection counts as in flight from the first byte of a request to the last byte of its answer. In a report it is
 /// one straggler, named after its latest request; where the requests of an HTTP/2 connection are to be counted and named
-/// one by one, put a `DrainLayer` (feature `tower`) around the service. An upgraded connection is not the server's any more: give its task a guard.
+/// one by one, put a `DrainLayer` (feature `tower`) around the service. An upgraded connection is not the server's any
+/// more: give its task a guard.
 ///
 /// ```no_run
 /// use std::{convert::Infallible, io, net::TcpListener};
