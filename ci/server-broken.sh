@@ -82,6 +82,14 @@ broken asked-after-the-last-look accept::who_is_queued_at_the_last_moment_is_acc
 broken nobody-waited accept::who_is_queued_while_the_process_is_frozen_is_accepted net/incoming.rs \
     'self.overdue = true;' 'self.close();
                     return Poll::Ready(None);'
+broken emptied-without-end accept::peers_without_end_do_not_keep_it_open net/incoming.rs \
+    'if Pin::new(&mut *limit).poll(cx).is_ready() {
+                    if self.overdue {' 'if Pin::new(&mut *limit).poll(cx).is_ready() {
+                    if false && self.overdue {'
+broken descriptors-waited-for-when-overdue accept::failing_for_ever_is_neither_busy_nor_an_end net/incoming.rs \
+    'if self.backoff.poll(cx).is_pending() {
+                if self.overdue {' 'if self.backoff.poll(cx).is_pending() {
+                if false && self.overdue {'
 broken inherited-queue-emptied accept::an_inherited_listener_is_left_to_its_successor net/incoming.rs \
     'if self.inherited {' 'if false && self.inherited {'
 broken accept-before-the-stop-flag listener::a_connect_storm_loses_none net/incoming.rs \

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::sync::mpsc::channel;
 use std::task::{Context, Poll};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How many connections are handed out before other tasks have their turn; the listener is retired
 /// then, but not closed.
@@ -168,6 +168,19 @@ fn who_is_queued_while_the_process_is_frozen_is_accepted() {
         assert!(block_on(incoming.next()).is_some_and(|accepted| accepted.is_ok()));
     }
     assert!(block_on(incoming.next()).is_none());
+}
+
+/// Z1: where a retired listener still lets peers in, they do not keep it open for ever.
+#[test]
+fn peers_without_end_do_not_keep_it_open() {
+    let pairs = stream::repeat_with(|| Async::<UnixStream>::pair().map(|(conn, _)| conn));
+    let drain = Drain::new();
+    let mut incoming = drain.accept(pairs);
+    drain.begin();
+    let begun = Instant::now();
+    while block_on(incoming.next()).is_some() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "it goes on");
+    }
 }
 
 /// Z11: a drain that ended before anyone accepted: the listener is closed, and nothing waits.
