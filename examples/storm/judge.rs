@@ -3,7 +3,6 @@
 use crate::hostile::STUCK_LABELS;
 use crate::plan::Plan;
 use crate::round::Played;
-use crate::tally::Loss;
 use std::time::Duration;
 
 /// How late a process may end: the watchdog's patience, and what a machine needs that is held up.
@@ -107,10 +106,7 @@ fn losses(plan: &Plan, played: &Played) -> Vec<String> {
         return Vec::new();
     }
     let tally = &played.tally;
-    let lost = tally
-        .losses
-        .iter()
-        .map(|(loss, count): (&Loss, _)| format!("{count} requests lost: {loss}"));
+    let lost = played.stories.iter().cloned();
     let wrong = tally
         .wrong
         .iter()
@@ -118,10 +114,5 @@ fn losses(plan: &Plan, played: &Played) -> Vec<String> {
     let cut = (tally.truncations > 0)
         .then(|| format!("{} TLS connections without close_notify", tally.truncations));
     let unplayed = (tally.answered == 0).then(|| "nobody was answered".to_owned());
-    let stories = played.stories.iter().cloned();
-    lost.chain(wrong)
-        .chain(cut)
-        .chain(unplayed)
-        .chain(stories)
-        .collect()
+    lost.chain(wrong).chain(cut).chain(unplayed).collect()
 }
