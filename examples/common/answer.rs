@@ -6,17 +6,17 @@ use async_drain::{Drain, Phase};
 use futures_lite::{Stream, StreamExt, stream};
 use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
-    Request, Response, StatusCode,
+    Method, Request, Response, StatusCode,
     body::{Body, Bytes, Frame},
     header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue},
 };
 use smol::Timer;
 
-use super::{events::events, route::Route};
+use super::{events::events, route::Route, tunnel};
 
 pub type AnswerBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Answers all routes but the WebSocket, which needs the connection.
+/// Answers CONNECT and all routes but the WebSocket, which is 501 here.
 pub async fn answer<B>(
     request: Request<B>,
     drain: &Drain,
@@ -25,6 +25,9 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    if request.method() == Method::CONNECT {
+        return Ok(tunnel::connect(request, drain).map(|()| empty()));
+    }
     let mut response = Response::new(empty());
     match Route::of(request.uri().path()) {
         Route::Hello => *response.body_mut() = text("hello\n"),
@@ -44,10 +47,12 @@ where
                 .insert(CONTENT_LENGTH, HeaderValue::from(length));
             *response.body_mut() = streamed(bytes(length));
         }
+        Route::Full(length) => *response.body_mut() = full(vec![b'x'; length]),
         Route::Echo => {
             *response.body_mut() = request.into_body().map_err(Into::into).boxed_unsync();
         }
         Route::Reject => *response.status_mut() = StatusCode::UNAUTHORIZED,
+        Route::Accepted => return Ok(tunnel::accept(request, drain).map(|()| empty())),
         Route::Panic => panic!("asked to panic"),
         Route::Events(pause) => {
             response
@@ -69,7 +74,8 @@ where
             *response.body_mut() = text("leaving\n");
         }
         Route::Ready | Route::Live => *response.body_mut() = text("ok\n"),
-        Route::WebSocket | Route::NotFound => *response.status_mut() = StatusCode::NOT_FOUND,
+        Route::WebSocket => *response.status_mut() = StatusCode::NOT_IMPLEMENTED,
+        Route::NotFound => *response.status_mut() = StatusCode::NOT_FOUND,
     }
     Ok(response)
 }
@@ -88,7 +94,11 @@ fn streamed<T: Into<Bytes>>(chunks: impl Stream<Item = T> + Send + 'static) -> A
 }
 
 fn text(text: &'static str) -> AnswerBody {
-    let body = Full::new(Bytes::from_static(text.as_bytes()));
+    full(text.as_bytes())
+}
+
+fn full(bytes: impl Into<Bytes>) -> AnswerBody {
+    let body = Full::new(bytes.into());
     body.map_err(|never| match never {}).boxed_unsync()
 }
 

@@ -8,6 +8,7 @@ pub mod process;
 pub mod route;
 pub mod settings;
 pub mod tls;
+pub mod tunnel;
 pub mod websocket;
 
 pub use process::{announce, cannot_listen, run};

@@ -28,9 +28,14 @@ pub fn cannot_listen(addr: SocketAddr) -> impl Fn(io::Error) -> String {
     move |error| format!("can't listen on {addr}: {error}")
 }
 
-/// The first line of stdout. That nobody reads it is no reason not to serve.
+/// Prints the first line of stdout.
 pub fn announce(addr: SocketAddr) {
-    let mut stdout = std::io::stdout();
-    let _ = writeln!(stdout, "listening on {addr}");
+    say(&format!("listening on {addr}"));
+}
+
+/// Prints a line to stdout. That nobody reads it is no reason not to serve.
+pub fn say(line: &str) {
+    let mut stdout = io::stdout();
+    let _ = writeln!(stdout, "{line}");
     let _ = stdout.flush();
 }

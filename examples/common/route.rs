@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// A frame is allocated as a whole.
+const MOST_IN_ONE_FRAME: usize = 256 << 20;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
     /// `/`
@@ -10,17 +13,22 @@ pub enum Route {
     Sleep(Duration),
     /// `/stream/CHUNKS/MS`: so many chunks, each after a pause.
     Stream(usize, Duration),
-    /// `/bytes/N`
+    /// `/bytes/N`, in frames of 64 KB.
     Bytes(u64),
+    /// `/full/N`, in one frame.
+    Full(usize),
     /// `/echo`: the body back.
     Echo,
     /// `/reject`: 401 at once, the body unread.
     Reject,
+    /// `/accepted`: 202 at once, and then the body is read under a guard of its own.
+    Accepted,
     /// `/panic`
     Panic,
     /// `/ws`: a WebSocket that echoes.
     WebSocket,
-    /// `/events/MS`: server-sent events without end; the last one says that the server drains, and until when.
+    /// `/events` or `/events/MS`: server-sent events without end; the last one says that the server drains, and
+    /// until when.
     Events(Duration),
     /// `/block/MS`: blocks the thread, as no handler should.
     Block(Duration),
@@ -46,11 +54,19 @@ impl Route {
                 Self::Stream(chunks, Duration::from_millis(ms))
             }),
             "bytes" => number().map(Self::Bytes),
+            "full" => number()
+                .and_then(|length| usize::try_from(length).ok())
+                .filter(|length| *length <= MOST_IN_ONE_FRAME)
+                .map(Self::Full),
             "echo" => Some(Self::Echo),
             "reject" => Some(Self::Reject),
+            "accepted" => Some(Self::Accepted),
             "panic" => Some(Self::Panic),
             "ws" => Some(Self::WebSocket),
-            "events" => number().map(|ms| Self::Events(Duration::from_millis(ms))),
+            "events" => parts
+                .next()
+                .map_or(Some(100), |part| part.parse().ok())
+                .map(|ms| Self::Events(Duration::from_millis(ms))),
             "block" => number().map(|ms| Self::Block(Duration::from_millis(ms))),
             "begin" => Some(Self::Begin),
             "readyz" => Some(Self::Ready),

@@ -30,6 +30,7 @@ pub async fn answer(mut request: Request, drain: &Drain) -> Result<Response> {
             let bytes = BufReader::new(futures_lite::io::repeat(b'x').take(length));
             response.set_body(Body::from_reader(bytes, usize::try_from(length).ok()));
         }
+        Route::Full(length) => response.set_body(vec![b'x'; length]),
         Route::Echo => response.set_body(request.take_body()),
         Route::Reject => response.set_status(StatusCode::Unauthorized),
         Route::Panic => panic!("asked to panic"),
@@ -51,6 +52,7 @@ pub async fn answer(mut request: Request, drain: &Drain) -> Result<Response> {
         }
         Route::Ready | Route::Live => response.set_body("ok\n"),
         Route::WebSocket => response = websocket::upgrade(&request, drain).await,
+        Route::Accepted => response.set_status(StatusCode::NotImplemented),
         Route::NotFound => response.set_status(StatusCode::NotFound),
     }
     Ok(response)

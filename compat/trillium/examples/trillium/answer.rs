@@ -36,6 +36,7 @@ async fn route(mut conn: Conn, drain: &Drain) -> Conn {
             let bytes = io::AsyncReadExt::take(io::repeat(b'x'), length);
             conn.ok(Body::new_streaming(bytes, Some(length)))
         }
+        Route::Full(length) => conn.ok(vec![b'x'; length]),
         Route::Echo => match conn.request_body_string().await {
             Ok(body) => conn.ok(body),
             Err(_) => conn.with_status(400).halt(),
@@ -55,7 +56,8 @@ async fn route(mut conn: Conn, drain: &Drain) -> Conn {
             conn.with_status(503).with_body("leaving\n").halt()
         }
         Route::Ready | Route::Live => conn.ok("ok\n"),
-        Route::WebSocket | Route::NotFound => conn.with_status(404).halt(),
+        Route::Accepted | Route::WebSocket => conn.with_status(501).halt(),
+        Route::NotFound => conn.with_status(404).halt(),
     }
 }
 
