@@ -10,7 +10,7 @@ if ! cargo mutants --version >/dev/null 2>&1; then
 fi
 some=$*
 [ $# -gt 0 ] || set -- src/latch.rs src/tally.rs src/tree.rs src/guard.rs src/drain.rs src/until.rs src/phase.rs \
-    src/straggler.rs src/stamp/mod.rs src/stamp/coarse.rs src/report.rs src/standby.rs src/park.rs src/time.rs src/ext/*.rs
+    src/straggler.rs src/stamp/mod.rs src/stamp/coarse.rs src/report.rs src/connection_guard.rs src/park.rs src/time.rs src/ext/*.rs
 files=$(for file in "$@"; do printf -- "--file %s " "$file"; done)
 out=target/mutants
 mkdir -p "$out"

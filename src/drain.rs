@@ -320,6 +320,7 @@ impl Drain {
             report.abandoned(self.stragglers());
             self.abort();
         }
+        report.lost(self.core().abandoned());
         report
     }
 }

@@ -5,8 +5,11 @@ use crate::{Phase, UntilAborting, UntilDraining, straggler::Ticket, sync::Arc, t
 /// One piece of work that must finish before its [`Drain`](crate::Drain) is drained.
 ///
 /// It is one pointer; making and dropping one allocates nothing and writes to no memory that other cores write (C1),
-/// unless the drain [tracks](crate::Builder::track) its guards. A clone is a guard of its own. Dropping it
-/// in a panic, in a destructor or on another thread is as good as any other drop; `mem::forget` keeps
+/// unless the drain [tracks](crate::Builder::track) its guards. A clone is a guard of its own.
+///
+/// Work whose guard is dropped is done, whatever dropped it: its own end, a panic, a destructor, another thread, or a task that
+/// was cancelled or went down with its executor. The report can't tell these apart; a server can, and says so by
+/// `net::ConnectionGuard` (feature `net`). `mem::forget` keeps
 /// the drain waiting for ever. In a forked child guards and drains are copies that count for the child alone: what it
 /// does with them leaves the parent's as they were.
 ///
@@ -44,7 +47,7 @@ impl Guard {
         self
     }
 
-    /// Stops counting as in flight and goes on keeping the drain from being drained; [`Standby`](crate::standby::Standby)
+    /// Stops counting as in flight and goes on keeping the drain from being drained; [`ConnectionGuard`](crate::connection_guard::ConnectionGuard)
     /// pairs it with `resume`.
     #[cfg(feature = "net")]
     pub(crate) fn rest(&self) {
@@ -72,6 +75,15 @@ impl Guard {
     pub(crate) fn tracked_seat(&self) -> Option<crate::sync::Weak<Seat>> {
         self.0.ticket()?;
         Some(Arc::downgrade(&self.0))
+    }
+
+    /// Records the work as abandoned, unless it was alive when aborting began.
+    #[cfg(feature = "net")]
+    pub(crate) fn abandon(&self) {
+        let core = self.0.core();
+        if !core.latch.is(Phase::Aborting) {
+            core.abandon(self.0.ticket().and_then(Ticket::straggler));
+        }
     }
 
     #[cfg(feature = "net")]

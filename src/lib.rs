@@ -58,6 +58,8 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "net")]
+mod connection_guard;
 #[cfg(all(test, shuttle))]
 mod crowds;
 mod drain;
@@ -82,8 +84,6 @@ mod shutdown;
 #[cfg_attr(docsrs, doc(cfg(feature = "signal")))]
 pub mod signal;
 mod stamp;
-#[cfg(feature = "net")]
-mod standby;
 mod straggler;
 #[cfg(feature = "swansong")]
 mod swansong;

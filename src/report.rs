@@ -59,6 +59,22 @@ impl Report {
         }
     }
 
+    /// Work was `lost` before aborting began.
+    pub(crate) fn lost(&mut self, lost: Stragglers) {
+        if lost.count() == 0 {
+            return;
+        }
+        match &mut self.cut {
+            Some(cut) => cut.stragglers.append(lost),
+            None => {
+                self.cut = Some(Cut {
+                    stragglers: lost,
+                    deaf: 0,
+                });
+            }
+        }
+    }
+
     /// `deaf` guards are left at the end of aborting.
     pub(crate) fn deaf(&mut self, deaf: usize) {
         if let Some(cut) = &mut self.cut {

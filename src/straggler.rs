@@ -70,6 +70,20 @@ impl Stragglers {
         }
     }
 
+    /// One more, of which `known` is known.
+    #[cfg(feature = "net")]
+    pub(crate) fn add(&mut self, known: Option<Straggler>) {
+        self.count += 1;
+        self.known.extend(known);
+    }
+
+    /// All of both.
+    pub(crate) fn append(&mut self, others: Self) {
+        self.count += others.count;
+        self.known.extend(others.known);
+        (self.known).sort_by_key(|straggler| std::cmp::Reverse(straggler.age));
+    }
+
     /// How many guards were alive, tracked or not.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -156,6 +170,14 @@ impl Record {
                 self.since = Stamp::lately();
                 at_work.store(true, Ordering::Relaxed);
             }
+        }
+    }
+
+    fn straggler(&self, now: Stamp) -> Straggler {
+        Straggler {
+            label: self.label.clone(),
+            place: self.place,
+            age: now.since(self.since),
         }
     }
 
@@ -290,11 +312,7 @@ impl Registry {
         for desk in &self.0 {
             let desk = lock(desk);
             let stragglers = desk.taken().filter(|record| record.is_at_work());
-            into.extend(stragglers.map(|record| Straggler {
-                label: record.label.clone(),
-                place: record.place,
-                age: now.since(record.since),
-            }));
+            into.extend(stragglers.map(|record| record.straggler(now)));
         }
     }
 }
@@ -358,6 +376,13 @@ impl Ticket {
 
     pub(crate) fn label(&self) -> Option<Cow<'static, str>> {
         self.with(|record| record.label.clone())?
+    }
+
+    /// What is known of the guard.
+    #[cfg(feature = "net")]
+    pub(crate) fn straggler(&self) -> Option<Straggler> {
+        let now = Stamp::now();
+        self.with(|record| record.straggler(now))
     }
 
     /// A seat for a clone of the guard.

@@ -12,7 +12,7 @@ use slab::Slab;
 use crate::{
     Phase,
     latch::Latch,
-    straggler::Registry,
+    straggler::{Registry, Straggler, Stragglers},
     sync::{Arc, AtomicU8, Mutex, Ordering, Weak, lock},
     tally::{self, Seat, Tally},
 };
@@ -34,6 +34,8 @@ pub(crate) struct Core {
     /// What makes the parent wait for us.
     hold: Mutex<Option<Hold>>,
     pub(crate) registry: Option<Registry>,
+    /// Work that a server lost before aborting began.
+    abandoned: Mutex<Option<Box<Stragglers>>>,
 }
 
 /// How long draining, or aborting, may last.
@@ -76,6 +78,7 @@ impl Core {
             settled: AtomicU8::new(Phase::Running as u8),
             hold: Mutex::new(None),
             registry: tracked.then(|| Registry::new(shards)),
+            abandoned: Mutex::new(None),
         });
         let kept: Vec<_> = (0..shards).map(|_| Seat::shard(&core)).collect();
         let weak = kept.iter().map(Arc::downgrade).collect();
@@ -257,6 +260,22 @@ impl Core {
     pub(crate) fn begun_with(&self) -> usize {
         let recorded = *lock(&self.begun_with);
         recorded.unwrap_or_else(|| self.in_flight())
+    }
+
+    #[cfg(feature = "net")]
+    pub(crate) fn abandon(&self, known: Option<Straggler>) {
+        (lock(&self.abandoned).get_or_insert_default()).add(known);
+    }
+
+    /// The work of this drain and all below it that was lost before aborting began.
+    pub(crate) fn abandoned(&self) -> Stragglers {
+        let mut all = Stragglers::none();
+        self.for_each(|core| {
+            if let Some(abandoned) = lock(&core.abandoned).clone() {
+                all.append(*abandoned);
+            }
+        });
+        all
     }
 
     /// The guards alive here and below.

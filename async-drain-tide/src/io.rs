@@ -9,7 +9,7 @@ use std::{
 
 use async_drain::{
     Guard, Phase, UntilAborting,
-    net::{Linger, Standby, Transport},
+    net::{ConnectionGuard, Linger, Transport},
 };
 use futures_io::{AsyncRead, AsyncWrite};
 use http_types::Request;
@@ -24,7 +24,7 @@ pub(crate) struct Io<C>(Arc<Mutex<State<C>>>);
 struct State<C> {
     /// Closed before the guard goes (Z5). `None` once the driver has taken it.
     conn: Option<Linger<C>>,
-    standby: Option<Standby>,
+    standby: Option<ConnectionGuard>,
     ahead: Ahead,
     /// Requests whose head has been read.
     requests: usize,
@@ -44,7 +44,7 @@ impl<C: Transport> Io<C> {
     pub(crate) fn new(conn: Linger<C>, guard: Guard) -> Self {
         Self(Arc::new(Mutex::new(State {
             conn: Some(conn),
-            standby: Some(Standby::new(guard)),
+            standby: Some(ConnectionGuard::new(guard)),
             ahead: Ahead::default(),
             requests: 0,
             begun: false,
@@ -110,7 +110,7 @@ impl<C: Transport> Io<C> {
     }
 
     /// Takes the connection from all clones, to be closed, and its guard, to be dropped after that.
-    pub(crate) fn take(&self) -> (Option<Linger<C>>, Option<Standby>) {
+    pub(crate) fn take(&self) -> (Option<Linger<C>>, Option<ConnectionGuard>) {
         let mut state = self.state();
         (state.conn.take(), state.standby.take())
     }

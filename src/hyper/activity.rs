@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::framing::{Body, Parsed};
-use crate::{Drain, Phase, standby::Bell, tree::Core};
+use crate::{Drain, Phase, connection_guard::Bell, tree::Core};
 
 /// What a connection is doing: seen by its socket and its service, and asked by [`Watch`](super::Watch) before it takes
 /// the connection for idle.

@@ -24,7 +24,7 @@ use super::{
     service::{Answer, DrainService, Respond},
     watch::Watch,
 };
-use crate::{net::Expects, standby::Standby};
+use crate::{connection_guard::ConnectionGuard, net::Expects};
 
 pin_project! {
     /// A connection of a [`Server`](super::Server), from accept to close; what it spawns.
@@ -39,7 +39,7 @@ pin_project! {
         // Moved on to the next stage.
         start: Option<Start<S, E>>,
         // The guard is the last to go, after the stage, which owns the socket (Z5).
-        ending: Option<(Ending, Standby)>,
+        ending: Option<(Ending, ConnectionGuard)>,
     }
 }
 
@@ -70,7 +70,12 @@ where
     DrainService<S>: HttpService<Incoming>,
     E: 'static,
 {
-    pub(super) fn new(handshake: F, start: Start<S, E>, ending: Ending, standby: Standby) -> Self {
+    pub(super) fn new(
+        handshake: F,
+        start: Start<S, E>,
+        ending: Ending,
+        standby: ConnectionGuard,
+    ) -> Self {
         Self {
             stage: Stage::Handshake { handshake },
             start: Some(start),
@@ -134,7 +139,7 @@ impl<S, E> Start<S, E> {
         self,
         conn: I,
         ending: Ending,
-        standby: Standby,
+        standby: ConnectionGuard,
     ) -> Watch<UpgradeableConnection<'static, Io<I>, DrainService<S>, E>>
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,

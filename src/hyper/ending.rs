@@ -10,8 +10,8 @@ use std::{
 use super::activity::Activity;
 use crate::{
     UntilAborting, UntilLameDuck,
+    connection_guard::ConnectionGuard,
     net::{Alarm, Graces, Patience},
-    standby::Standby,
     sync::Arc,
     time,
     tree::Core,
@@ -66,7 +66,7 @@ impl Ending {
     }
 
     /// Lets the guard say whether this is work, and which.
-    pub(super) fn report(&mut self, standby: Option<&mut Standby>) {
+    pub(super) fn report(&mut self, standby: Option<&mut ConnectionGuard>) {
         let idle = self.activity.as_ref().is_none_or(Activity::is_idle);
         self.patience.set_idle(idle);
         // Of a connection whose activity is not known, all is work.

@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{
     Drain,
+    connection_guard::ConnectionGuard,
     net::{self, Accept, Graces, IntoAccept, Linger},
-    standby::Standby,
 };
 
 /// An HTTP/1 and HTTP/2 server that stops without losing a request.
@@ -236,7 +236,7 @@ impl<E, H> Server<E, H> {
                 };
                 let handshake = self.handshake.handshake(io);
                 let ending = Ending::new(self.drain.core(), self.graces);
-                let standby = Standby::new(guard);
+                let standby = ConnectionGuard::new(guard);
                 self.executor
                     .execute(Connection::new(handshake, start, ending, standby));
             }

@@ -12,7 +12,7 @@ use super::{
     ending::{Ending, Next},
     graceful::GracefulConnection,
 };
-use crate::{Drain, net::Graces, standby::Standby};
+use crate::{Drain, connection_guard::ConnectionGuard, net::Graces};
 
 pin_project! {
     /// A connection that drains; made by [`Drain::watch`].
@@ -25,7 +25,7 @@ pin_project! {
         #[pin]
         conn: Option<C>,
         end: Ending,
-        standby: Option<Standby>,
+        standby: Option<ConnectionGuard>,
     }
 }
 
@@ -56,12 +56,12 @@ impl Drain {
     pub fn watch<C: GracefulConnection>(&self, conn: C) -> Watch<C> {
         // A drain that is drained has nobody left to tell; the connection is asked to end like any other.
         let ending = Ending::new(self.core(), Graces::default());
-        Watch::new(conn, ending, self.guard().ok().map(Standby::new))
+        Watch::new(conn, ending, self.guard().ok().map(ConnectionGuard::new))
     }
 }
 
 impl<C: GracefulConnection> Watch<C> {
-    pub(super) fn new(conn: C, end: Ending, standby: Option<Standby>) -> Self {
+    pub(super) fn new(conn: C, end: Ending, standby: Option<ConnectionGuard>) -> Self {
         Self {
             conn: Some(conn),
             end,
@@ -71,7 +71,7 @@ impl<C: GracefulConnection> Watch<C> {
 
     /// Tells what the connection is doing.
     pub fn activity(mut self, activity: Activity) -> Self {
-        if let Some(bell) = self.standby.as_ref().map(Standby::bell) {
+        if let Some(bell) = self.standby.as_ref().map(ConnectionGuard::bell) {
             activity.set_bell(bell);
         }
         self.end.activity = Some(activity);

@@ -25,4 +25,4 @@ pub(crate) use patience::Alarm;
 pub use patience::{Graces, Patience};
 pub use transport::{Plain, Transport};
 
-pub use crate::standby::Standby;
+pub use crate::connection_guard::ConnectionGuard;

@@ -80,6 +80,7 @@ where
         report.aborting = aborting.elapsed();
         report.deaf(drain.in_flight());
     }
+    report.lost(drain.core().abandoned());
     if let Some(error) = stages.failure {
         report.failed(error);
     }

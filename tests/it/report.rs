@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_drain::{Drain, Report, Shutdown, net::Standby};
+use async_drain::{Drain, Report, Shutdown, net::ConnectionGuard};
 use futures_lite::{future::block_on, stream};
 
 const A_MOMENT: Duration = Duration::from_millis(1);
@@ -70,7 +70,7 @@ fn a_plain_end_was_draining_alone() {
 #[test]
 fn who_rests_is_not_abandoned() {
     let drain = Drain::new();
-    let mut connection = Standby::new(drain.guard().unwrap());
+    let mut connection = ConnectionGuard::new(drain.guard().unwrap());
     connection.rest();
     let report = block_on(drain.finish(ready(())));
     assert!(report.is_drained(), "{report}");
@@ -97,4 +97,37 @@ fn the_exit_status_says_whether_all_went_well() {
     let failed = block_on(shutdown.run(ready(Err::<(), _>("no port is free"))));
     assert!(failed.is_drained());
     assert_eq!(status(failed), failure);
+}
+
+/// S8: a server's connection that is dropped at work while the drain is draining is abandoned, and named.
+#[test]
+fn a_connection_dropped_at_work_is_abandoned() {
+    let drain = Drain::builder().track(true).build();
+    let serve = |label| {
+        let guard = drain.guard().unwrap().labeled(label);
+        ConnectionGuard::new(guard).abandoned_if_dropped()
+    };
+    drop(serve("GET /before the shutdown"));
+    let (at_work, mut idle, mut finished, mut closed) = (
+        serve("GET /work"),
+        serve("idle"),
+        serve("ended"),
+        serve("GET /unacknowledged"),
+    );
+    idle.rest();
+    closed.rest();
+    drain.begin();
+    drop(at_work);
+    drop(idle);
+    finished.finished();
+    drop(finished);
+    closed.abandon();
+    closed.abandon();
+    drop(closed);
+    let report = block_on(drain.finish(pending::<()>()));
+    assert!(!report.is_drained());
+    let labels = report.stragglers().iter().map(|s| s.label.as_deref());
+    let labels: std::collections::HashSet<_> = labels.map(Option::unwrap).collect();
+    assert_eq!(labels, ["GET /work", "GET /unacknowledged"].into());
+    assert_eq!(report.stragglers().count(), 2);
 }

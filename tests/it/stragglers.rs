@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_drain::{Drain, Phase, net::Standby};
+use async_drain::{Drain, Phase, net::ConnectionGuard};
 
 fn tracked() -> Drain {
     Drain::builder().track(true).build()
@@ -181,7 +181,7 @@ fn crowds_that_come_and_go_leave_no_entries() {
 #[test]
 fn who_rests_is_no_straggler() {
     let drain = tracked();
-    let mut connection = Standby::new(drain.guard().unwrap().labeled("connection"));
+    let mut connection = ConnectionGuard::new(drain.guard().unwrap().labeled("connection"));
     let seen = || (drain.stragglers().iter().count(), drain.in_flight());
     assert_eq!(seen(), (1, 1));
     for _ in 0..3 {
@@ -198,7 +198,7 @@ fn who_rests_is_no_straggler() {
 #[test]
 fn who_works_again_has_an_age_and_a_name_of_its_own() {
     let drain = tracked();
-    let mut connection = Standby::new(drain.guard().unwrap().labeled("connection"));
+    let mut connection = ConnectionGuard::new(drain.guard().unwrap().labeled("connection"));
     connection.rest();
     pass(5 * TICK);
     let before = Instant::now();
@@ -218,7 +218,7 @@ fn who_works_again_has_an_age_and_a_name_of_its_own() {
 #[test]
 fn who_goes_at_rest_is_counted_no_more() {
     let drain = Drain::new();
-    let mut connection = Standby::new(drain.guard().unwrap());
+    let mut connection = ConnectionGuard::new(drain.guard().unwrap());
     let work = drain.guard().unwrap();
     connection.rest();
     assert_eq!(drain.in_flight(), 1);

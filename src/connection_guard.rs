@@ -4,41 +4,95 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
 };
 
 use crate::{Guard, Phase};
 #[cfg(feature = "hyper")]
 use crate::{sync::Weak, tally::Seat, tree::Core};
 
-/// A guard of something that is work only at times: a connection, which between two requests must be closed with
-/// care, and yet is nothing that anybody waits for.
+/// A guard of a connection, which is work only at times: between two requests it must be closed with care, and
+/// yet nobody waits for it.
 ///
-/// It keeps the drain from being drained for as long as it lives, and counts as in flight only while at work.
+/// It keeps the drain from being drained for as long as it lives, and counts as in flight only while it is at work.
 ///
 /// ```
-/// # use async_drain::{Drain, net::Standby};
+/// # use async_drain::{Drain, net::ConnectionGuard};
 /// let drain = Drain::new();
-/// let mut connection = Standby::new(drain.guard()?);
+/// let mut connection = ConnectionGuard::new(drain.guard()?);
 /// connection.rest(); // answered, and kept alive
 /// assert_eq!(drain.in_flight(), 0);
 /// connection.work(); // the next request
 /// assert_eq!(drain.in_flight(), 1);
 /// # Ok::<(), async_drain::Drained>(())
 /// ```
+///
+/// # What is reported as abandoned
+///
+/// A connection guard that is at work when aborting begins is abandoned, like any guard. One that is dropped before is
+/// done, whatever dropped it, as a plain [`Guard`] is: its work may have ended by itself, or with its task. A server
+/// knows which, and tells by [`abandoned_if_dropped`](Self::abandoned_if_dropped) and [`finished`](Self::finished):
+///
+/// ```
+/// # use async_drain::{Drain, net::ConnectionGuard};
+/// # use futures_lite::future::{block_on, pending};
+/// let drain = Drain::new();
+/// let served = ConnectionGuard::new(drain.guard()?).abandoned_if_dropped();
+/// drain.begin();
+/// drop(served); // with the executor that ran its task
+/// let report = block_on(drain.finish(pending::<()>()));
+/// assert_eq!(report.stragglers().count(), 1);
+/// # Ok::<(), async_drain::Drained>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping it drops the guard"]
-pub struct Standby {
+pub struct ConnectionGuard {
     guard: Guard,
     // Relaxed throughout: whoever changes it does so in the task of the connection.
     at_work: Arc<AtomicBool>,
+    /// Whether being dropped at work is a loss: set by a server, cleared once the connection has ended by itself.
+    abandoned_if_dropped: bool,
+    /// Whether the report knows that it was abandoned.
+    abandoned: bool,
 }
 
-impl Standby {
+impl ConnectionGuard {
     /// At work, until it is told to rest.
     pub fn new(guard: Guard) -> Self {
         let at_work = Arc::new(AtomicBool::new(true));
         guard.stand_by(&at_work);
-        Self { guard, at_work }
+        Self {
+            guard,
+            at_work,
+            abandoned_if_dropped: false,
+            abandoned: false,
+        }
+    }
+
+    /// Counts the work as abandoned if this is dropped at work once the shutdown is under way, lame duck included:
+    /// its executor or task has gone, and with it the answer.
+    ///
+    /// Call [`finished`](Self::finished) where the connection ends by itself. A panic that drops it is the
+    /// handler's own failure, and abandons nothing.
+    pub fn abandoned_if_dropped(mut self) -> Self {
+        self.abandoned_if_dropped = true;
+        self
+    }
+
+    /// Says that the connection ended by itself, with all requests answered or by its peer: dropping it abandons nothing.
+    pub fn finished(&mut self) {
+        self.abandoned_if_dropped = false;
+    }
+
+    /// Counts the work as abandoned, at work or idle: for instance because bytes of an answer were unacknowledged when the
+    /// connection was closed.
+    ///
+    /// It counts once, however often this is called, and not again if it was among the stragglers when aborting began.
+    pub fn abandon(&mut self) {
+        self.abandoned_if_dropped = false;
+        if !std::mem::replace(&mut self.abandoned, true) {
+            self.guard.abandon();
+        }
     }
 
     /// Nobody waits for it.
@@ -85,13 +139,21 @@ impl Standby {
     }
 }
 
-impl Drop for Standby {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
+        let at_work = self.at_work.load(Ordering::Relaxed);
+        if self.abandoned_if_dropped
+            && at_work
+            && self.phase() > Phase::Running
+            && !thread::panicking()
+        {
+            self.abandon();
+        }
         self.work();
     }
 }
 
-/// Calls a [`Standby`] to work, and keeps nothing alive.
+/// Calls a [`ConnectionGuard`] to work, and keeps nothing alive.
 #[cfg(feature = "hyper")]
 pub(crate) struct Bell {
     at_work: Arc<AtomicBool>,
@@ -116,14 +178,14 @@ impl Bell {
 
 #[cfg(all(test, feature = "hyper", not(any(loom, shuttle))))]
 mod tests {
-    use super::Standby;
+    use super::ConnectionGuard;
     use crate::Drain;
 
     /// A request that has begun counts and is named before its connection has heard of it.
     #[test]
     fn a_bell_calls_to_work() {
         let drain = Drain::builder().track(true).build();
-        let mut connection = Standby::new(drain.guard().unwrap());
+        let mut connection = ConnectionGuard::new(drain.guard().unwrap());
         let bell = connection.bell();
         let ring = |name: &str| bell.ring(drain.core(), |label| label.push_str(name));
         connection.rest();
