@@ -12,6 +12,5 @@ export RUSTFLAGS="-Zsanitizer=address" CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-tar
 export LSAN_OPTIONS="suppressions=$PWD/ci/lsan.txt:print_suppressions=0" ASAN_OPTIONS=detect_leaks=1
 # The allocator's own counts and what takes a million of something are for other runs.
 cargo +nightly test --target "$host" --test it -- --skip alloc:: --skip wide --skip million
-# The servers that these start.
-cargo +nightly build --target "$host" --examples
+# And the servers that these start.
 cargo +nightly test --target "$host" --test server --test adapters

@@ -27,9 +27,9 @@ build() (
     cd "$copy"
     case $1 in
         model) RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$target/broken/loom" \
-            cargo test --quiet --release --lib --no-default-features --no-run ;;
+            cargo test --quiet --package async-drain --release --lib --no-default-features --no-run ;;
         crowd) RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR="$target/broken/shuttle" \
-            cargo test --quiet --release --lib --no-default-features --no-run ;;
+            cargo test --quiet --package async-drain --release --lib --no-default-features --no-run ;;
         test) CARGO_TARGET_DIR="$target/broken" cargo test --quiet --test it --no-run ;;
     esac >"$log" 2>&1
 )
@@ -40,9 +40,9 @@ run() (
     # Some variants hang rather than fail.
     case $1 in
         model) LOOM_MAX_PREEMPTIONS=3 RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$target/broken/loom" timeout 60 \
-            cargo test --quiet --release --lib --no-default-features -- --exact "models::$2" ;;
+            cargo test --quiet --package async-drain --release --lib --no-default-features -- --exact "models::$2" ;;
         crowd) SHUTTLE_ITERATIONS=20000 RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR="$target/broken/shuttle" timeout 60 \
-            cargo test --quiet --release --lib --no-default-features -- --exact "crowds::$2" ;;
+            cargo test --quiet --package async-drain --release --lib --no-default-features -- --exact "crowds::$2" ;;
         test) CARGO_TARGET_DIR="$target/broken" timeout 20 cargo test --quiet --test it -- --exact "$2" ;;
     esac >"$log" 2>&1
 )

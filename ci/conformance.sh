@@ -1,5 +1,5 @@
 #!/bin/sh
-# Drives every HTTP server example through the promises that can be seen from outside, and writes the table that comes
+# Drives every HTTP server through the promises that can be seen from outside, and writes the table that comes
 # of it to docs/conformance.md, and into the README. Servers with a lock of their own are built where they are.
 set -eu
 cd "$(dirname "$0")/.."
@@ -16,7 +16,6 @@ for entry in trillium=compat/trillium tide=async-drain-tide tide=tide; do
     fi
 done
 
-cargo build --locked --examples
 mkdir -p docs
 CONFORMANCE_SERVERS="$servers" CONFORMANCE_TABLE="$PWD/docs/conformance.md" \
     cargo test --locked --test conformance -- --nocapture

@@ -19,8 +19,6 @@ export LLVM_COV="llvm-cov-$llvm" LLVM_PROFDATA="llvm-profdata-$llvm" CARGO_TARGE
 # shellcheck disable=SC2046 # a script
 eval "$(cargo llvm-cov show-env --sh)"
 cargo llvm-cov clean --workspace
-# The servers that the tests start.
-cargo build --quiet --examples
 cargo test --quiet --workspace --lib --tests -- --skip wide --skip million
 
-cargo llvm-cov report --ignore-filename-regex 'examples/|tests/' --show-missing-lines --fail-under-lines 92
+cargo llvm-cov report --ignore-filename-regex 'examples/|tests/|testkit/' --show-missing-lines --fail-under-lines 92

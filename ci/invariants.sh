@@ -42,7 +42,7 @@ for name in $(grep -o '`[A-Z][a-z]*::[a-z_]*`\|`[a-z]*_[a-z_]*`' $doc | tr -d '`
 done
 
 # The other way round: what is cited is promised, and each model is named.
-for cited in $(grep -rohwE '[SLCZ][1-9][0-2]?' src tests | sort -u); do
+for cited in $(grep -rohwE '[SLCZ][1-9][0-2]?' src tests testkit/src | sort -u); do
     grep -q "^### $cited " $doc || complain "$cited is cited and not promised"
 done
 for model in $(sed -n 's/^fn \([a-z_]*\)() {$/\1/p' src/models.rs); do

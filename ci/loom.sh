@@ -7,4 +7,4 @@ set -eu
 cd "$(dirname "$0")/.."
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target/loom}" RUSTFLAGS="--cfg loom"
 export LOOM_MAX_PREEMPTIONS="${LOOM_MAX_PREEMPTIONS:-3}"
-exec cargo test --release --lib --no-default-features -- --nocapture models::"${1:-}"
+exec cargo test --package async-drain --release --lib --no-default-features -- --nocapture models::"${1:-}"

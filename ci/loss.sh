@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# The loss meter against the hyper example: no request may be lost. With `long`, also the storms, queues and TLS loads of the
+# The loss meter against the server `hyper`: no request may be lost. With `long`, also the storms, queues and TLS loads of the
 # README. PROFILE=dev takes what `cargo test` has built.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 profile=${PROFILE:-release}
-cargo build --quiet --profile "$profile" --example hyper --example loss
+cargo build --quiet --profile "$profile" --bin hyper --bin loss
 target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
-bin=$target/${profile/#dev/debug}/examples
+bin=$target/${profile/#dev/debug}
 meter() { "$bin/loss" "$@" -- "$bin/hyper"; }
 
 meter --scenario all

@@ -4,9 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-cargo build --quiet --release --example hyper --example loss
+cargo build --quiet --release --bin hyper --bin loss
 target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
-bin=$target/release/examples
+bin=$target/release
 scenarios=(keepalive-0 keepalive-5 keepalive-50 storm queued silent half-head upload big)
 chosen=()
 for scenario in "${scenarios[@]}"; do chosen+=(--scenario "$scenario"); done

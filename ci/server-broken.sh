@@ -15,14 +15,14 @@ export CARGO_TARGET_DIR="$target/broken-server" RUST_BACKTRACE=0
 caught=0 missed=0
 
 mkdir -p "$copy"
-for part in Cargo.toml Cargo.lock README.md src sys tests docs benches examples; do
+for part in Cargo.toml Cargo.lock README.md src sys tests docs benches examples testkit; do
     rm -rf "${copy:?}/$part"
     [ ! -e "$part" ] || cp -R "$part" "$copy/"
 done
 
 build() (
     cd "$copy"
-    cargo build --quiet --example hyper && cargo test --quiet --test server --no-run
+    cargo test --quiet --test server --no-run
 ) >"$log" 2>&1
 
 # broken NAME TEST FILE (FROM TO)...

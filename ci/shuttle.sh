@@ -6,7 +6,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target/shuttle}" RUSTFLAGS="--cfg shuttle"
-test() { cargo test --release --lib --no-default-features -- --nocapture "$@"; }
+test() { cargo test --package async-drain --release --lib --no-default-features -- --nocapture "$@"; }
 [ $# -eq 0 ] || { test "$1"; exit; }
 SHUTTLE_ITERATIONS="${SHUTTLE_ITERATIONS:-20000}" test crowds::
 SHUTTLE_ITERATIONS="${SHUTTLE_ITERATIONS:-2000}" test models::

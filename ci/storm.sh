@@ -11,6 +11,6 @@ if ! command -v strace >/dev/null && command -v apt-get >/dev/null; then
     apt-get install -y --no-install-recommends strace >/dev/null 2>&1 || true # or it says what it skips
 fi
 profile=${PROFILE:-release}
-cargo build --quiet --profile "$profile" --example hyper --example local --example storm
+cargo build --quiet --profile "$profile" --bin hyper --bin local --bin storm
 target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
-"$target/${profile/#dev/debug}/examples/storm" --seconds "$seconds" "$@"
+"$target/${profile/#dev/debug}/storm" --seconds "$seconds" "$@"

@@ -9,7 +9,7 @@ for tool in valgrind curl; do
         exit 0
     }
 done
-cargo build --quiet --example hyper
+cargo build --quiet --bin hyper
 target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 server=
 work=$(mktemp -d)
@@ -28,7 +28,7 @@ drain() {
     rm -f "$work"/*
     ADDR=127.0.0.1:0 GRACE_MS=60000 \
         valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite \
-        "$target/debug/examples/hyper" >"$work/stdout" 2>"$work/stderr" &
+        "$target/debug/hyper" >"$work/stdout" 2>"$work/stderr" &
     server=$!
     written "$work/stdout" || { cat "$work/stderr"; return 1; }
     url=http://$(sed -n 's/^listening on //p' "$work/stdout")/stream/20/100

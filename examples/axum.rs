@@ -1,65 +1,56 @@
 //! axum without tokio: a router of axum 0.8 under `hyper::Server`, on smol.
 //!
-//! axum's `tokio` feature is off, and with it `axum::serve` and `ConnectInfo`: the server is ours, and the peer's address
-//! comes as an extension. `DrainLayer` would be too much here, since the server counts and names the requests itself.
+//! axum's feature `tokio` is off, and with it `axum::serve` and `ConnectInfo`: the server is
+//! async-drain's, and the peer's address comes as an extension. `DrainLayer` is not needed, since
+//! the server counts and names the requests itself.
 //!
-//! Run with: `cargo run --example axum`; the settings are in `common/settings.rs`. Then `curl localhost:PORT/peer`, and
-//! Ctrl-C.
-
-mod common;
+//! Run with: `cargo run --example axum`, then `curl localhost:8080/slow`, and Ctrl-C.
 
 use std::{
+    env,
     error::Error,
     net::{SocketAddr, TcpListener},
-    process::ExitCode,
+    time::Duration,
 };
 
 use async_drain::{Drain, Phase, Report, Shutdown, hyper::Server, signal};
-use axum::{
-    Extension, Router,
-    extract::{Request, State},
-    http::StatusCode,
-    response::IntoResponse,
-    routing::get,
-};
-use common::{answer::answer, settings::Settings};
+use axum::{Extension, Router, extract::State, http::StatusCode, routing::get};
 use hyper_util::service::TowerToHyperService;
-use smol::Async;
+use smol::{Async, Timer};
 
-fn main() -> ExitCode {
-    common::run(serve)
-}
-
-fn serve() -> Result<Report, Box<dyn Error>> {
-    let settings = Settings::from_env()?;
+fn main() -> Result<Report, Box<dyn Error>> {
+    let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8080".to_owned());
     let drain = Drain::builder().track(true).build();
     let shutdown = Shutdown::new(&drain)
         .on(signal::termination()?)
-        .lame_duck(settings.lame_duck)
-        .grace(settings.grace)
-        .abort_grace(settings.abort_grace);
+        .grace(Duration::from_secs(20));
 
-    let listener = Async::<TcpListener>::bind(settings.addr)?;
-    common::announce(listener.get_ref().local_addr()?);
+    let listener = TcpListener::bind(addr)?;
+    println!("listening on {}", listener.local_addr()?);
     let server = Server::new(&drain)
         .spawn(|task| smol::spawn(task).detach())
-        .keep_alive_grace(settings.keep_alive_grace)
-        .first_request_grace(settings.first_request_grace)
         // For the handler of `/peer`.
         .peer_addresses(true)
-        .serve(listener, TowerToHyperService::new(app(&drain)));
-    Ok(smol::block_on(shutdown.run(server)))
+        .serve(Async::new(listener)?, TowerToHyperService::new(app(&drain)));
+
+    let report = smol::block_on(shutdown.run(server));
+    eprintln!("{report}");
+    Ok(report)
 }
 
 fn app(drain: &Drain) -> Router {
     Router::new()
         .route("/", get("hello\n"))
+        .route("/slow", get(slow))
         .route("/peer", get(peer))
         .route("/livez", get("ok\n"))
         .route("/readyz", get(ready))
-        // The routes that all examples share.
-        .fallback(shared)
         .with_state(drain.clone())
+}
+
+async fn slow() -> &'static str {
+    Timer::after(Duration::from_secs(1)).await;
+    "slept\n"
 }
 
 async fn peer(Extension(peer): Extension<SocketAddr>) -> String {
@@ -72,8 +63,4 @@ async fn ready(State(drain): State<Drain>) -> (StatusCode, &'static str) {
     } else {
         (StatusCode::OK, "ok\n")
     }
-}
-
-async fn shared(State(drain): State<Drain>, request: Request) -> impl IntoResponse {
-    answer(request, &drain).await
 }

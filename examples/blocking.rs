@@ -3,33 +3,24 @@
 //! Run with: `cargo run --example blocking -- 10 1000`, and Ctrl-C; each argument is a job of so many steps of 20 ms.
 //! One that can finish within `GRACE_MS` does so, and another stops where it can go on next time.
 
-mod common;
-
 use std::{
     env,
     error::Error,
-    process::ExitCode,
     thread,
     time::{Duration, Instant},
 };
 
 use async_drain::{Drain, Guard, Report, Shutdown, signal};
 use blocking::unblock;
-use common::settings::Settings;
 
 const STEP: Duration = Duration::from_millis(20);
 
-fn main() -> ExitCode {
-    common::run(work)
-}
-
-fn work() -> Result<Report, Box<dyn Error>> {
-    let settings = Settings::from_env()?;
+fn main() -> Result<Report, Box<dyn Error>> {
+    let grace = env::var("GRACE_MS").map_or(Ok(10_000), |ms| ms.parse())?;
     let drain = Drain::builder().track(true).build();
     let shutdown = Shutdown::new(&drain)
         .on(signal::termination()?)
-        .grace(settings.grace)
-        .abort_grace(settings.abort_grace);
+        .grace(Duration::from_millis(grace));
 
     for steps in env::args().skip(1) {
         let steps = steps
@@ -40,7 +31,9 @@ fn work() -> Result<Report, Box<dyn Error>> {
         unblock(move || job(steps, &guard)).detach();
     }
     println!("started");
-    Ok(smol::block_on(shutdown.run(drain.until_draining())))
+    let report = smol::block_on(shutdown.run(drain.until_draining()));
+    eprintln!("{report}");
+    Ok(report)
 }
 
 fn job(steps: u32, guard: &Guard) {

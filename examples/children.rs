@@ -3,33 +3,26 @@
 //! Run with: `cargo run --example children -- 'sleep 100' 'trap "" TERM; sleep 100'`, and Ctrl-C; each argument is a shell's,
 //! and `GRACE_MS` is how long a child may take to end.
 
-mod common;
-
 use std::{
     env,
     error::Error,
     io,
     os::unix::process::CommandExt,
     pin::pin,
-    process::{Command, ExitCode, ExitStatus},
+    process::{Command, ExitStatus},
+    time::Duration,
 };
 
 use async_drain::{Drain, DrainExt, Guard, Report, Shutdown, signal};
-use common::settings::Settings;
 use futures_lite::future::or;
 use rustix::process::{Pid, Signal, kill_process_group};
 
-fn main() -> ExitCode {
-    common::run(supervise)
-}
-
-fn supervise() -> Result<Report, Box<dyn Error>> {
-    let settings = Settings::from_env()?;
+fn main() -> Result<Report, Box<dyn Error>> {
+    let grace = env::var("GRACE_MS").map_or(Ok(10_000), |ms| ms.parse())?;
     let drain = Drain::builder().track(true).build();
     let shutdown = Shutdown::new(&drain)
         .on(signal::termination()?)
-        .grace(settings.grace)
-        .abort_grace(settings.abort_grace);
+        .grace(Duration::from_millis(grace));
 
     for line in env::args().skip(1) {
         let guard = drain.guard()?.labeled(line.clone());
@@ -43,7 +36,9 @@ fn supervise() -> Result<Report, Box<dyn Error>> {
         smol::spawn(told.guarded(guard)).detach();
     }
     println!("started");
-    Ok(smol::block_on(shutdown.run(drain.until_draining())))
+    let report = smol::block_on(shutdown.run(drain.until_draining()));
+    eprintln!("{report}");
+    Ok(report)
 }
 
 async fn run(line: String, guard: Guard) -> io::Result<ExitStatus> {

@@ -1,57 +1,76 @@
-//! All of what `hyper::Server` offers, on smol's global executor: HTTP/1 and HTTP/2 on one port, with or without TLS.
+//! An HTTP server that serves HTTP/1 and HTTP/2 on one port and stops without losing a request.
 //!
-//! Run with: `cargo run --example hyper`; the settings are in `common/settings.rs`. Then, say,
-//! `curl -N localhost:PORT/stream/100/100`, and Ctrl-C.
+//! Run with: `cargo run --example hyper`, then `curl -N localhost:8080/clock`, and Ctrl-C.
 
-mod common;
+use std::{convert::Infallible, env, error::Error, net::TcpListener, time::Duration};
 
-use std::{error::Error, net::TcpListener, process::ExitCode};
+use async_drain::{Drain, DrainExt, Phase, Report, Shutdown, hyper::Server, signal};
+use futures_lite::{Stream, StreamExt, stream};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
+use hyper::{
+    Request, Response, StatusCode,
+    body::{Bytes, Frame, Incoming},
+    service::service_fn,
+};
+use smol::{Async, Timer};
 
-use async_drain::{Drain, Report, Shutdown, hyper::Server, signal};
-use common::{answer::answer, route::Route, settings::Settings, tls, websocket};
-use hyper::service::service_fn;
-use smol::Async;
+type Body = BoxBody<Bytes, Infallible>;
 
-fn main() -> ExitCode {
-    common::run(serve)
-}
-
-fn serve() -> Result<Report, Box<dyn Error>> {
-    let settings = Settings::from_env()?;
+fn main() -> Result<Report, Box<dyn Error>> {
+    let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8080".to_owned());
+    // Tracked: the report names each request that had to be abandoned.
     let drain = Drain::builder().track(true).build();
     let shutdown = Shutdown::new(&drain)
         .on(signal::termination()?)
-        .lame_duck(settings.lame_duck)
-        .grace(settings.grace)
-        .abort_grace(settings.abort_grace);
+        // For a balancer that looks at `/readyz` every two seconds, and believes the second look.
+        .lame_duck(Duration::from_secs(5))
+        .grace(Duration::from_secs(20));
 
-    let listener =
-        Async::<TcpListener>::bind(settings.addr).map_err(common::cannot_listen(settings.addr))?;
-    let server = Server::new(&drain)
-        .spawn(|task| smol::spawn(task).detach())
-        .keep_alive_grace(settings.keep_alive_grace)
-        .first_request_grace(settings.first_request_grace);
+    let listener = TcpListener::bind(addr)?;
+    println!("listening on {}", listener.local_addr()?);
     let service = service_fn({
         let drain = drain.clone();
         move |request| {
             let drain = drain.clone();
-            async move {
-                match Route::of(request.uri().path()) {
-                    Route::WebSocket => {
-                        Ok(websocket::upgrade(request, &drain, settings.ws_close_code))
-                    }
-                    _ => answer(request, &drain).await,
-                }
-            }
+            async move { Ok::<_, Infallible>(answer(&request, &drain)) }
         }
     });
+    let server = Server::new(&drain)
+        .spawn(|task| smol::spawn(task).detach())
+        .serve(Async::new(listener)?, service);
 
-    common::announce(listener.get_ref().local_addr()?);
-    Ok(if settings.tls {
-        let acceptor = tls::acceptor()?;
-        let server = server.handshake(move |connection| acceptor.accept(connection));
-        smol::block_on(shutdown.run(server.serve(listener, service)))
-    } else {
-        smol::block_on(shutdown.run(server.serve(listener, service)))
-    })
+    let report = smol::block_on(shutdown.run(server));
+    eprintln!("{report}");
+    Ok(report)
+}
+
+fn answer(request: &Request<Incoming>, drain: &Drain) -> Response<Body> {
+    let mut response = Response::new(text("ok\n"));
+    match request.uri().path() {
+        "/" => *response.body_mut() = text("hello\n"),
+        "/clock" => {
+            let frames = clock(drain).map(|line| Ok(Frame::data(line.into())));
+            *response.body_mut() = BodyExt::boxed(StreamBody::new(frames));
+        }
+        "/livez" => {}
+        "/readyz" if drain.phase() == Phase::Running => {}
+        "/readyz" => *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE,
+        _ => *response.status_mut() = StatusCode::NOT_FOUND,
+    }
+    response
+}
+
+/// Ticks until draining begins: a stream without end has to be told.
+fn clock(drain: &Drain) -> impl Stream<Item = &'static str> + Send + Sync + use<> {
+    let ticks = stream::repeat("tick\n").then(|tick| async move {
+        Timer::after(Duration::from_secs(1)).await;
+        tick
+    });
+    ticks
+        .until_draining(drain)
+        .chain(stream::once("the server is leaving\n"))
+}
+
+fn text(text: &'static str) -> Body {
+    Full::new(Bytes::from_static(text.as_bytes())).boxed()
 }

@@ -1,16 +1,14 @@
 //! An accept loop for a protocol of one's own, on a bare `LocalExecutor`: each line comes back, and when draining
 //! begins each peer gets its answer to every whole line that it has sent, then `bye`.
 //!
-//! Run with: `cargo run --example line_echo`; the settings are in `common/settings.rs`. Then `nc localhost PORT`,
-//! and Ctrl-C.
-
-mod common;
+//! Run with: `cargo run --example line_echo`, then `nc localhost 8080`, and Ctrl-C.
 
 use std::{
+    env,
     error::Error,
     io,
     net::{TcpListener, TcpStream},
-    process::ExitCode,
+    time::Duration,
 };
 
 use async_drain::{
@@ -19,28 +17,23 @@ use async_drain::{
     signal,
 };
 use async_executor::LocalExecutor;
-use common::settings::Settings;
 use futures_lite::{AsyncBufReadExt, AsyncWriteExt, StreamExt, future::block_on, io::BufReader};
 use smol::Async;
 
-fn main() -> ExitCode {
-    common::run(serve)
-}
-
-fn serve() -> Result<Report, Box<dyn Error>> {
-    let settings = Settings::from_env()?;
+fn main() -> Result<Report, Box<dyn Error>> {
+    let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8080".to_owned());
     let drain = Drain::builder().track(true).build();
     let shutdown = Shutdown::new(&drain)
         .on(signal::termination()?)
-        .lame_duck(settings.lame_duck)
-        .grace(settings.grace)
-        .abort_grace(settings.abort_grace);
+        .grace(Duration::from_secs(10));
 
-    let listener = Async::<TcpListener>::bind(settings.addr)?;
-    common::announce(listener.get_ref().local_addr()?);
+    let listener = TcpListener::bind(addr)?;
+    println!("listening on {}", listener.local_addr()?);
     let executor = LocalExecutor::new();
-    let server = accept(&executor, drain.accept(listener));
-    Ok(block_on(executor.run(shutdown.run(server))))
+    let server = accept(&executor, drain.accept(Async::new(listener)?));
+    let report = block_on(executor.run(shutdown.run(server)));
+    eprintln!("{report}");
+    Ok(report)
 }
 
 async fn accept(executor: &LocalExecutor<'_>, mut incoming: Incoming<Tcp>) -> io::Result<()> {

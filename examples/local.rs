@@ -1,62 +1,58 @@
-//! A server on a bare `LocalExecutor`: one thread, handlers that are not `Send`, and a watchdog for the day when one of
-//! them blocks it.
+//! A server on a bare `LocalExecutor`: one thread, handlers that are not `Send`, and a watchdog for
+//! the day when one of them blocks that thread.
 //!
-//! Run with: `cargo run --example local`; the settings are in `common/settings.rs`. Then `curl localhost:PORT/block/60000`
-//! and Ctrl-C: the process ends within its budget all the same.
+//! Run with: `cargo run --example local`, then `curl localhost:8080/block`, and Ctrl-C: the process
+//! ends within its budget all the same.
 
-mod common;
-
-use std::{cell::Cell, error::Error, net::TcpListener, process, process::ExitCode, rc::Rc};
+use std::{
+    cell::Cell, convert::Infallible, env, error::Error, net::TcpListener, process, rc::Rc, thread,
+    time::Duration,
+};
 
 use async_drain::{Drain, Report, Shutdown, hyper::Server, signal};
 use async_executor::LocalExecutor;
-use common::{answer::answer, settings::Settings};
 use futures_lite::future;
-use hyper::service::service_fn;
+use hyper::{Request, Response, body::Incoming, service::service_fn};
 use smol::Async;
 
-fn main() -> ExitCode {
-    common::run(serve)
-}
-
-fn serve() -> Result<Report, Box<dyn Error>> {
-    let settings = Settings::from_env()?;
+fn main() -> Result<Report, Box<dyn Error>> {
+    let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8080".to_owned());
     let drain = Drain::builder().track(true).build();
     let shutdown = Shutdown::new(&drain)
         .on(signal::termination()?)
-        .lame_duck(settings.lame_duck)
-        .grace(settings.grace)
-        .abort_grace(settings.abort_grace);
+        .grace(Duration::from_secs(3));
 
-    let executor = Rc::new(LocalExecutor::new());
-    let listener =
-        Async::<TcpListener>::bind(settings.addr).map_err(common::cannot_listen(settings.addr))?;
-    let address = listener.get_ref().local_addr()?;
+    let listener = TcpListener::bind(addr)?;
+    println!("listening on {}", listener.local_addr()?);
     let count = Rc::new(Cell::new(0_u64));
     let service = service_fn({
-        let drain = drain.clone();
         let count = Rc::clone(&count);
         move |request| {
-            let drain = drain.clone();
-            count.set(count.get() + 1);
-            async move { answer(request, &drain).await }
+            let count = Rc::clone(&count);
+            async move { Ok::<_, Infallible>(answer(&request, &count)) }
         }
     });
+    let executor = Rc::new(LocalExecutor::new());
     let server = Server::new(&drain)
         .spawn_local({
             let executor = Rc::clone(&executor);
             move |task| executor.spawn(task).detach()
         })
-        .keep_alive_grace(settings.keep_alive_grace)
-        .first_request_grace(settings.first_request_grace)
-        .serve(listener, service);
+        .serve(Async::new(listener)?, service);
 
-    common::announce(address);
     let run = shutdown.run_watched(server, |report| {
         eprintln!("the executor is blocked\n{report}");
         process::exit(1);
     });
     let report = future::block_on(executor.run(run))?;
-    eprintln!("served {} requests", count.get());
+    eprintln!("served {} requests\n{report}", count.get());
     Ok(report)
+}
+
+fn answer(request: &Request<Incoming>, count: &Cell<u64>) -> Response<String> {
+    count.set(count.get() + 1);
+    if request.uri().path() == "/block" {
+        thread::sleep(Duration::from_secs(60));
+    }
+    Response::new(format!("request {}\n", count.get()))
 }

@@ -1,16 +1,13 @@
 //! A WebSocket server without HTTP: it echoes, and when draining begins it says goodbye with 1001 and waits for the
 //! peer's goodbye, for a bounded time.
 //!
-//! Run with: `cargo run --example websocket`; the settings are in `common/settings.rs`. Then
-//! `websocat ws://localhost:PORT`, and Ctrl-C.
-
-mod common;
+//! Run with: `cargo run --example websocket`, then `websocat ws://localhost:8080`, and Ctrl-C.
 
 use std::{
+    env,
     error::Error,
     io,
     net::{TcpListener, TcpStream},
-    process::ExitCode,
     time::Duration,
 };
 
@@ -26,30 +23,25 @@ use async_tungstenite::{
         protocol::{CloseFrame, frame::coding::CloseCode},
     },
 };
-use common::settings::Settings;
 use futures_lite::{AsyncWriteExt, StreamExt, future::or};
 use smol::{Async, Timer};
 
 /// How long a peer may take to say goodbye too.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-fn main() -> ExitCode {
-    common::run(serve)
-}
-
-fn serve() -> Result<Report, Box<dyn Error>> {
-    let settings = Settings::from_env()?;
+fn main() -> Result<Report, Box<dyn Error>> {
+    let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8080".to_owned());
     let drain = Drain::builder().track(true).build();
     let shutdown = Shutdown::new(&drain)
         .on(signal::termination()?)
-        .lame_duck(settings.lame_duck)
-        .grace(settings.grace)
-        .abort_grace(settings.abort_grace);
+        .grace(Duration::from_secs(10));
 
-    let listener = Async::<TcpListener>::bind(settings.addr)?;
-    common::announce(listener.get_ref().local_addr()?);
-    let server = accept(drain.accept(listener));
-    Ok(smol::block_on(shutdown.run(server)))
+    let listener = TcpListener::bind(addr)?;
+    println!("listening on {}", listener.local_addr()?);
+    let server = accept(drain.accept(Async::new(listener)?));
+    let report = smol::block_on(shutdown.run(server));
+    eprintln!("{report}");
+    Ok(report)
 }
 
 async fn accept(mut incoming: Incoming<Tcp>) -> io::Result<()> {

@@ -2,30 +2,22 @@
 //!
 //! Run with: `cargo run --example worker`, and Ctrl-C; `GRACE_MS` is how long the jobs taken may still last.
 
-mod common;
-
-use std::{error::Error, process::ExitCode, time::Duration};
+use std::{env, error::Error, time::Duration};
 
 use async_channel::{Receiver, Sender};
 use async_drain::{Drain, DrainExt, Report, Shutdown, signal};
-use common::settings::Settings;
 use smol::Timer;
 
 const WORKERS: usize = 2;
 
 struct Job(u64);
 
-fn main() -> ExitCode {
-    common::run(work)
-}
-
-fn work() -> Result<Report, Box<dyn Error>> {
-    let settings = Settings::from_env()?;
+fn main() -> Result<Report, Box<dyn Error>> {
+    let grace = env::var("GRACE_MS").map_or(Ok(10_000), |ms| ms.parse())?;
     let drain = Drain::builder().track(true).build();
     let shutdown = Shutdown::new(&drain)
         .on(signal::termination()?)
-        .grace(settings.grace)
-        .abort_grace(settings.abort_grace);
+        .grace(Duration::from_millis(grace));
 
     let (sender, queue) = async_channel::unbounded();
     for _ in 0..WORKERS {
@@ -38,6 +30,7 @@ fn work() -> Result<Report, Box<dyn Error>> {
     let report = smol::block_on(shutdown.run(server));
     // Whoever keeps jobs elsewhere hands these back; nobody has begun them.
     println!("{} jobs stay in the queue", queue.len());
+    eprintln!("{report}");
     Ok(report)
 }
 

@@ -1,6 +1,6 @@
 //! async-h1 without tide, on smol's global executor, by a `Driver`.
 //!
-//! Run with: `cargo run --example async_h1`; the settings are in `../examples/common/settings.rs`. Then, say,
+//! Run with: `cargo run --example async_h1`; the settings are in `../testkit/src/settings.rs`. Then, say,
 //! `curl -N localhost:PORT/stream/100/100`, and Ctrl-C.
 
 mod common;
@@ -11,12 +11,13 @@ use async_drain::{Drain, Report, Shutdown, signal};
 use async_drain_tide::Driver;
 use futures_lite::StreamExt;
 use smol::Async;
+use testkit::serve;
 
 fn main() -> ExitCode {
-    common::process::run(serve)
+    serve::run(run)
 }
 
-fn serve() -> Result<Report, Box<dyn Error>> {
+fn run() -> Result<Report, Box<dyn Error>> {
     let settings = common::settings()?;
     let drain = Drain::builder().track(true).build();
     let shutdown = Shutdown::new(&drain)
@@ -26,7 +27,7 @@ fn serve() -> Result<Report, Box<dyn Error>> {
         .abort_grace(settings.abort_grace);
 
     let listener = Async::<TcpListener>::bind(settings.addr)?;
-    common::process::announce(listener.get_ref().local_addr()?);
+    serve::announce(listener.get_ref().local_addr()?);
     let driver = Driver::new(&drain)
         .keep_alive_grace(settings.keep_alive_grace)
         .first_request_grace(settings.first_request_grace);

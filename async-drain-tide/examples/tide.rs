@@ -1,6 +1,6 @@
 //! tide on async-std, listening to a `DrainListener`.
 //!
-//! Run with: `cargo run --example tide`; the settings are in `../examples/common/settings.rs`. Then, say,
+//! Run with: `cargo run --example tide`; the settings are in `../testkit/src/settings.rs`. Then, say,
 //! `curl -N localhost:PORT/stream/100/100`, and Ctrl-C.
 
 mod common;
@@ -10,12 +10,13 @@ use std::{error::Error, net::TcpListener, process::ExitCode};
 use async_drain::{Drain, Report, Shutdown, signal};
 use async_drain_tide::DrainListener;
 use smol::Async;
+use testkit::serve;
 
 fn main() -> ExitCode {
-    common::process::run(serve)
+    serve::run(run)
 }
 
-fn serve() -> Result<Report, Box<dyn Error>> {
+fn run() -> Result<Report, Box<dyn Error>> {
     let settings = common::settings()?;
     let drain = Drain::builder().track(true).build();
     let shutdown = Shutdown::new(&drain)
@@ -34,7 +35,7 @@ fn serve() -> Result<Report, Box<dyn Error>> {
     }
 
     let listener = Async::<TcpListener>::bind(settings.addr)?;
-    common::process::announce(listener.get_ref().local_addr()?);
+    serve::announce(listener.get_ref().local_addr()?);
     let listener = DrainListener::new(&drain, listener)
         .keep_alive_grace(settings.keep_alive_grace)
         .first_request_grace(settings.first_request_grace);

@@ -1,4 +1,4 @@
-//! What the drain costs a server: requests per second, p99, CPU time and instructions a request of `examples/hyper`,
+//! What the drain costs a server: requests per second, p99, CPU time and instructions a request of testkit's server `hyper`,
 //! beside the same server without the drain's adapter; trillium on smol and axum on tokio for orientation.
 //!
 //! Each is a process on the first core, loaded by wrk (HTTP/2: h2load) from the second, in rounds of one second that

@@ -5,16 +5,13 @@
 //!
 //! Run with: `cargo run --example grpc`; the settings are those of the other examples.
 
-#[path = "../../examples/common/mod.rs"]
-mod common;
-
 use std::{convert::Infallible, error::Error, net::TcpListener, process::ExitCode, time::Duration};
 
 use async_drain::{Drain, DrainExt, Report, Shutdown, hyper::Server, signal};
-use common::settings::Settings;
 use futures_lite::{Stream, StreamExt, stream};
 use hyper::{body::Incoming, service::service_fn};
 use smol::{Async, Timer};
+use testkit::{serve, settings::Settings};
 use tonic::{Request, Response, Status, body::Body, server::Grpc};
 use tonic_prost::ProstCodec;
 use tower::service_fn as method;
@@ -27,10 +24,10 @@ struct Number {
 }
 
 fn main() -> ExitCode {
-    common::run(serve)
+    serve::run(run)
 }
 
-fn serve() -> Result<Report, Box<dyn Error>> {
+fn run() -> Result<Report, Box<dyn Error>> {
     let settings = Settings::from_env()?;
     let drain = Drain::builder().track(true).build();
     let shutdown = Shutdown::new(&drain)
@@ -40,7 +37,7 @@ fn serve() -> Result<Report, Box<dyn Error>> {
         .abort_grace(settings.abort_grace);
 
     let listener = Async::<TcpListener>::bind(settings.addr)?;
-    common::announce(listener.get_ref().local_addr()?);
+    serve::announce(listener.get_ref().local_addr()?);
     let service = service_fn({
         let drain = drain.clone();
         move |request| call(request, drain.clone())

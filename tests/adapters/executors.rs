@@ -7,7 +7,7 @@ use async_executor::{Executor, LocalExecutor};
 use futures_lite::future::{block_on, or, poll_once};
 use hyper::service::service_fn;
 
-use crate::scene::{Scene, handler};
+use testkit::scene::{Scene, handler};
 
 #[test]
 fn on_the_global_executor_of_smol() {

@@ -3,10 +3,6 @@
 //! `cargo test --test conformance` checks this package's own; `ci/conformance.sh` adds those that are built elsewhere, and
 //! writes the table to `docs/conformance.md`.
 
-#[allow(dead_code, reason = "each test uses its part")]
-#[path = "../server/support/mod.rs"]
-mod support;
-
 mod promises;
 mod subject;
 mod table;

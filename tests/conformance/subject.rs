@@ -6,9 +6,10 @@ use std::{
     path::PathBuf,
 };
 
+use testkit::process::Server;
+
 use crate::{
     promises::{Failure, Probed, Promise},
-    support::process::Server,
     table::Cell,
 };
 
@@ -65,13 +66,7 @@ const TIDE: Limits = &[
 
 /// This package's own, and those that `CONFORMANCE_SERVERS` has: `NAME=PATH`, with spaces between them.
 pub(crate) fn all() -> Vec<Subject> {
-    let test = env::current_exe().expect("a path of our own");
-    let examples = test
-        .ancestors()
-        .nth(2)
-        .expect("target/PROFILE/deps")
-        .join("examples");
-    let own = ["hyper", "axum"].map(|name| (name.to_owned(), examples.join(name)));
+    let own = ["hyper", "axum"].map(|name| (name.to_owned(), testkit::server(name)));
     let more = env::var("CONFORMANCE_SERVERS").unwrap_or_default();
     let more = more.split_whitespace().map(|entry| {
         let (name, path) = entry.split_once('=').expect("NAME=PATH");

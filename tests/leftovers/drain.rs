@@ -11,10 +11,8 @@ use hyper::service::service_fn;
 use smol::{Async, channel};
 use socket2::SockRef;
 
-use crate::{
-    common::{answer::answer, route::Route, websocket},
-    support::{client::Conn, h2::H2Conn, subject::hello},
-};
+use testkit::routes::{Route, answer::answer, websocket};
+use testkit::{client::Conn, h2::H2Conn, subject::hello};
 
 /// Panics are part of the game here, and those of the executor's threads are nobody's concern.
 pub(crate) fn hush() {

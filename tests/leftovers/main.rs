@@ -5,14 +5,8 @@
 //! the ignored test below.
 #![cfg(target_os = "linux")]
 
-#[path = "../../examples/common/mod.rs"]
-mod common;
 mod drain;
 mod level;
-#[allow(dead_code, reason = "each test uses its part")]
-#[path = "../server/support/mod.rs"]
-mod support;
-
 use std::{
     env,
     mem::forget,

@@ -1,6 +1,6 @@
 //! What a user may get wrong before the server serves: one clear line, exit status 2, and never a panic.
 
-use crate::support::example;
+use crate::support::server;
 use std::net::TcpListener;
 use std::process::Command;
 
@@ -8,7 +8,7 @@ fn refuses(name: &str, value: &str, error: &str) {
     // A server that serves in spite of it would never end.
     let output = Command::new("timeout")
         .arg("10")
-        .arg(example("hyper"))
+        .arg(server("hyper"))
         .env("ADDR", "127.0.0.1:0")
         .env(name, value)
         .output()
@@ -70,7 +70,7 @@ fn neither_tls_nor_not() {
 fn a_signal_that_cannot_be_caught() {
     let output = Command::new("sh")
         .args(["-c", "ulimit -n 4; exec timeout 10 \"$0\""])
-        .arg(example("hyper"))
+        .arg(server("hyper"))
         .env("ADDR", "127.0.0.1:0")
         .output()
         .expect("the example was built");

@@ -1,9 +1,5 @@
 //! What goes wrong outside of us: a clear error or none, and never a lost count.
 
-#[allow(dead_code, unreachable_pub, reason = "it is written for examples")]
-#[path = "../../examples/common/tls.rs"]
-mod tls;
-
 use std::{
     convert::Infallible,
     future::Future,
@@ -21,7 +17,7 @@ use hyper::{Request, Response, body::Incoming, service::service_fn};
 use smol::Async;
 use socket2::SockRef;
 
-use crate::support::{client::Conn, subject::hello};
+use testkit::{certificate, client::Conn, subject::hello};
 
 fn listener() -> (Arc<Async<TcpListener>>, SocketAddr) {
     let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 0)).expect("a free port");
@@ -88,7 +84,7 @@ fn a_spawner_that_panics() {
 fn a_peer_that_resets_in_its_handshake() {
     let drain = Drain::new();
     let (listener, addr) = listener();
-    let acceptor = tls::acceptor().expect("a certificate");
+    let acceptor = certificate::acceptor().expect("a certificate");
     let server = Server::new(&drain)
         .spawn(|task| smol::spawn(task).detach())
         .handshake(move |connection| acceptor.accept(connection))

@@ -1,9 +1,9 @@
 //! Times that no timer ever reaches, and a process that was not there when its time was up (L3).
 
 use crate::support::client::Conn;
-use crate::support::example;
 use crate::support::h2::{Answer, H2Conn};
 use crate::support::process::Server;
+use crate::support::server;
 use crate::support::subject::{
     ask, at_once, connect, drained, end, hyper, idle, overtaken, refused, two_of_three,
 };
@@ -78,7 +78,7 @@ fn times_without_end_neither_panic_nor_spin() {
         ("FIRST_REQUEST_GRACE_MS", FOR_EVER),
     ];
     for subject in ["hyper", "local"] {
-        let mut server = Server::start(example(subject), &ENV).expect("a server");
+        let mut server = Server::start(server(subject), &ENV).expect("a server");
         let idle = idle(&server);
         let silent = connect(&server);
         let mut short = ask(&server, "/sleep/1000");
@@ -107,7 +107,7 @@ fn an_overslept_grace_period_ends_at_once() {
     let settings = [("GRACE_MS", "300"), ("ABORT_GRACE_MS", "5000")];
     for subject in ["hyper", "local"] {
         two_of_three(at_once(), || {
-            let mut server = Server::start(example(subject), &settings).expect("a server");
+            let mut server = Server::start(server(subject), &settings).expect("a server");
             let _conn = ask(&server, "/sleep/60000");
             server.signal(Signal::TERM).expect("a live process");
             refused(server.addr());

@@ -1,8 +1,5 @@
 //! Adapters over real sockets and real processes.
 
-#[allow(dead_code, reason = "each test uses its part")]
-mod support;
-
 mod accept;
 mod bad_input;
 mod bad_luck;
@@ -19,3 +16,5 @@ mod signals;
 mod streams;
 mod watchdog;
 mod websocket;
+
+use testkit as support;

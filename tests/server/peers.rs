@@ -21,7 +21,7 @@ fn decode(bytes: &[u8]) -> (Vec<u16>, Vec<u8>, Option<ErrorKind>) {
     for byte in bytes {
         decoder.fill(&[*byte]);
         loop {
-            match decoder.next() {
+            match decoder.next_event() {
                 Ok(Some(Event::Head(head))) => statuses.push(head.status),
                 Ok(Some(Event::Data(bytes))) => body.extend(bytes),
                 Ok(Some(Event::End)) => body.push(b'|'),
@@ -152,7 +152,7 @@ fn a_status_is_read_in_every_encoding() {
             end: false,
         };
         assert_eq!(
-            session.next().expect("a whole frame"),
+            session.next_frame().expect("a whole frame"),
             Some(expected),
             "{block:x?}"
         );

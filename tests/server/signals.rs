@@ -3,7 +3,7 @@
 use crate::support::subject::{
     PATIENCE, ask, at_once, connect, drained, end, hello, hyper, idle, refused, two_of_three,
 };
-use crate::support::{example, process::Server};
+use crate::support::{process::Server, server};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -131,7 +131,7 @@ fn a_signal_during_start_up_is_kept() {
         assert!(size > 0);
     }
     writer.set_nonblocking(false).expect("an open socket");
-    let mut child = Command::new(example("hyper"))
+    let mut child = Command::new(server("hyper"))
         .env("ADDR", "127.0.0.1:0")
         .stdout(OwnedFd::from(writer))
         .stderr(Stdio::piped())

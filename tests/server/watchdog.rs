@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::{client::Conn, example, process::Server, subject::hello};
+use crate::support::{client::Conn, process::Server, server, subject::hello};
 
 const ENV: [(&str, &str); 2] = [("GRACE_MS", "500"), ("ABORT_GRACE_MS", "200")];
 
 /// L3: the process ends within its budget though nothing can be polled any more, and the report names the handler.
 #[test]
 fn a_blocked_executor_does_not_outlive_its_budget() {
-    let mut server = Server::start(example("local"), &ENV).expect("a server");
+    let mut server = Server::start(server("local"), &ENV).expect("a server");
     let mut conn = Conn::open(server.addr()).expect("the server listens");
     // The connection has been idle: what is begun on it counts from the call of its handler, not from its return.
     hello(&mut conn, false);
@@ -44,7 +44,7 @@ fn a_blocked_executor_does_not_outlive_its_budget() {
 /// L3: where nothing is blocked, the thread changes nothing.
 #[test]
 fn an_executor_that_is_not_blocked_reports_itself() {
-    let mut server = Server::start(example("local"), &ENV).expect("a server");
+    let mut server = Server::start(server("local"), &ENV).expect("a server");
     let mut conn = Conn::open(server.addr()).expect("the server listens");
     conn.get("/").expect("an open connection");
     conn.read_response().expect("an answer");

@@ -10,7 +10,7 @@ use futures_lite::{StreamExt, future::block_on};
 use rustix::process::Signal;
 use smol::Async;
 
-use crate::support::{example, process::Server};
+use crate::support::{process::Server, server};
 
 type Socket = WebSocketStream<Async<TcpStream>>;
 
@@ -35,7 +35,7 @@ async fn good_bye(socket: &mut Socket) -> CloseFrame {
 /// Z6: the peer hears 1001 at the start of the drain, and the exit waits for its answer, not for the grace period.
 #[test]
 fn is_told_to_go_away() {
-    let mut server = Server::start(example("hyper"), &[("GRACE_MS", "10000")]).unwrap();
+    let mut server = Server::start(server("hyper"), &[("GRACE_MS", "10000")]).unwrap();
     block_on(async {
         let mut socket = open(&server).await;
         server.signal(Signal::TERM).unwrap();
@@ -56,7 +56,7 @@ fn is_told_to_go_away() {
 /// Z6: a service that comes back can say so.
 #[test]
 fn is_told_to_come_back() {
-    let mut server = Server::start(example("hyper"), &[("WS_CLOSE_CODE", "1012")]).unwrap();
+    let mut server = Server::start(server("hyper"), &[("WS_CLOSE_CODE", "1012")]).unwrap();
     block_on(async {
         let mut socket = open(&server).await;
         server.signal(Signal::TERM).unwrap();
@@ -68,7 +68,7 @@ fn is_told_to_come_back() {
 /// Z6: a peer that never answers the good-bye holds the exit for a bounded time.
 #[test]
 fn mute_peer_does_not_hold_the_exit() {
-    let mut server = Server::start(example("hyper"), &[("GRACE_MS", "20000")]).unwrap();
+    let mut server = Server::start(server("hyper"), &[("GRACE_MS", "20000")]).unwrap();
     let socket = block_on(open(&server));
     server.signal(Signal::TERM).unwrap();
     let exit = server.wait(Duration::from_secs(15)).unwrap();
@@ -79,7 +79,7 @@ fn mute_peer_does_not_hold_the_exit() {
 /// Z12: aborting cuts a WebSocket that is still saying good-bye, and the report names it.
 #[test]
 fn is_cut_by_aborting() {
-    let mut server = Server::start(example("hyper"), &[("GRACE_MS", "300")]).unwrap();
+    let mut server = Server::start(server("hyper"), &[("GRACE_MS", "300")]).unwrap();
     let socket = block_on(open(&server));
     server.signal(Signal::TERM).unwrap();
     let exit = server.wait(Duration::from_secs(15)).unwrap();

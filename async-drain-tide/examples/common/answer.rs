@@ -8,9 +8,11 @@ use futures_util::TryStreamExt;
 use http_types::{Body, Request, Response, Result, StatusCode, mime};
 use smol::Timer;
 
-use super::{events::events, route::Route, websocket};
+use testkit::routes::{Route, events::events};
 
-pub async fn answer(mut request: Request, drain: &Drain) -> Result<Response> {
+use super::websocket;
+
+pub(crate) async fn answer(mut request: Request, drain: &Drain) -> Result<Response> {
     let mut response = Response::new(StatusCode::Ok);
     match Route::of(request.url().path()) {
         Route::Hello => response.set_body("hello\n"),

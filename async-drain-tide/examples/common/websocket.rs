@@ -13,7 +13,7 @@ use futures_lite::{FutureExt, StreamExt};
 use http_types::{Request, Response, StatusCode, upgrade::Connection};
 
 /// Answers the handshake. The connection brings its guard with it, so the task needs none.
-pub async fn upgrade(request: &Request, drain: &Drain) -> Response {
+pub(crate) async fn upgrade(request: &Request, drain: &Drain) -> Response {
     let Some(key) = request.header("sec-websocket-key") else {
         return Response::new(StatusCode::BadRequest);
     };

@@ -1,16 +1,17 @@
-//! `examples/hyper` without the drain's adapter: what it is to be as fast as. It knows no way to stop.
-
-#[path = "../../../examples/common/mod.rs"]
-mod common;
+//! testkit's server `hyper` without the drain's adapter: what it is to be as fast as. It knows no way to stop.
 
 use std::{io, net::TcpListener};
 
 use async_drain::Drain;
-use common::{answer::answer, route::Route, settings::Settings, websocket};
 use hyper::{rt::Executor, service::service_fn};
 use hyper_util::server::conn::auto;
 use smol::Async;
 use smol_hyper::rt::FuturesIo;
+use testkit::{
+    routes::{Route, answer::answer, websocket},
+    serve,
+    settings::Settings,
+};
 
 #[derive(Clone)]
 struct Global;
@@ -25,7 +26,7 @@ fn main() -> io::Result<()> {
     let settings = Settings::from_env().map_err(io::Error::other)?;
     smol::block_on(async {
         let listener = Async::<TcpListener>::bind(settings.addr)?;
-        common::announce(listener.get_ref().local_addr()?);
+        serve::announce(listener.get_ref().local_addr()?);
         // The handler asks for one; nothing counts on it.
         let drain = Drain::builder().track(true).build();
         let code = settings.ws_close_code;

@@ -1,9 +1,6 @@
 //! The recipe that looks once a second: the accept loop looks whether a signal has come, and who waits for the end looks
 //! whether a connection is left, for at most `GRACE_MS`.
 
-#[path = "../../../examples/common/mod.rs"]
-mod common;
-
 use std::{
     io,
     net::TcpListener,
@@ -15,10 +12,10 @@ use std::{
 };
 
 use async_drain::{Drain, signal};
-use common::{answer::answer, settings::Settings};
 use hyper::{server::conn::http1, service::service_fn};
 use smol::{Async, Timer, future, stream::StreamExt};
 use smol_hyper::rt::FuturesIo;
+use testkit::{routes::answer::answer, serve, settings::Settings};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -35,7 +32,7 @@ fn main() -> io::Result<()> {
         .detach();
 
         let listener = Async::<TcpListener>::bind(settings.addr)?;
-        common::announce(listener.get_ref().local_addr()?);
+        serve::announce(listener.get_ref().local_addr()?);
         let connections = Arc::new(());
         let mut tick = Timer::interval(SECOND);
         loop {

@@ -10,7 +10,9 @@ use http_body_util::{BodyExt, Empty};
 use quinn::Incoming;
 use smol::Timer;
 
-use crate::{AnyError, common::answer::answer};
+use testkit::routes::answer::answer;
+
+use crate::AnyError;
 
 /// Serves one connection to its end.
 pub(crate) async fn serve(

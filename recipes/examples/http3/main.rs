@@ -6,24 +6,22 @@
 //!
 //! Run with: `cargo run --example http3`; the settings are those of the other examples.
 
-#[path = "../../../examples/common/mod.rs"]
-mod common;
 mod connection;
 
 use std::{error::Error, net::UdpSocket, process::ExitCode, sync::Arc, time::Duration};
 
 use async_drain::{Drain, DrainExt, Report, Shutdown, signal};
-use common::{settings::Settings, tls};
 use futures_lite::future::{or, poll_once};
 use quinn::{Endpoint, SmolRuntime, crypto::rustls::QuicServerConfig};
+use testkit::{certificate, serve, settings::Settings};
 
 type AnyError = Box<dyn Error + Send + Sync>;
 
 fn main() -> ExitCode {
-    common::run(serve)
+    serve::run(run)
 }
 
-fn serve() -> Result<Report, Box<dyn Error>> {
+fn run() -> Result<Report, Box<dyn Error>> {
     let settings = Settings::from_env()?;
     let drain = Drain::builder().track(true).build();
     let shutdown = Shutdown::new(&drain)
@@ -32,10 +30,10 @@ fn serve() -> Result<Report, Box<dyn Error>> {
         .grace(settings.grace)
         .abort_grace(settings.abort_grace);
 
-    let crypto = QuicServerConfig::try_from(tls::config(&["h3"])?)?;
+    let crypto = QuicServerConfig::try_from(certificate::config(&["h3"])?)?;
     let config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     let socket = UdpSocket::bind(settings.addr)?;
-    common::announce(socket.local_addr()?);
+    serve::announce(socket.local_addr()?);
     let endpoint = Endpoint::new(
         quinn::EndpointConfig::default(),
         Some(config),

@@ -4,7 +4,7 @@ use async_drain::hyper::Server;
 use futures_lite::stream;
 use hyper::service::service_fn;
 
-use crate::scene::{Scene, handler};
+use testkit::scene::{Scene, handler};
 
 #[test]
 fn on_async_std() {

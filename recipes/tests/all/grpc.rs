@@ -8,7 +8,9 @@ use smol_hyper::rt::FuturesIo;
 use tonic::{Code, Request, Status, Streaming, body::Body, client::Grpc};
 use tonic_prost::ProstCodec;
 
-use crate::{SOON, example, support::process::Server};
+use testkit::process::Server;
+
+use crate::{SOON, example};
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Number {

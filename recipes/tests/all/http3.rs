@@ -16,7 +16,9 @@ use quinn::{Endpoint, EndpointConfig, SmolRuntime, crypto::rustls::QuicClientCon
 use rustix::process::Signal;
 use smol::{Timer, block_on};
 
-use crate::{SOON, example, support::process::Server};
+use testkit::process::Server;
+
+use crate::{SOON, example};
 
 /// The certificate is made at start, so nobody could know it.
 #[derive(Debug)]

@@ -5,7 +5,9 @@ use std::{
 };
 
 use super::{Failure, Probed, SOON, begin, check, drained, settle};
-use crate::{subject::Subject, support::client::Conn};
+use testkit::client::Conn;
+
+use crate::subject::Subject;
 
 pub(super) fn streamed(subject: &Subject) -> Probed {
     let mut server = subject.start(&[])?;

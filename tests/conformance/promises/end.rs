@@ -3,7 +3,9 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use super::{Probed, SOON, answered, begin, check, drained, hello, settle};
-use crate::{subject::Subject, support::client::Conn};
+use testkit::client::Conn;
+
+use crate::subject::Subject;
 
 pub(super) fn kept_open(subject: &Subject) -> Probed {
     let mut server = subject.start(&[])?;

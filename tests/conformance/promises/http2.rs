@@ -1,11 +1,9 @@
 use super::{Failure, Probed, begin, check, drained};
-use crate::{
-    subject::Subject,
-    support::{
-        frames::NO_LIMIT,
-        h2::{Answer, H2Conn},
-        process::Server,
-    },
+use crate::subject::Subject;
+use testkit::{
+    frames::NO_LIMIT,
+    h2::{Answer, H2Conn},
+    process::Server,
 };
 
 /// A connection that has had an answer.

@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use super::{Probed, SOON, answered, begin, check, drained, hello};
-use crate::{subject::Subject, support::client::Conn};
+use testkit::client::Conn;
+
+use crate::subject::Subject;
 
 pub(super) fn one_more(subject: &Subject) -> Probed {
     let mut server = subject.start(&[("KEEP_ALIVE_GRACE_MS", "5000")])?;

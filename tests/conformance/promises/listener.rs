@@ -3,10 +3,9 @@ use std::{process::Command, time::Duration};
 use rustix::process::Signal;
 
 use super::{Probed, SOON, answered, begin, check, drained, hello, until_refused};
-use crate::{
-    subject::Subject,
-    support::{client::Conn, process::Server},
-};
+use testkit::{client::Conn, process::Server};
+
+use crate::subject::Subject;
 
 pub(super) fn queued(subject: &Subject) -> Probed {
     let mut server = subject.start(&[])?;

@@ -16,13 +16,12 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::{
-    subject::Subject,
-    support::{
-        client::Conn,
-        process::{Exit, Server},
-    },
+use testkit::{
+    client::Conn,
+    process::{Exit, Server},
 };
+
+use crate::subject::Subject;
 
 pub(crate) struct Promise {
     /// As `docs/invariants.md` has it.

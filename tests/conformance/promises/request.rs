@@ -3,7 +3,9 @@ use std::{thread, time::Duration};
 use rustix::process::Signal;
 
 use super::{Probed, SOON, answered, begin, check, drained, hello, settle};
-use crate::{subject::Subject, support::client::Conn};
+use testkit::client::Conn;
+
+use crate::subject::Subject;
 
 pub(super) fn lame_duck(subject: &Subject) -> Probed {
     let mut server = subject.start(&[("LAME_DUCK_MS", "3000")])?;

@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 use async_drain::{Drain, DrainExt, Phase};
 use futures_lite::{AsyncWriteExt, Stream, StreamExt, io, stream};
 use smol::Timer;
+use testkit::routes::Route;
 use trillium::{Body, Conn, KnownHeaderName::Connection};
-
-use crate::route::Route;
 
 /// trillium says `close` by itself, but not in lame duck, nor before the bridge has been polled.
 pub(crate) async fn answer(conn: Conn, drain: Drain) -> Conn {

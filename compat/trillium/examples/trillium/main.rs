@@ -3,39 +3,20 @@
 //! What it can't have is what its accept loop would have to know: the graces of idle connections, and a queue that is
 //! emptied. Run with: `cargo run --example trillium`; the settings are those of the other examples.
 
-#[allow(dead_code, unreachable_pub, reason = "not all of it is used")]
-#[path = "../../../../examples/common/route.rs"]
-mod route;
-#[allow(dead_code, unreachable_pub, reason = "not all of it is used")]
-#[path = "../../../../examples/common/settings.rs"]
-mod settings;
-
 mod answer;
 
-use std::{
-    error::Error,
-    process::{ExitCode, Termination},
-};
+use std::{error::Error, process::ExitCode};
 
 use async_drain::{Drain, DrainExt, Report, Shutdown, signal};
-use settings::Settings;
 use swansong::Swansong;
+use testkit::{serve, settings::Settings};
 use trillium::Conn;
 
 fn main() -> ExitCode {
-    match serve() {
-        Ok(report) => {
-            eprintln!("{report}");
-            report.report()
-        }
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(2)
-        }
-    }
+    serve::run(run)
 }
 
-fn serve() -> Result<Report, Box<dyn Error>> {
+fn run() -> Result<Report, Box<dyn Error>> {
     let settings = Settings::from_env()?;
     let drain = Drain::builder().track(true).build();
     let shutdown = Shutdown::new(&drain)
@@ -56,6 +37,6 @@ fn serve() -> Result<Report, Box<dyn Error>> {
         .spawn(move |conn: Conn| answer::answer(conn, handler_drain.clone()));
     let info = smol::block_on(server.info());
     let addr = info.tcp_socket_addr().ok_or("no TCP listener")?;
-    println!("listening on {addr}");
+    serve::announce(addr);
     Ok(smol::block_on(shutdown.run(drain.until_draining())))
 }

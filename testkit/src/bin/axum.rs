@@ -1,0 +1,77 @@
+//! axum without tokio: a router of axum 0.8 under `hyper::Server`, on smol.
+//!
+//! axum's `tokio` feature is off, and with it `axum::serve` and `ConnectInfo`: the server is ours, and the peer's address
+//! comes as an extension. `DrainLayer` would be too much here, since the server counts and names the requests itself.
+//!
+//! Run with: `cargo run --bin axum`; the settings are in `testkit/src/settings.rs`. Then `curl localhost:PORT/peer`, and
+//! Ctrl-C.
+
+use std::{
+    error::Error,
+    net::{SocketAddr, TcpListener},
+    process::ExitCode,
+};
+
+use async_drain::{Drain, Phase, Report, Shutdown, hyper::Server, signal};
+use axum::{
+    Extension, Router,
+    extract::{Request, State},
+    http::StatusCode,
+    response::IntoResponse,
+    routing::get,
+};
+use hyper_util::service::TowerToHyperService;
+use smol::Async;
+use testkit::{routes::answer::answer, serve, settings::Settings};
+
+fn main() -> ExitCode {
+    serve::run(run)
+}
+
+fn run() -> Result<Report, Box<dyn Error>> {
+    let settings = Settings::from_env()?;
+    let drain = Drain::builder().track(true).build();
+    let shutdown = Shutdown::new(&drain)
+        .on(signal::termination()?)
+        .lame_duck(settings.lame_duck)
+        .grace(settings.grace)
+        .abort_grace(settings.abort_grace);
+
+    let listener = Async::<TcpListener>::bind(settings.addr)?;
+    serve::announce(listener.get_ref().local_addr()?);
+    let server = Server::new(&drain)
+        .spawn(|task| smol::spawn(task).detach())
+        .keep_alive_grace(settings.keep_alive_grace)
+        .first_request_grace(settings.first_request_grace)
+        // For the handler of `/peer`.
+        .peer_addresses(true)
+        .serve(listener, TowerToHyperService::new(app(&drain)));
+    Ok(smol::block_on(shutdown.run(server)))
+}
+
+fn app(drain: &Drain) -> Router {
+    Router::new()
+        .route("/", get("hello\n"))
+        .route("/peer", get(peer))
+        .route("/livez", get("ok\n"))
+        .route("/readyz", get(ready))
+        // The routes that all examples share.
+        .fallback(shared)
+        .with_state(drain.clone())
+}
+
+async fn peer(Extension(peer): Extension<SocketAddr>) -> String {
+    format!("{peer}\n")
+}
+
+async fn ready(State(drain): State<Drain>) -> (StatusCode, &'static str) {
+    if drain.phase() > Phase::Running {
+        (StatusCode::SERVICE_UNAVAILABLE, "leaving\n")
+    } else {
+        (StatusCode::OK, "ok\n")
+    }
+}
+
+async fn shared(State(drain): State<Drain>, request: Request) -> impl IntoResponse {
+    answer(request, &drain).await
+}

@@ -1,0 +1,60 @@
+//! A server on a bare `LocalExecutor`: one thread, handlers that are not `Send`, and a watchdog for the day when one of
+//! them blocks it.
+//!
+//! Run with: `cargo run --bin local`; the settings are in `testkit/src/settings.rs`. Then `curl localhost:PORT/block/60000`
+//! and Ctrl-C: the process ends within its budget all the same.
+
+use std::{cell::Cell, error::Error, net::TcpListener, process, process::ExitCode, rc::Rc};
+
+use async_drain::{Drain, Report, Shutdown, hyper::Server, signal};
+use async_executor::LocalExecutor;
+use futures_lite::future;
+use hyper::service::service_fn;
+use smol::Async;
+use testkit::{routes::answer::answer, serve, settings::Settings};
+
+fn main() -> ExitCode {
+    serve::run(run)
+}
+
+fn run() -> Result<Report, Box<dyn Error>> {
+    let settings = Settings::from_env()?;
+    let drain = Drain::builder().track(true).build();
+    let shutdown = Shutdown::new(&drain)
+        .on(signal::termination()?)
+        .lame_duck(settings.lame_duck)
+        .grace(settings.grace)
+        .abort_grace(settings.abort_grace);
+
+    let executor = Rc::new(LocalExecutor::new());
+    let listener =
+        Async::<TcpListener>::bind(settings.addr).map_err(serve::cannot_listen(settings.addr))?;
+    let address = listener.get_ref().local_addr()?;
+    let count = Rc::new(Cell::new(0_u64));
+    let service = service_fn({
+        let drain = drain.clone();
+        let count = Rc::clone(&count);
+        move |request| {
+            let drain = drain.clone();
+            count.set(count.get() + 1);
+            async move { answer(request, &drain).await }
+        }
+    });
+    let server = Server::new(&drain)
+        .spawn_local({
+            let executor = Rc::clone(&executor);
+            move |task| executor.spawn(task).detach()
+        })
+        .keep_alive_grace(settings.keep_alive_grace)
+        .first_request_grace(settings.first_request_grace)
+        .serve(listener, service);
+
+    serve::announce(address);
+    let run = shutdown.run_watched(server, |report| {
+        eprintln!("the executor is blocked\n{report}");
+        process::exit(1);
+    });
+    let report = future::block_on(executor.run(run))?;
+    eprintln!("served {} requests", count.get());
+    Ok(report)
+}

@@ -1,0 +1,111 @@
+//! The scenarios by name.
+
+use crate::closed_loop;
+use crate::in_flight::{self, InFlight};
+use crate::round::Round;
+use crate::split::{self, Split};
+use crate::{pipelined, queued, storm};
+use std::io::Result;
+use std::time::Duration;
+use testkit::meter::http1::Http1;
+use testkit::meter::http2::Http2;
+use testkit::meter::tally::Tally;
+
+/// One way to be caught by the signal.
+#[derive(Debug)]
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    /// Clients at once, unless the command line says otherwise.
+    pub(crate) connections: usize,
+    /// Servers started and stopped, unless the command line says otherwise.
+    pub(crate) rounds: usize,
+    /// The application protocol, where the connection is TLS.
+    pub(crate) tls: Option<&'static str>,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// Keep-alive connections at this latency, in milliseconds.
+    KeepAlive(u64),
+    /// The same with HTTP/2.
+    KeepAlive2(u64),
+    Storm,
+    Queued,
+    Pipelined,
+    Split(fn() -> Split),
+    InFlight(fn() -> InFlight),
+}
+
+/// Every scenario, in the order of `--scenario all`, which leaves out those over TLS.
+///
+/// The closed loops spread 480 connections over rounds where a short cycle would make one round a
+/// test of throughput.
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    plain("keepalive-0", 96, 5, Kind::KeepAlive(0)),
+    plain("keepalive-5", 96, 5, Kind::KeepAlive(5)),
+    plain("keepalive-50", 480, 1, Kind::KeepAlive(50)),
+    plain("storm", 8, 10, Kind::Storm),
+    plain("queued", 50, 20, Kind::Queued),
+    plain("silent", 50, 1, Kind::Split(split::silent)),
+    plain("half-head", 50, 1, Kind::Split(split::half_head)),
+    plain("upload", 50, 1, Kind::Split(split::upload)),
+    plain("pipelined", 50, 2, Kind::Pipelined),
+    plain("stream", 20, 1, Kind::InFlight(in_flight::stream)),
+    plain("big", 4, 1, Kind::InFlight(in_flight::big)),
+    plain("unread-body", 100, 1, Kind::Split(split::unread_body)),
+    plain("h2-keepalive-0", 96, 5, Kind::KeepAlive2(0)),
+    plain("h2-keepalive-5", 96, 5, Kind::KeepAlive2(5)),
+    plain("h2-keepalive-50", 480, 1, Kind::KeepAlive2(50)),
+    over_tls("tls-keepalive-0", "http/1.1", 96, 1, Kind::KeepAlive(0)),
+    over_tls("tls-keepalive-5", "http/1.1", 96, 1, Kind::KeepAlive(5)),
+    over_tls("tls-keepalive-50", "http/1.1", 96, 1, Kind::KeepAlive(50)),
+    over_tls("tls-h2-keepalive-0", "h2", 96, 1, Kind::KeepAlive2(0)),
+    over_tls("tls-h2-keepalive-5", "h2", 96, 1, Kind::KeepAlive2(5)),
+    over_tls("tls-h2-keepalive-50", "h2", 96, 1, Kind::KeepAlive2(50)),
+];
+
+const fn plain(name: &'static str, connections: usize, rounds: usize, kind: Kind) -> Scenario {
+    Scenario {
+        name,
+        connections,
+        rounds,
+        tls: None,
+        kind,
+    }
+}
+
+const fn over_tls(
+    name: &'static str,
+    protocol: &'static str,
+    connections: usize,
+    rounds: usize,
+    kind: Kind,
+) -> Scenario {
+    Scenario {
+        name,
+        connections,
+        rounds,
+        tls: Some(protocol),
+        kind,
+    }
+}
+
+impl Scenario {
+    /// Plays one round: clients, signal, and what the clients saw until the last one ended.
+    pub(crate) async fn play(&self, round: &Round<'_>) -> Result<Tally> {
+        match self.kind {
+            Kind::KeepAlive(latency) => {
+                closed_loop::run::<Http1>(round, Duration::from_millis(latency)).await
+            }
+            Kind::KeepAlive2(latency) => {
+                closed_loop::run::<Http2>(round, Duration::from_millis(latency)).await
+            }
+            Kind::Storm => storm::run(round).await,
+            Kind::Queued => queued::run(round).await,
+            Kind::Pipelined => pipelined::run(round).await,
+            Kind::Split(split) => split().run(round).await,
+            Kind::InFlight(in_flight) => in_flight().run(round).await,
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Clients that connect afresh for every request, as fast as they can, while the listener goes
+//! away.
+
+use crate::round::{Round, random_pause};
+use std::io::Result;
+use std::time::Duration;
+use testkit::meter::gate::Hold;
+use testkit::meter::http1::{Http1, head};
+use testkit::meter::tally::{Expected, Tally};
+
+/// The longest that the storm blows before the signal.
+const AT_MOST: Duration = Duration::from_millis(100);
+
+/// Sends the signal in the middle of the storm, which ends when connections are refused.
+pub(crate) async fn run(round: &Round<'_>) -> Result<Tally> {
+    let stop = async {
+        random_pause(AT_MOST).await;
+        round.signal()
+    };
+    round.play(|hold| client(round, hold), stop).await
+}
+
+async fn client(round: &Round<'_>, hold: Hold) -> Result<Tally> {
+    let mut hold = Some(hold);
+    let mut tally = Tally::default();
+    let request = head("GET", "/", "connection: close\r\n");
+    while !round.is_over() {
+        let Some(stream) = round.connect(&mut tally).await? else {
+            break;
+        };
+        round.record(
+            &mut tally,
+            Http1::new(stream).ask(&request).await,
+            Expected::OK,
+        )?;
+        drop(hold.take());
+    }
+    Ok(tally)
+}

@@ -1,0 +1,220 @@
+//! Clients that keep to the protocol, and must lose nothing.
+
+use crate::plan::millis;
+use crate::scene::Scene;
+use fastrand::Rng;
+use smol::Timer;
+use std::io::Result;
+use std::time::{Duration, Instant};
+use testkit::meter::gate::Hold;
+use testkit::meter::http1::{Http1, head};
+use testkit::meter::http2::Http2;
+use testkit::meter::peer::Peer;
+use testkit::meter::tally::{Expected, Loss, Outcome, Tally};
+use testkit::meter::transport::Stream;
+
+/// A way to use a server well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Friend {
+    /// HTTP/1, one request after the other on a connection.
+    KeepAlive,
+    /// The same with HTTP/2.
+    KeepAlive2,
+    /// A connection for each request.
+    OneShot,
+    /// Uploads, and reads them back.
+    Upload,
+    /// Writes its heads in pieces.
+    SlowHead,
+    /// Takes its time to read.
+    SlowReader,
+    /// Connects, and says nothing for a while.
+    Silent,
+}
+
+const ALL: [Friend; 7] = [
+    Friend::KeepAlive,
+    Friend::KeepAlive2,
+    Friend::OneShot,
+    Friend::Upload,
+    Friend::SlowHead,
+    Friend::SlowReader,
+    Friend::Silent,
+];
+
+/// Between two requests.
+const THINK: std::ops::Range<u64> = 0..40;
+/// Between the look at a connection and the request.
+const DISTANCE: std::ops::Range<u64> = 0..20;
+
+impl Friend {
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
+        // Half of them are of the usual kinds.
+        let all = if rng.bool() { &ALL[..2] } else { &ALL[..] };
+        all[rng.usize(..all.len())]
+    }
+
+    /// Asks until the server is gone, and lets go of its hold with the first answer.
+    pub(crate) async fn play(self, scene: &Scene<'_>, mut rng: Rng, hold: Hold) -> Result<Tally> {
+        let mut course = Course {
+            scene,
+            tally: Tally::default(),
+            hold: Some(hold),
+        };
+        match self {
+            Self::KeepAlive2 => course.closed_loop::<Http2>(self, &mut rng).await?,
+            Self::KeepAlive => course.closed_loop::<Http1>(self, &mut rng).await?,
+            _ => course.single(self, &mut rng).await?,
+        }
+        Ok(course.tally)
+    }
+
+    /// One request on a fresh connection, and what should come of it.
+    async fn ask(self, stream: Stream, rng: &mut Rng) -> (Outcome, Expected) {
+        let mut conn = Http1::new(stream);
+        match self {
+            Self::Upload => {
+                let length = rng.usize(1..40_000);
+                let fields = format!("content-length: {length}\r\n");
+                let whole = [head("POST", "/echo", &fields), vec![b'x'; length]].concat();
+                (conn.ask(&whole).await, body(length as u64))
+            }
+            Self::SlowHead => {
+                let whole = head("GET", "/", "");
+                for piece in whole.chunks(whole.len().div_ceil(rng.usize(2..8))) {
+                    Timer::after(millis(rng, 0..60)).await;
+                    if let Err(error) = conn.requests.write(piece).await {
+                        return (Outcome::Lost(Loss::new(&error, 0)), Expected::OK);
+                    }
+                }
+                (conn.answers.next().await, Expected::OK)
+            }
+            Self::SlowReader => {
+                let length = rng.u64(1_000_000..6_000_000);
+                let path = format!("/bytes/{length}");
+                if let Err(error) = conn.requests.write(&head("GET", &path, "")).await {
+                    return (Outcome::Lost(Loss::new(&error, 0)), body(length));
+                }
+                let outcome = match conn.answers.head().await {
+                    Ok(head) => conn.answers.rest(&head, Duration::from_millis(4)).await,
+                    Err(loss) => Outcome::Lost(loss),
+                };
+                (outcome, body(length))
+            }
+            Self::Silent => {
+                Timer::after(millis(rng, 0..600)).await;
+                if !conn.look().await {
+                    // It has seen the end before it wrote.
+                    return (Outcome::Retryable, Expected::OK);
+                }
+                (conn.get("/").await, Expected::OK)
+            }
+            Self::OneShot | Self::KeepAlive | Self::KeepAlive2 => {
+                let (path, expected) = request(rng);
+                (
+                    conn.ask(&head("GET", &path, "connection: close\r\n")).await,
+                    expected,
+                )
+            }
+        }
+    }
+}
+
+/// What a friend does, and what has come of it so far.
+struct Course<'a> {
+    scene: &'a Scene<'a>,
+    tally: Tally,
+    hold: Option<Hold>,
+}
+
+impl Course<'_> {
+    async fn closed_loop<P: Peer>(&mut self, friend: Friend, rng: &mut Rng) -> Result<()> {
+        while !self.scene.is_over() {
+            let Some(stream) = self.connect(friend == Friend::KeepAlive2).await? else {
+                break;
+            };
+            let connected = Instant::now();
+            let mut peer = P::new(stream);
+            loop {
+                Timer::after(millis(rng, THINK)).await;
+                if !peer.look().await {
+                    break;
+                }
+                // As in the loss meter, what was seen is as old as the distance.
+                Timer::after(millis(rng, DISTANCE)).await;
+                let (path, expected) = request(rng);
+                let outcome = peer.get(&path).await;
+                self.record(friend, connected, outcome, expected);
+                if !matches!(outcome, Outcome::Answered { leaving: false, .. })
+                    || self.scene.is_over()
+                {
+                    break;
+                }
+            }
+            self.tally.truncations += u64::from(peer.leave().await);
+        }
+        Ok(())
+    }
+
+    async fn single(&mut self, friend: Friend, rng: &mut Rng) -> Result<()> {
+        while !self.scene.is_over() {
+            let Some(stream) = self.connect(false).await? else {
+                break;
+            };
+            let connected = Instant::now();
+            let (outcome, expected) = friend.ask(stream, rng).await;
+            self.record(friend, connected, outcome, expected);
+            Timer::after(millis(rng, THINK)).await;
+        }
+        Ok(())
+    }
+
+    async fn connect(&mut self, http2: bool) -> Result<Option<Stream>> {
+        let scene = self.scene;
+        let target = if http2 { &scene.http2 } else { &scene.http1 };
+        let may_refuse = scene.is_signalled();
+        let stream = target.connect().await?;
+        match &stream {
+            Some(_) => self.tally.connections += 1,
+            None if may_refuse || scene.is_signalled() => self.tally.refused += 1,
+            None => {
+                return Err(std::io::Error::other(
+                    "a connection was refused before the signal",
+                ));
+            }
+        }
+        Ok(stream)
+    }
+
+    fn record(&mut self, friend: Friend, connected: Instant, outcome: Outcome, expected: Expected) {
+        if let Outcome::Lost(loss) = outcome {
+            let age = connected.elapsed();
+            let story =
+                format!("{friend:?} lost a request: {loss}, {age:.1?} after it had connected");
+            self.scene.tell(&story);
+        }
+        self.tally.record(outcome, expected);
+        self.hold.take();
+    }
+}
+
+/// A path that is answered in far less than a grace period, and its answer.
+fn request(rng: &mut Rng) -> (String, Expected) {
+    match rng.u8(..8) {
+        0..=2 => ("/".to_owned(), body(6)),
+        3 | 4 => (format!("/sleep/{}", rng.u8(1..80)), body(6)),
+        5 => (format!("/stream/5/{}", rng.u8(1..20)), body(5 * 8)),
+        6 => {
+            let length = rng.u64(..300_000);
+            (format!("/bytes/{length}"), body(length))
+        }
+        _ => (format!("/block/{}", rng.u8(1..10)), body(8)),
+    }
+}
+
+fn body(length: u64) -> Expected {
+    Expected {
+        status: 200,
+        body: Some(length),
+    }
+}

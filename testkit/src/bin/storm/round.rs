@@ -1,0 +1,156 @@
+//! Plays a round: the server, its friends, those who are hostile, and the one who freezes and stops it.
+
+use crate::fault::last_word;
+use crate::plan::{Freeze, Plan};
+use crate::scene::{PATIENCE, Scene};
+use fastrand::Rng;
+use futures_lite::FutureExt;
+use smol::{LocalExecutor, Timer};
+use std::io::{Error, Result};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use testkit::meter::gate::gate;
+use testkit::meter::http1::{Http1, head};
+use testkit::meter::tally::{Outcome, Tally};
+use testkit::process::{Exit, Server};
+
+/// How a round went.
+#[derive(Debug)]
+pub(crate) struct Played {
+    pub(crate) tally: Tally,
+    pub(crate) exit: Exit,
+    /// It had to be killed.
+    pub(crate) killed: bool,
+    /// When the process could first notice the signal, and when it was last thawed.
+    pub(crate) heard: Option<Instant>,
+    pub(crate) thawed: Option<Instant>,
+    /// Of each lost request.
+    pub(crate) stories: Vec<String>,
+}
+
+/// The example, which is built beside this one.
+fn program(plan: &Plan) -> Result<PathBuf> {
+    Ok(std::env::current_exe()?.with_file_name(plan.subject.name()))
+}
+
+pub(crate) fn play(plan: &Plan) -> Result<Played> {
+    let mut command = plan.fault.command(&program(plan)?);
+    command.envs(plan.environment());
+    let mut server = Server::spawn(command)?;
+    let scene = Scene::new(&server, plan.tls)?;
+    let tally = smol::block_on(act(plan, &scene))?;
+    let (heard, thawed, stories) = (scene.heard(), scene.thawed(), scene.stories());
+    drop(scene);
+    let killed = server.is_running();
+    if killed {
+        server.kill()?;
+    }
+    let mut exit = server.wait(PATIENCE)?;
+    exit.report = last_word(&exit.stderr).to_owned();
+    Ok(Played {
+        tally,
+        exit,
+        killed,
+        heard,
+        thawed,
+        stories,
+    })
+}
+
+async fn act(plan: &Plan, scene: &Scene<'_>) -> Result<Tally> {
+    let mut rng = Rng::with_seed(plan.seed);
+    let executor = LocalExecutor::new();
+    let (hold, ready) = gate();
+    let friends: Vec<_> = plan
+        .friends
+        .iter()
+        .map(|friend| executor.spawn(friend.play(scene, rng.fork(), hold.clone())))
+        .collect();
+    // Dropped, and their connections with them, when all is over.
+    let _hostile: Vec<_> = plan
+        .hostile
+        .iter()
+        .map(|peer| executor.spawn(peer.play(scene, rng.fork(), hold.clone())))
+        .collect();
+    drop(hold);
+    let round = async {
+        if plan.is_blocked() {
+            // Nobody will be answered. That it has come so far shows by what the handler says.
+            within_patience(blocked(scene)).await?;
+        } else {
+            within_patience(ready.opened()).await?;
+            within_patience(overtaken(scene)).await?;
+        }
+        let freezing = executor.spawn(freezes(&plan.freezes, scene));
+        Timer::after(plan.calm).await;
+        scene.signal(plan.signal)?;
+        freezing.await?;
+        if plan.overslept {
+            within_patience(refused(scene)).await?;
+            scene.freeze(plan.settings.grace + OVERSLEEP).await?;
+        }
+        let mut tally = Tally::default();
+        for friend in friends {
+            tally += friend.await?;
+        }
+        while scene.server.is_running() && !scene.is_over() {
+            Timer::after(GLANCE).await;
+        }
+        Ok(tally)
+    };
+    executor.run(round).await
+}
+
+/// By how much an overslept grace period is.
+const OVERSLEEP: Duration = Duration::from_millis(200);
+/// Between two looks at what makes no event here.
+const GLANCE: Duration = Duration::from_millis(2);
+
+async fn freezes(freezes: &[Freeze], scene: &Scene<'_>) -> Result<()> {
+    for freeze in freezes {
+        Timer::after(freeze.after).await;
+        scene.freeze(freeze.lasting).await?;
+    }
+    Ok(())
+}
+
+/// Returns once all who have connected before have been accepted: nobody overtakes another.
+async fn overtaken(scene: &Scene<'_>) {
+    let ask = async |request: &[u8]| match scene.http1.connect().await {
+        Ok(Some(stream)) => matches!(
+            Http1::new(stream).ask(request).await,
+            Outcome::Answered { .. }
+        ),
+        Ok(None) | Err(_) => false,
+    };
+    while !ask(&head("GET", "/", "connection: close\r\n")).await {}
+}
+
+/// Returns once a handler has said that it blocks its thread.
+async fn blocked(scene: &Scene<'_>) {
+    let said = || scene.server.wait_for_stderr("blocking", Duration::ZERO);
+    while said().is_err() {
+        Timer::after(GLANCE).await;
+    }
+}
+
+/// Returns once nobody is accepted any more, or nobody is there to do it.
+async fn refused(scene: &Scene<'_>) {
+    let soon = Duration::from_millis(30);
+    while scene.server.is_running() && TcpStream::connect_timeout(&scene.addr(), soon).is_ok() {
+        Timer::after(GLANCE).await;
+    }
+}
+
+async fn within_patience(wait: impl Future<Output = ()>) -> Result<()> {
+    let late = async {
+        Timer::after(PATIENCE).await;
+        Err(Error::other("the round was not ready in time"))
+    };
+    let ready = async {
+        wait.await;
+        Ok(())
+    };
+    ready.or(late).await
+}

@@ -1,0 +1,141 @@
+//! A blocking HTTP/1.1 client that sends exactly the bytes it is told to, and keeps no secret about
+//! how a connection ended.
+
+use crate::response::{Decoder, Event, Head};
+use std::io::{Error, ErrorKind, Read, Result, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// How long a read or a write may block before the test is told what it was waiting for.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A response with its whole body.
+#[derive(Debug)]
+pub struct Response {
+    pub head: Head,
+    pub body: Vec<u8>,
+}
+
+/// One connection to the server under test.
+#[derive(Debug)]
+pub struct Conn {
+    stream: TcpStream,
+    decoder: Decoder,
+}
+
+impl Conn {
+    /// Connects.
+    pub fn open(addr: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect_timeout(&addr, PATIENCE)
+            .map_err(|error| during("connecting", &error))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        Ok(Self {
+            stream,
+            decoder: Decoder::new(),
+        })
+    }
+
+    /// Writes these bytes, which need not be a whole request.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        self.stream
+            .write_all(bytes)
+            .map_err(|error| during("writing", &error))
+    }
+
+    /// Sends a GET request, and does not wait for the answer.
+    pub fn get(&mut self, path: &str) -> Result<()> {
+        self.send(format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n").as_bytes())
+    }
+
+    /// Ends the sending half, as a client that has nothing more to ask.
+    pub fn finish_sending(&mut self) -> Result<()> {
+        self.stream.shutdown(Shutdown::Write)
+    }
+
+    /// Reads the head of the next response.
+    pub fn read_head(&mut self) -> Result<Head> {
+        match self.event("reading a head")? {
+            Event::Head(head) => Ok(head),
+            other => Err(Error::other(format!(
+                "expected a head, but the last response goes on: {other:?}"
+            ))),
+        }
+    }
+
+    /// Reads some more of the body as soon as it comes; `None` at its end.
+    pub fn next_chunk(&mut self) -> Result<Option<Vec<u8>>> {
+        match self.event("reading a body")? {
+            Event::Data(bytes) => Ok(Some(bytes)),
+            Event::End => Ok(None),
+            Event::Head(_) => Err(Error::other("expected a body, but the response has ended")),
+        }
+    }
+
+    /// Reads the rest of the body of the response whose head was read last.
+    pub fn read_body(&mut self) -> Result<Vec<u8>> {
+        let mut body = Vec::new();
+        while let Some(bytes) = self.next_chunk()? {
+            body.extend(bytes);
+        }
+        Ok(body)
+    }
+
+    /// Reads a whole response.
+    pub fn read_response(&mut self) -> Result<Response> {
+        Ok(Response {
+            head: self.read_head()?,
+            body: self.read_body()?,
+        })
+    }
+
+    /// Whether the server ends the connection within this time. Bytes that come instead are kept
+    /// for the next read; a reset is an error, for no promise of the server allows it.
+    pub fn is_eof(&mut self, within: Duration) -> Result<bool> {
+        self.stream.set_read_timeout(Some(within))?;
+        let ended = match self.read_some() {
+            Ok(size) => Ok(size == 0),
+            Err(error) if timed_out(&error) => Ok(false),
+            Err(error) => Err(during("waiting for the end of the connection", &error)),
+        };
+        self.stream.set_read_timeout(Some(PATIENCE))?;
+        ended
+    }
+
+    /// Returns the socket, for tests that leave HTTP behind or want its options.
+    pub fn socket(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    fn event(&mut self, doing: &str) -> Result<Event> {
+        loop {
+            if let Some(event) = self.decoder.next_event()? {
+                return Ok(event);
+            }
+            if self.read_some().map_err(|error| during(doing, &error))? == 0 {
+                return self.decoder.finish();
+            }
+        }
+    }
+
+    fn read_some(&mut self) -> Result<usize> {
+        let mut buffer = [0; 16 * 1024];
+        let size = self.stream.read(&mut buffer)?;
+        self.decoder.fill(&buffer[..size]);
+        Ok(size)
+    }
+}
+
+/// A socket's time limit shows as either kind, depending on the platform.
+fn timed_out(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+/// Adds what was being done, as a bare "resource temporarily unavailable" explains no failed test.
+pub fn during(doing: &str, error: &Error) -> Error {
+    if timed_out(error) {
+        return Error::new(ErrorKind::TimedOut, format!("timed out {doing}"));
+    }
+    Error::new(error.kind(), format!("{doing}: {error}"))
+}

@@ -1,0 +1,19 @@
+use rustix::process::Signal;
+use testkit::{client::Conn, process::Server};
+
+use crate::{SOON, example};
+
+/// The executor's threads live as long as the shutdown.
+#[test]
+fn a_request_in_flight_outlasts_the_signal() {
+    let mut server = Server::start(example("smol_main"), &[]).expect("it starts");
+    let mut conn = Conn::open(server.addr()).expect("it listens");
+    conn.get("/").expect("room");
+    // In the kernel's queue at least, which is emptied.
+    server.signal(Signal::TERM).expect("it runs");
+    let response = conn.read_response().expect("an answer");
+    assert_eq!(response.body, b"hello\n");
+    assert!(response.head.closes());
+    let exit = server.wait(SOON).expect("it ends");
+    assert!(exit.status.success(), "{}", exit.stderr);
+}
