@@ -67,40 +67,50 @@ broken() {
 # --- the listener --------------------------------------------------------------------------------------------------
 
 broken no-syn-filter accept::a_retired_listener_queues_nobody net/retire/mod.rs \
-    'system::drop_syns(&socket).or_else(|_| shorten(&socket))' 'shorten(&socket)'
+    'match system::drop_syns(&socket) {' 'match Err::<(), _>(()) {'
 broken no-retirement accept::a_retired_listener_queues_nobody net/incoming.rs \
-    'accept.retire();' ''
-broken no-unix-retirement accept::a_unix_listener_retires_without_loss net/accept.rs \
-    'let _ = retire::unix(self.0.get_ref());' ''
+    'match accept.retire() {' 'match { let _ = &mut accept; Queue::Closed } {'
+broken no-unix-retirement accept::a_unix_listener_retires_without_loss net/listening.rs \
+    'if alone {' 'if false && alone {'
+broken shared-unix-listener-shut-down accept::a_unix_listener_that_others_hold_is_left_as_it_was net/listening.rs \
+    'if alone {' 'if true || alone {'
+broken filter-left-behind accept::a_listener_that_others_hold_is_left_as_it_was net/retire/mod.rs \
+    'Queue::Closed => system::take_syns(&socket),' 'Queue::Closed => Ok(()),'
+broken filter-left-to-the-next-generation accept::ten_generations_on_one_listener_lose_nobody net/listening.rs \
+    'Err(shared) => shared.as_ref().get_ref().restore(retired),' 'Err(_) => {}'
 broken queue-not-emptied listener::all_50_who_were_queued_are_answered net/incoming.rs \
-    'accept.retire();' 'self.close(); return Poll::Ready(None);'
+    'queue => State::Emptying(Emptying::new(accept, queue == Queue::Open)),' '_ => State::Closed,'
 broken asked-after-the-last-look accept::who_is_queued_at_the_last_moment_is_accepted net/incoming.rs \
-    '// Whose handshake ended between the two looks is queued by now.
-                    self.settled = true;' \
-    'self.close();
-                    return Poll::Ready(None);'
+    'self.last_look();
+                Empty::LookAgain' 'Empty::End'
 broken nobody-waited accept::who_is_queued_while_the_process_is_frozen_is_accepted net/incoming.rs \
-    'self.overdue = true;' 'self.close();
-                    return Poll::Ready(None);'
+    'in its queue.
+            self.last_look();' 'in its queue.
+            return Poll::Ready(());'
 broken emptied-without-end accept::peers_without_end_do_not_keep_it_open net/incoming.rs \
-    'if Pin::new(&mut *limit).poll(cx).is_ready() {
-                    if self.overdue {' 'if Pin::new(&mut *limit).poll(cx).is_ready() {
-                    if false && self.overdue {'
+    'if self.stage == Stage::LastLook && self.bounded {' 'if false && self.bounded {'
+broken emptied-for-half-a-second-at-most listener::all_100_who_were_queued_without_descriptors_are_answered net/incoming.rs \
+    'emptying.limit.set_after(wait + EMPTYING);' 'let _ = (wait, &emptying);' \
+    'queue == Queue::Open' 'queue == queue'
 broken descriptors-waited-for-when-overdue accept::failing_for_ever_is_neither_busy_nor_an_end net/incoming.rs \
-    'if self.backoff.poll(cx).is_pending() {
-                if self.overdue {' 'if self.backoff.poll(cx).is_pending() {
-                if false && self.overdue {'
-broken inherited-queue-emptied accept::an_inherited_listener_is_left_to_its_successor net/incoming.rs \
-    'if self.inherited {' 'if false && self.inherited {'
+    'if emptying.stage == Stage::LastLook => {' 'if false && emptying.stage == Stage::LastLook => {'
+broken shared-queue-emptied accept::a_shared_listener_is_left_to_its_successor net/accept.rs \
+    '        Queue::Shared
+' '        self.0.retire()
+'
 broken accept-before-the-stop-flag listener::a_connect_storm_loses_none net/incoming.rs \
-    'if self.emptied.is_none() && Pin::new(&mut self.draining).poll(cx).is_ready() {' \
-    'if self.emptied.is_none() && accept.poll_accept(cx).is_pending() && Pin::new(&mut self.draining).poll(cx).is_ready() {'
+    'let draining = Pin::new(&mut self.draining).poll(cx).is_ready();' \
+    'let draining = self.state.accept().is_some_and(|accept| accept.poll_accept(cx).is_pending()) && Pin::new(&mut self.draining).poll(cx).is_ready();'
 broken descriptors-end-the-server listener::running_out_of_descriptors_ends_nothing net/backoff.rs \
     '_ => Self::Exhausted,' '_ => Self::OfListener,'
 broken no-back-off accept::failing_for_ever_is_neither_busy_nor_an_end net/incoming.rs \
-    'Failure::Exhausted => self.backoff.start(),' 'Failure::Exhausted => {}'
+    '                        _ => {
+                            self.backoff.start();
+                        }' '                        _ => {}'
 broken back-off-outlasts-the-emptying accept::a_long_back_off_does_not_outlast_the_emptying net/incoming.rs \
-    'self.backoff.hurry();' ''
+    'self.backoff.draining();' ''
+broken descriptor-given-back-unheard accept::a_connection_that_closes_ends_the_back_off net/backoff.rs \
+    'waker.wake();' 'drop(waker);'
 broken an-interrupted-call-ends-a-connection bad_luck::a_signal_interrupts_no_connection net/linger.rs \
     'if error.kind() == io::ErrorKind::Interrupted => {}' 'if false && error.kind() == io::ErrorKind::Interrupted => {}'
 broken accept-loop-not-waited-for server::stopped_before_it_serves net/incoming.rs \

@@ -13,7 +13,7 @@ use std::{
 
 use async_drain::{
     Drain, DrainExt, Report, Shutdown,
-    net::{Connection, Incoming, Linger, Tcp},
+    net::{Connection, Incoming, Linger},
     signal,
 };
 use async_executor::LocalExecutor;
@@ -36,7 +36,10 @@ fn main() -> Result<Report, Box<dyn Error>> {
     Ok(report)
 }
 
-async fn accept(executor: &LocalExecutor<'_>, mut incoming: Incoming<Tcp>) -> io::Result<()> {
+async fn accept(
+    executor: &LocalExecutor<'_>,
+    mut incoming: Incoming<Async<TcpListener>>,
+) -> io::Result<()> {
     while let Some(connection) = incoming.next().await {
         let Connection {
             io, guard, peer, ..

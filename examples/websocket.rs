@@ -13,7 +13,7 @@ use std::{
 
 use async_drain::{
     Drain, DrainExt, Guard, Report, Shutdown,
-    net::{Incoming, Linger, Tcp},
+    net::{Incoming, Linger},
     signal,
 };
 use async_tungstenite::{
@@ -44,7 +44,7 @@ fn main() -> Result<Report, Box<dyn Error>> {
     Ok(report)
 }
 
-async fn accept(mut incoming: Incoming<Tcp>) -> io::Result<()> {
+async fn accept(mut incoming: Incoming<Async<TcpListener>>) -> io::Result<()> {
     while let Some(connection) = incoming.next().await {
         let connection = connection?;
         let guard = connection.guard.labeled("WebSocket");

@@ -9,7 +9,7 @@ use std::{
 
 use async_drain::{
     Drain,
-    net::{Accept, Incoming, IntoAccept, Tcp},
+    net::{Accept, Incoming, IntoAccept},
 };
 use async_io::Async;
 use futures_core::Stream;
@@ -44,8 +44,8 @@ use crate::Driver;
 /// Ok(shutdown.run(app.listen(listener)).await)
 /// # }
 /// ```
-pub struct DrainListener<State, A = Tcp> {
-    incoming: Incoming<A>,
+pub struct DrainListener<State, L: IntoAccept = Async<TcpListener>> {
+    incoming: Incoming<L>,
     driver: Driver,
     /// Where it listens, if that is known.
     addr: Option<SocketAddr>,
@@ -68,17 +68,13 @@ impl<State> DrainListener<State> {
     }
 }
 
-impl<State, A: Accept> DrainListener<State, A> {
-    /// Takes what [`Drain::accept`] does: a TCP or Unix listener of async-io or smol, or a stream of connections. (A
-    /// listener of async-std is only the latter, and those in its queue may be lost; a `std` one is the former, by
-    /// [`Async::new`].)
+impl<State, L: IntoAccept> DrainListener<State, L> {
+    /// Takes what [`Drain::accept`] does: a TCP or Unix listener of std, async-io or smol, or what else is [`IntoAccept`].
+    /// One of async-std is converted by `std::net::TcpListener::try_from(listener)`.
     ///
     /// From this call on the drain waits for it: one that begins earlier than tide listens finds the queue emptied all the
     /// same.
-    pub fn new<L, K>(drain: &Drain, listener: L) -> Self
-    where
-        L: IntoAccept<K, Accept = A>,
-    {
+    pub fn new(drain: &Drain, listener: L) -> Self {
         Self {
             incoming: drain.accept(listener),
             driver: Driver::new(drain),
@@ -88,7 +84,7 @@ impl<State, A: Accept> DrainListener<State, A> {
     }
 }
 
-impl<State, A> DrainListener<State, A> {
+impl<State, L: IntoAccept> DrainListener<State, L> {
     /// Where it listens, if it was made by [`bind`](Self::bind).
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
@@ -108,21 +104,15 @@ impl<State, A> DrainListener<State, A> {
         self.driver = self.driver.first_request_grace(grace);
         self
     }
-
-    /// See [`Incoming::inherited`].
-    #[must_use]
-    pub fn inherited(mut self, inherited: bool) -> Self {
-        self.incoming = self.incoming.inherited(inherited);
-        self
-    }
 }
 
 #[tide::utils::async_trait]
-impl<State, A> Listener<State> for DrainListener<State, A>
+impl<State, L> Listener<State> for DrainListener<State, L>
 where
     State: Clone + Send + Sync + 'static,
-    A: Accept + Send + Sync + Unpin + 'static,
-    A::Conn: Send + 'static,
+    L: IntoAccept + 'static,
+    L::Accept: Send + Sync + Unpin,
+    <L::Accept as Accept>::Conn: Send + 'static,
 {
     async fn bind(&mut self, app: Server<State>) -> io::Result<()> {
         self.app = Some(app);
@@ -154,11 +144,12 @@ where
     }
 }
 
-impl<State, A> ToListener<State> for DrainListener<State, A>
+impl<State, L> ToListener<State> for DrainListener<State, L>
 where
     State: Clone + Send + Sync + 'static,
-    A: Accept + Send + Sync + Unpin + 'static,
-    A::Conn: Send + 'static,
+    L: IntoAccept + 'static,
+    L::Accept: Send + Sync + Unpin,
+    <L::Accept as Accept>::Conn: Send + 'static,
 {
     type Listener = Self;
 
@@ -167,7 +158,7 @@ where
     }
 }
 
-impl<State, A> fmt::Display for DrainListener<State, A> {
+impl<State, L: IntoAccept> fmt::Display for DrainListener<State, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.addr {
             Some(addr) => write!(f, "http://{addr}"),
@@ -176,7 +167,7 @@ impl<State, A> fmt::Display for DrainListener<State, A> {
     }
 }
 
-impl<State, A> fmt::Debug for DrainListener<State, A> {
+impl<State, L: IntoAccept> fmt::Debug for DrainListener<State, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DrainListener")
             .field("incoming", &self.incoming)

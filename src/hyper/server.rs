@@ -63,7 +63,6 @@ pub struct Server<E = NoSpawner, H = Plaintext> {
     builder: auto::Builder<E>,
     handshake: H,
     graces: Graces,
-    inherited: bool,
     peer_addresses: bool,
 }
 
@@ -80,7 +79,6 @@ impl Server {
             builder: auto::Builder::new(NoSpawner),
             handshake: Plaintext,
             graces: Graces::default(),
-            inherited: false,
             peer_addresses: false,
         }
     }
@@ -123,7 +121,6 @@ impl<E, H> Server<E, H> {
             builder,
             handshake: self.handshake,
             graces: self.graces,
-            inherited: self.inherited,
             peer_addresses: self.peer_addresses,
         }
     }
@@ -152,7 +149,6 @@ impl<E, H> Server<E, H> {
             builder: self.builder,
             handshake,
             graces: self.graces,
-            inherited: self.inherited,
             peer_addresses: self.peer_addresses,
         }
     }
@@ -172,13 +168,6 @@ impl<E, H> Server<E, H> {
         self
     }
 
-    /// Whether the listener was inherited, by socket activation or from a parent: then its queue is its successor's,
-    /// and draining merely stops accepting from it.
-    pub fn inherited(mut self, inherited: bool) -> Self {
-        self.inherited = inherited;
-        self
-    }
-
     /// Whether requests carry their peer's [`SocketAddr`](std::net::SocketAddr) as an extension, where it has one. It
     /// takes a few allocations for each request, so they don't unless told to.
     pub fn peer_addresses(mut self, peer_addresses: bool) -> Self {
@@ -186,27 +175,27 @@ impl<E, H> Server<E, H> {
         self
     }
 
-    /// Serves the connections of `listener` until draining begins: any TCP or Unix listener of async-io or smol, or a
-    /// stream of connections.
+    /// Serves the connections of `listener` until draining begins: any TCP or Unix listener of std, async-io or smol, or
+    /// what else is [`IntoAccept`].
     ///
     /// From this call on, and not only from the first poll, the drain waits for it: a drain that begins earlier
     /// finds the queue emptied all the same.
     ///
     /// # Errors
     ///
-    /// If the listener stops listening. Connections that are being served go on.
+    /// If the listener can't be accepted from, or stops listening. Connections that are being served go on.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future closes the listener, with the connections in its queue.
     #[track_caller]
-    pub fn serve<L, K, S, B>(
+    pub fn serve<L, S, B>(
         self,
         listener: L,
         service: S,
-    ) -> impl Future<Output = io::Result<()>> + use<L, K, S, B, E, H>
+    ) -> impl Future<Output = io::Result<()>> + use<L, S, B, E, H>
     where
-        L: IntoAccept<K>,
+        L: IntoAccept,
         L::Accept: Unpin,
         H: Handshake<Linger<<L::Accept as Accept>::Conn>>,
         S: Service<Request<Incoming>, Response = Response<B>> + Clone,
@@ -218,7 +207,7 @@ impl<E, H> Server<E, H> {
             + Executor<Connection<H::Future, H::Io, S, E>>
             + 'static,
     {
-        let mut incoming = self.drain.accept(listener).inherited(self.inherited);
+        let mut incoming = self.drain.accept(listener);
         let begin = Arc::new(self.builder);
         async move {
             while let Some(accepted) =
@@ -250,7 +239,6 @@ impl<E, H> fmt::Debug for Server<E, H> {
         f.debug_struct("Server")
             .field("drain", &self.drain)
             .field("graces", &self.graces)
-            .field("inherited", &self.inherited)
             .finish_non_exhaustive()
     }
 }

@@ -1,7 +1,7 @@
 use std::{
     fmt,
     future::Future,
-    io,
+    io, mem,
     net::SocketAddr,
     panic::Location,
     pin::Pin,
@@ -13,20 +13,21 @@ use async_io::Timer;
 use futures_core::Stream;
 
 use super::{
-    accept::{Accept, IntoAccept},
+    accept::{Accept, IntoAccept, Queue},
     backoff::{Backoff, Failure},
     linger::Linger,
 };
 use crate::{Drain, Guard, UntilAborting, UntilDraining, tree::Held};
 
-/// The longest that a retired listener waits for more: two round trips over a slow network, for those whose handshake was
-/// under way. Those who are queued when it is over have as long again to be accepted.
+/// How long a retired listener waits for handshakes that are under way: two round trips over a slow
+/// network. A queue that may still grow is emptied for as long again.
 const EMPTYING: Duration = Duration::from_millis(500);
 
 /// How many connections are handed out in a row before other tasks get their turn.
 const BURST: usize = 32;
 
-/// A connection that has been accepted, and the guard that was taken for it before anyone else knew of it (Z5).
+/// A connection that has been accepted, and the guard that was taken for it before anyone else knew
+/// of it (Z5).
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Connection<C> {
@@ -40,36 +41,121 @@ pub struct Connection<C> {
 
 /// Accepts connections until draining begins, retires the listener without losing one, and ends.
 ///
-/// A stream of [`Connection`]s; made by [`Drain::accept`]. When draining begins, the kernel is told to queue nobody
-/// new, those queued are accepted, for a bounded time, and the listener is closed (Z1). New peers are refused then.
-/// Errors of a single connection are ignored, and when file descriptors run out it waits and goes on (Z10). The
-/// one error that it can yield, as its last item, is that the listener does not listen any more.
+/// A stream of [`Connection`]s; made by [`Drain::accept`]. When draining begins, the kernel is told
+/// to queue nobody new, those queued are accepted, and the listener is closed; new peers are
+/// refused from then on. On Linux it ends when the queue is empty or aborting begins, elsewhere at
+/// most half a second after descriptors were last wanting. Errors of a single connection are
+/// ignored, and when file descriptors run out it waits and goes on. The one error that it can
+/// yield, as its last item, is that the listener does not listen.
+///
+/// A socket that somebody else holds too, such as a supervisor, a child or another accept loop with
+/// an `Arc` of the same listener, is left as it was found. While it retires, usually for a few
+/// milliseconds, its peers get no answer on Linux, and their kernel tries again after a second. If
+/// the process is killed in between, the filter that does this stays on the socket; a
+/// [`Shared`](super::Shared) listener never gets one.
 ///
 /// The drain is not drained before this has ended or is dropped.
 #[must_use = "streams do nothing unless polled"]
-pub struct Incoming<A> {
-    accept: Option<A>,
+pub struct Incoming<L: IntoAccept> {
+    state: State<L::Accept>,
     drain: Drain,
     draining: UntilDraining,
     aborting: UntilAborting,
-    /// Given up together with the listener.
+    /// Keeps the drain from being drained; given up together with the listener.
     hold: Option<Held>,
-    inherited: bool,
     /// Where the accept loop is, for the report.
     place: &'static Location<'static>,
-    /// Set while retiring.
-    emptied: Option<Timer>,
-    /// No handshake is under way any more.
-    settled: bool,
-    /// The time to wait for them is over; who is queued even so waited while the process was held up.
-    overdue: bool,
     backoff: Backoff,
+    /// How many connections were handed out since it last had to wait.
     burst: usize,
 }
 
+/// How far the listener's end has come.
+enum State<A> {
+    /// Draining has not begun.
+    Listening(A),
+    /// Retired; what is queued is accepted.
+    Emptying(Emptying<A>),
+    /// What was given can't be accepted from.
+    Failed(io::Error),
+    Closed,
+}
+
+struct Emptying<A> {
+    accept: A,
+    stage: Stage,
+    /// Ends the present stage; it bounds the second one only where newcomers may still be queued.
+    limit: Timer,
+    bounded: bool,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Stage {
+    /// Peers whose handshake is under way are waited for.
+    Handshakes,
+    /// Nobody is waited for: it ends when the queue is empty.
+    LastLook,
+}
+
+/// What an empty queue means.
+enum Empty {
+    Wait,
+    LookAgain,
+    End,
+}
+
+impl<A: Accept> Emptying<A> {
+    fn new(accept: A, bounded: bool) -> Self {
+        Self {
+            accept,
+            stage: Stage::Handshakes,
+            limit: Timer::after(EMPTYING),
+            bounded,
+        }
+    }
+
+    /// Ready when the time to accept the peers that are queued is over.
+    fn poll_limit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.stage == Stage::Handshakes && Pin::new(&mut self.limit).poll(cx).is_ready() {
+            // A process that was held up until now finds the peers that waited for it in its queue.
+            self.last_look();
+        }
+        if self.stage == Stage::LastLook && self.bounded {
+            return Pin::new(&mut self.limit).poll(cx).map(|_| ());
+        }
+        Poll::Pending
+    }
+
+    fn last_look(&mut self) {
+        self.stage = Stage::LastLook;
+        self.limit.set_after(EMPTYING);
+    }
+
+    fn empty(&mut self) -> Empty {
+        match self.stage {
+            Stage::LastLook => Empty::End,
+            Stage::Handshakes if self.accept.may_grow() => Empty::Wait,
+            Stage::Handshakes => {
+                // A peer whose handshake ended between the two looks is queued by now.
+                self.last_look();
+                Empty::LookAgain
+            }
+        }
+    }
+}
+
+impl<A> State<A> {
+    fn accept(&mut self) -> Option<&mut A> {
+        match self {
+            Self::Listening(accept) | Self::Emptying(Emptying { accept, .. }) => Some(accept),
+            Self::Failed(_) | Self::Closed => None,
+        }
+    }
+}
+
 impl Drain {
-    /// Accepts connections from `listener` until draining begins: any TCP or Unix listener of async-io or smol, or
-    /// a stream of connections.
+    /// Accepts connections from `listener` until draining begins: any TCP or Unix listener of std,
+    /// async-io or smol, or what else is [`IntoAccept`].
     ///
     /// ```
     /// # use async_drain::Drain;
@@ -92,146 +178,158 @@ impl Drain {
     /// ```
     #[cfg_attr(docsrs, doc(cfg(feature = "net")))]
     #[track_caller]
-    pub fn accept<L, K>(&self, listener: L) -> Incoming<L::Accept>
-    where
-        L: IntoAccept<K>,
-    {
+    pub fn accept<L: IntoAccept>(&self, listener: L) -> Incoming<L> {
         Incoming {
-            accept: Some(listener.into_accept()),
+            state: match listener.into_accept() {
+                Ok(accept) => State::Listening(accept),
+                Err(error) => State::Failed(error),
+            },
             drain: self.clone(),
             draining: self.until_draining(),
             aborting: self.until_aborting(),
             hold: self.core().hold(),
-            inherited: false,
             place: Location::caller(),
-            emptied: None,
-            settled: false,
-            overdue: false,
             backoff: Backoff::default(),
             burst: 0,
         }
     }
 }
 
-impl<A> Incoming<A> {
-    /// Whether the listener was inherited, by socket activation or from a parent: then its queue is its successor's,
-    /// and draining merely stops accepting from it.
-    pub fn inherited(mut self, inherited: bool) -> Self {
-        self.inherited = inherited;
-        self
-    }
-
-    /// The listener first, so that when the drain is drained new peers are refused.
-    fn close(&mut self) {
-        self.accept = None;
-        self.hold = None;
-    }
-}
-
-impl<A: Accept + Unpin> Stream for Incoming<A> {
-    type Item = io::Result<Connection<A::Conn>>;
+impl<L: IntoAccept> Stream for Incoming<L>
+where
+    L::Accept: Unpin,
+{
+    type Item = io::Result<Connection<<L::Accept as Accept>::Conn>>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.poll_connection(cx)
     }
 }
 
-impl<A: Accept> Incoming<A> {
+impl<L: IntoAccept> Unpin for Incoming<L> where L::Accept: Unpin {}
+
+impl<L: IntoAccept> Incoming<L> {
+    /// Closes the listener first, so that when the drain is drained new peers are refused.
+    fn close<T>(&mut self) -> Poll<Option<T>> {
+        self.state = State::Closed;
+        self.hold = None;
+        Poll::Ready(None)
+    }
+
+    fn fail<T>(&mut self, error: io::Error) -> Poll<Option<io::Result<T>>> {
+        let _: Poll<Option<T>> = self.close();
+        Poll::Ready(Some(Err(error)))
+    }
+
+    fn retire(&mut self, mut accept: L::Accept) {
+        self.state = match accept.retire() {
+            Queue::Shared => State::Closed,
+            queue => State::Emptying(Emptying::new(accept, queue == Queue::Open)),
+        };
+        // What had run out may be back by now, and a wait that is long for a server is too long
+        // here.
+        self.backoff.draining();
+    }
+
+    #[expect(clippy::type_complexity, reason = "an item of a stream")]
     fn poll_connection(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Connection<A::Conn>>>> {
+    ) -> Poll<Option<io::Result<Connection<<L::Accept as Accept>::Conn>>>> {
         loop {
             // The end first: under load there is always one more connection.
             if Pin::new(&mut self.aborting).poll(cx).is_ready() {
-                self.close();
+                return self.close();
             }
-            let Some(accept) = &mut self.accept else {
-                return Poll::Ready(None);
-            };
-            if self.emptied.is_none() && Pin::new(&mut self.draining).poll(cx).is_ready() {
-                if self.inherited {
-                    self.close();
-                    return Poll::Ready(None);
-                }
-                accept.retire();
-                self.emptied = Some(Timer::after(EMPTYING));
-                // What had run out may be back by now, and a wait that is long for a server is too long here.
-                self.backoff.hurry();
-            }
-            if let Some(limit) = &mut self.emptied {
-                if Pin::new(&mut *limit).poll(cx).is_ready() {
-                    if self.overdue {
-                        self.close();
-                        return Poll::Ready(None);
-                    }
-                    self.overdue = true;
-                    // Where a retired listener still lets peers in, they must not keep it open for ever.
-                    limit.set_after(EMPTYING);
-                    continue;
-                }
+            let draining = Pin::new(&mut self.draining).poll(cx).is_ready();
+            match mem::replace(&mut self.state, State::Closed) {
+                State::Listening(accept) if draining => self.retire(accept),
+                State::Failed(error) => return self.fail(error),
+                state => self.state = state,
             }
             if self.burst == BURST {
                 self.burst = 0;
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if self.backoff.poll(cx).is_pending() {
-                if self.overdue {
-                    self.close();
-                    return Poll::Ready(None);
+            let waiting = self.backoff.poll(cx).is_pending();
+            if let State::Emptying(emptying) = &mut self.state {
+                if emptying.poll_limit(cx).is_ready() {
+                    return self.close();
                 }
+            }
+            if waiting {
                 return Poll::Pending;
             }
+            let Some(accept) = self.state.accept() else {
+                return self.close();
+            };
+            let mut empty = false;
             match accept.poll_accept(cx) {
                 Poll::Ready(Some(Ok((conn, peer)))) => {
                     self.backoff.reset();
                     self.burst += 1;
-                    // Our hold keeps the drain from being drained; without one it was so before we began.
+                    // Our hold keeps the drain from being drained; without one it was so before we
+                    // began.
                     let Ok(guard) = self.drain.guard_at(self.place) else {
-                        self.close();
-                        return Poll::Ready(None);
+                        return self.close();
                     };
                     return Poll::Ready(Some(Ok(Connection {
-                        io: Linger::new(conn),
+                        io: Linger::of(conn, self.backoff.descriptor()),
                         guard,
                         peer,
                     })));
                 }
                 Poll::Ready(Some(Err(error))) => match Failure::of(&error) {
                     Failure::OfOne => self.burst += 1,
-                    Failure::Exhausted => self.backoff.start(),
-                    Failure::OfListener => {
-                        self.close();
-                        return Poll::Ready(Some(Err(error)));
-                    }
+                    Failure::Exhausted => match (accept.has_queued(), &mut self.state) {
+                        // Accepting fails so whether anybody is queued or not.
+                        (Some(false), State::Emptying(_)) => empty = true,
+                        (Some(true), State::Emptying(emptying)) => {
+                            let wait = self.backoff.start();
+                            emptying.limit.set_after(wait + EMPTYING);
+                        }
+                        // Its time is over, and it can't say whether it would ever succeed.
+                        (None, State::Emptying(emptying)) if emptying.stage == Stage::LastLook => {
+                            return self.close();
+                        }
+                        _ => {
+                            self.backoff.start();
+                        }
+                    },
+                    Failure::OfListener => return self.fail(error),
                 },
-                Poll::Ready(None) => {
-                    self.close();
-                    return Poll::Ready(None);
-                }
-                Poll::Pending => {
-                    self.burst = 0;
-                    if self.settled || self.overdue {
-                        self.close();
-                        return Poll::Ready(None);
-                    }
-                    if self.emptied.is_none() || accept.may_grow() {
-                        return Poll::Pending;
-                    }
-                    // Whose handshake ended between the two looks is queued by now.
-                    self.settled = true;
+                Poll::Ready(None) => return self.close(),
+                Poll::Pending => empty = true,
+            }
+            if empty {
+                self.burst = 0;
+                match &mut self.state {
+                    State::Emptying(emptying) => match emptying.empty() {
+                        Empty::Wait => return Poll::Pending,
+                        Empty::LookAgain => {}
+                        Empty::End => return self.close(),
+                    },
+                    _ => return Poll::Pending,
                 }
             }
         }
     }
 }
 
-impl<A> fmt::Debug for Incoming<A> {
+impl<L: IntoAccept> fmt::Debug for Incoming<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Incoming")
             .field("drain", &self.drain)
-            .field("listening", &self.accept.is_some())
+            .field(
+                "state",
+                &match self.state {
+                    State::Listening(_) => "listening",
+                    State::Emptying(_) => "emptying",
+                    State::Failed(_) => "failed",
+                    State::Closed => "closed",
+                },
+            )
             .finish_non_exhaustive()
     }
 }

@@ -11,6 +11,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 
 use super::{
     acknowledged::Acknowledged,
+    backoff::Descriptor,
     expects::{Expected, Expects},
     transport::Transport,
 };
@@ -33,6 +34,8 @@ pub struct Linger<C> {
     conn: C,
     close: Close,
     expects: Arc<Expects>,
+    // After the connection.
+    _descriptor: Descriptor,
 }
 
 #[derive(Debug)]
@@ -55,10 +58,15 @@ struct Lingering {
 impl<C: Transport> Linger<C> {
     /// Wraps `conn`.
     pub fn new(conn: C) -> Self {
+        Self::of(conn, Descriptor::default())
+    }
+
+    pub(super) fn of(conn: C, descriptor: Descriptor) -> Self {
         Self {
             conn,
             close: Close::Open,
             expects: Arc::default(),
+            _descriptor: descriptor,
         }
     }
 
@@ -70,11 +78,6 @@ impl<C: Transport> Linger<C> {
     /// The connection.
     pub fn get_ref(&self) -> &C {
         &self.conn
-    }
-
-    /// Gives the connection back.
-    pub fn into_inner(self) -> C {
-        self.conn
     }
 
     /// Discards what has arrived; ready when nothing more can.

@@ -9,17 +9,18 @@ mod expects;
 mod handshakes;
 mod incoming;
 mod linger;
+mod listening;
 mod patience;
 mod retire;
 mod transport;
 
-pub use accept::{Accept, Accepted, Connections, IntoAccept, OfAccept, OfTcpListener, Tcp};
-#[cfg(unix)]
-pub use accept::{OfUnixListener, Unix};
+pub use accept::{Accept, Connections, IntoAccept, Queue, Shared};
 pub use acknowledged::Acknowledged;
 pub use expects::{Expected, Expects};
 pub use incoming::{Connection, Incoming};
 pub use linger::Linger;
+#[cfg(unix)]
+pub use listening::bind_unix;
 #[cfg(feature = "hyper")]
 pub(crate) use patience::Alarm;
 pub use patience::{Graces, Patience};

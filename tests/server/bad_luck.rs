@@ -11,7 +11,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use async_drain::{Drain, Phase, hyper::Server};
+use async_drain::{Drain, Phase, hyper::Server, net::Connections};
 use futures_lite::{AsyncRead, AsyncWrite, FutureExt, StreamExt, future::block_on, stream};
 use hyper::{Request, Response, body::Incoming, service::service_fn};
 use smol::Async;
@@ -210,7 +210,7 @@ fn a_signal_interrupts_no_connection() {
     });
     let server = Server::new(&drain)
         .spawn(|task| smol::spawn(task).detach())
-        .serve(Box::pin(connections), service_fn(answer));
+        .serve(Connections::new(connections), service_fn(answer));
     let last = drain.clone();
     during(server, move || {
         let mut conn = Conn::open(addr).expect("the server listens");

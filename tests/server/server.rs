@@ -3,7 +3,7 @@
 use crate::support::client::Conn;
 use crate::support::h2::{Answer, H2Conn};
 use crate::support::subject::{hello, refused};
-use async_drain::{Drain, Phase, hyper::Server};
+use async_drain::{Drain, Phase, hyper::Server, net::Connections};
 use async_executor::LocalExecutor;
 use futures_lite::future::{block_on, poll_once, zip};
 use futures_lite::{FutureExt, stream};
@@ -117,7 +117,7 @@ fn a_stream_of_connections_that_ends() {
     });
     let serving = Server::new(&drain)
         .spawn(|task| smol::spawn(task).detach())
-        .serve(stream::iter(accepted), service_fn(answer));
+        .serve(Connections::new(stream::iter(accepted)), service_fn(answer));
     block_on(serving).expect("no failure");
     assert_eq!(drain.phase(), Phase::Running);
     for client in &mut clients {
@@ -137,7 +137,7 @@ fn a_stream_of_connections_that_fails_for_ever() {
     let failing = stream::repeat_with(|| Err::<Async<TcpStream>, _>(Error::other("none today")));
     let serving = Server::new(&drain)
         .spawn(|task| smol::spawn(task).detach())
-        .serve(failing, service_fn(answer));
+        .serve(Connections::new(failing), service_fn(answer));
     let mut serving = pin!(serving);
     assert!(block_on(poll_once(serving.as_mut())).is_none());
     drain.begin();

@@ -6,14 +6,15 @@ use std::{io, net::TcpListener};
 
 use socket2::SockRef;
 
-use crate::net::handshakes;
+use crate::net::{accept::Queue, handshakes};
 
-/// Drops the first segment of every handshake, and nothing else: those that are under way can finish. It needs no
-/// privilege.
+/// Drops the first segment of every handshake, and nothing else: those that are under way can
+/// finish. It needs no privilege.
 pub(super) fn drop_syns(socket: &SockRef<'_>) -> io::Result<()> {
     use socket2::SockFilter;
 
-    // The classic BPF of linux/filter.h and linux/bpf_common.h; a filter on a TCP socket sees the TCP header first.
+    // The classic BPF of linux/filter.h and linux/bpf_common.h; a filter on a TCP socket sees the
+    // TCP header first.
     const LOAD_BYTE: u16 = 0x30; // BPF_LD | BPF_B | BPF_ABS
     const AND: u16 = 0x54; // BPF_ALU | BPF_AND | BPF_K
     const JUMP_IF_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
@@ -31,14 +32,26 @@ pub(super) fn drop_syns(socket: &SockRef<'_>) -> io::Result<()> {
     ])
 }
 
-/// Stops the queueing on a Unix listener: new peers are refused at once, and those who are queued can still be
-/// accepted. (A socket filter does not see their connects.)
-pub(in super::super) fn unix(listener: &std::os::unix::net::UnixListener) -> io::Result<()> {
-    SockRef::from(listener).shutdown(std::net::Shutdown::Read)
+/// Takes the filter of [`drop_syns`] away.
+///
+/// # Errors
+///
+/// If there is none.
+pub(super) fn take_syns(socket: &SockRef<'_>) -> io::Result<()> {
+    socket.detach_filter()
 }
 
-/// Whether handshakes are under way on the port of `listener`: peers who hold themselves for connected a moment
-/// later, and whom closing the listener would reset.
+/// Stops the queueing on a Unix listener: new peers are refused at once, and those who are queued
+/// can still be accepted. (A socket filter does not see their connects.)
+pub(in super::super) fn unix(listener: &std::os::unix::net::UnixListener) -> Queue {
+    match SockRef::from(listener).shutdown(std::net::Shutdown::Read) {
+        Ok(()) => Queue::Closed,
+        Err(_) => Queue::Open,
+    }
+}
+
+/// Whether handshakes are under way on the port of `listener`: peers who hold themselves for
+/// connected a moment later, and whom closing the listener would reset.
 pub(in super::super) fn handshakes_under_way(listener: &TcpListener) -> bool {
     let Ok(address) = listener.local_addr() else {
         return false;

@@ -1,6 +1,7 @@
-//! The question put to `sock_diag(7)`, which finds the answer among 20,000 sockets in a millisecond; the table of proc(5)
-//! takes a hundred, as the kernel writes a line for each of them. On a machine with much memory it takes several even
-//! among none, as the kernel's table of sockets is as large; so it is not put for a family that can't be there.
+//! The question put to `sock_diag(7)`, which finds the answer among 20,000 sockets in a
+//! millisecond; the table of proc(5) takes a hundred, as the kernel writes a line for each of them.
+//! On a machine with much memory it takes several even among none, as the kernel's table of sockets
+//! is as large; so it is not put for a family that can't be there.
 
 use std::{
     io::{self, Read},
@@ -23,8 +24,8 @@ const STATES: u32 = 1 << 3 | 1 << 12;
 /// A `nlmsghdr` and an `inet_diag_req_v2`.
 const LENGTH: u32 = 16 + 56;
 
-/// Whether a socket has received a SYN and no more, on a listener at `address`; one of IPv6 may have peers of both
-/// families.
+/// Whether a socket has received a SYN and no more, on a listener at `address`; one of IPv6 may
+/// have peers of both families.
 pub(super) fn syn_received(address: SocketAddr) -> io::Result<bool> {
     let port = address.port();
     Ok(any(AF_INET, port)? || address.is_ipv6() && any(AF_INET6, port)?)

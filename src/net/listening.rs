@@ -1,0 +1,255 @@
+//! Accepts from a listener of the operating system, and leaves it as it was found.
+
+#[cfg(unix)]
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::{
+    fmt,
+    future::Future,
+    io,
+    net::{SocketAddr, TcpListener, TcpStream},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use async_io::{Async, ReadableOwned};
+
+use super::{
+    accept::{Accept, Queue},
+    retire,
+    transport::Transport,
+};
+
+/// A listener that is accepted from. Its TCP connections send without delay (`TCP_NODELAY`).
+pub struct Listening<L: Listener> {
+    /// `None` only while it is dropped.
+    listener: Option<Arc<Async<L>>>,
+    /// The wait for the next connection. Several accept loops may wait on one listener, each with a
+    /// place of its own.
+    readable: Option<ReadableOwned<L>>,
+    holders: Holders,
+    /// Set by [`retire`](Accept::retire): what it made of the queue, undone when this is dropped.
+    retired: Option<Queue>,
+}
+
+/// What other processes may hold a listener's socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holders {
+    /// Nobody: this process made it and never gave its descriptor away.
+    #[cfg(unix)]
+    Us,
+    /// It can't be told: any descriptor may have been duplicated, passed on or inherited.
+    Unknown,
+    /// A supervisor, by `LISTEN_FDS`.
+    Supervisor,
+}
+
+/// What a kind of listener does.
+pub trait Listener: Sized + 'static {
+    /// Its connections.
+    type Conn: Transport;
+
+    /// Accepts a connection that is queued, without blocking.
+    fn accept(&self) -> io::Result<(Self::Conn, Option<SocketAddr>)>;
+
+    /// Stops the queueing of newcomers; `alone` if nobody else can hold the socket.
+    fn retire(&self, alone: bool) -> Queue;
+
+    /// Undoes what [`retire`](Self::retire) did to a socket that others may hold.
+    fn restore(&self, retired: Queue);
+
+    /// See [`Accept::may_grow`].
+    fn may_grow(&self) -> bool;
+
+    /// Returns whether a connection is queued.
+    fn has_queued(&self) -> bool;
+
+    /// Returns whether `LISTEN_FDS` names it.
+    fn is_passed_on(&self) -> bool;
+}
+
+impl<L: Listener> Listening<L> {
+    pub(super) fn new(listener: Arc<Async<L>>) -> Self {
+        let holders = if listener.get_ref().is_passed_on() {
+            Holders::Supervisor
+        } else {
+            Holders::Unknown
+        };
+        Self::held_by(holders, listener)
+    }
+
+    pub(super) fn held_by(holders: Holders, listener: Arc<Async<L>>) -> Self {
+        Self {
+            listener: Some(listener),
+            readable: None,
+            holders,
+            retired: None,
+        }
+    }
+
+    fn get(&self) -> Option<&L> {
+        self.listener
+            .as_ref()
+            .map(|listener| listener.as_ref().get_ref())
+    }
+}
+
+impl<L: Listener> Accept for Listening<L> {
+    type Conn = L::Conn;
+
+    fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<(Self::Conn, Option<SocketAddr>)>>> {
+        let Some(listener) = &self.listener else {
+            return Poll::Ready(None);
+        };
+        // Tries first and waits second, since a listener under load is always ready.
+        loop {
+            match listener.as_ref().get_ref().accept() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let readable = self
+                        .readable
+                        .get_or_insert_with(|| Arc::clone(listener).readable_owned());
+                    ready!(Pin::new(readable).poll(cx))?;
+                    self.readable = None;
+                }
+                done => return Poll::Ready(Some(done)),
+            }
+        }
+    }
+
+    fn retire(&mut self) -> Queue {
+        if self.holders == Holders::Supervisor {
+            return Queue::Shared;
+        }
+        let alone = match self.holders {
+            #[cfg(unix)]
+            Holders::Us => true,
+            _ => false,
+        };
+        self.retired = self.get().map(|listener| listener.retire(alone));
+        self.retired.unwrap_or(Queue::Closed)
+    }
+
+    fn may_grow(&self) -> bool {
+        self.get().is_some_and(L::may_grow)
+    }
+
+    fn has_queued(&self) -> Option<bool> {
+        self.get().map(L::has_queued)
+    }
+}
+
+impl<L: Listener> Drop for Listening<L> {
+    fn drop(&mut self) {
+        // It owns the listener too.
+        self.readable = None;
+        let (Some(listener), Some(retired)) = (self.listener.take(), self.retired) else {
+            return;
+        };
+        // Until the close newcomers are queued again, and reset if nobody else holds the socket. So
+        // that nothing but the close itself comes in between, the reactor lets go of it first.
+        match Arc::try_unwrap(listener).map(Async::into_inner) {
+            Ok(Ok(listener)) => listener.restore(retired),
+            Ok(Err(_)) => {}
+            Err(shared) => shared.as_ref().get_ref().restore(retired),
+        }
+    }
+}
+
+impl<L: Listener> fmt::Debug for Listening<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listening")
+            .field("holders", &self.holders)
+            .field("retired", &self.retired)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Listener for TcpListener {
+    type Conn = Async<TcpStream>;
+
+    fn accept(&self) -> io::Result<(Self::Conn, Option<SocketAddr>)> {
+        let (stream, peer) = TcpListener::accept(self)?;
+        // It fails only where the peer has gone already, and that will show.
+        let _ = stream.set_nodelay(true);
+        Ok((Async::new(stream)?, Some(peer)))
+    }
+
+    fn retire(&self, _: bool) -> Queue {
+        retire::tcp(self)
+    }
+
+    fn restore(&self, retired: Queue) {
+        retire::restore_tcp(self, retired);
+    }
+
+    fn may_grow(&self) -> bool {
+        retire::handshakes_under_way(self)
+    }
+
+    fn has_queued(&self) -> bool {
+        retire::has_queued(self)
+    }
+
+    fn is_passed_on(&self) -> bool {
+        retire::is_passed_on(self)
+    }
+}
+
+#[cfg(unix)]
+impl Listener for UnixListener {
+    type Conn = Async<UnixStream>;
+
+    fn accept(&self) -> io::Result<(Self::Conn, Option<SocketAddr>)> {
+        let (stream, _) = UnixListener::accept(self)?;
+        Ok((Async::new(stream)?, None))
+    }
+
+    fn retire(&self, alone: bool) -> Queue {
+        // What shuts a Unix listener down does so for all its holders, and can't be undone.
+        if alone {
+            retire::unix(self)
+        } else {
+            Queue::Open
+        }
+    }
+
+    fn restore(&self, _: Queue) {}
+
+    fn may_grow(&self) -> bool {
+        false
+    }
+
+    fn has_queued(&self) -> bool {
+        retire::has_queued(self)
+    }
+
+    fn is_passed_on(&self) -> bool {
+        retire::is_passed_on(self)
+    }
+}
+
+/// Binds a Unix listener that nobody but this process holds.
+///
+/// Only of such a one newcomers can be refused before those in its queue are accepted. Of any other
+/// Unix listener, a peer that connects between the last look at the queue and the close is reset.
+///
+/// ```
+/// # use async_drain::{Drain, net::bind_unix};
+/// # fn main() -> std::io::Result<()> {
+/// # let path = std::env::temp_dir().join(format!("bind_unix.{}", std::process::id()));
+/// let incoming = Drain::new().accept(bind_unix(&path)?);
+/// # std::fs::remove_file(path)?;
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+///
+/// Those of [`UnixListener::bind`].
+#[cfg(unix)]
+pub fn bind_unix(path: impl AsRef<std::path::Path>) -> io::Result<Listening<UnixListener>> {
+    let listener = Async::<UnixListener>::bind(path)?;
+    Ok(Listening::held_by(Holders::Us, Arc::new(listener)))
+}
