@@ -37,6 +37,6 @@ fn run() -> Result<Report, Box<dyn Error>> {
         .spawn(move |conn: Conn| answer::answer(conn, handler_drain.clone()));
     let info = smol::block_on(server.info());
     let addr = info.tcp_socket_addr().ok_or("no TCP listener")?;
-    serve::announce(addr);
+    serve::announce(*addr);
     Ok(smol::block_on(shutdown.run(drain.until_draining())))
 }
