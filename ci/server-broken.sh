@@ -123,9 +123,18 @@ broken no-keep-alive-grace idle::an_idle_connection_may_place_one_more_request n
 broken no-keep-alive-grace-at-5-ms idle::keep_alive_at_5_ms_loses_nothing net/patience.rs \
     'time::later(Some(idle), self.keep_alive)' 'Some(idle)'
 broken no-connection-close idle::an_idle_connection_may_place_one_more_request http.rs \
-    'headers.insert(CONNECTION, HeaderValue::from_static("close"));' 'let _ = headers;'
+    'say_close(response.headers_mut());' 'let _ = say_close;'
 broken no-connection-close-in-lame-duck signals::lame_duck_serves_and_then_drains http.rs \
-    'phase >= Phase::LameDuck' 'phase > Phase::LameDuck'
+    'phase < Phase::LameDuck' 'phase <= Phase::LameDuck'
+broken close-in-place-of-upgrade farewell::an_answer_that_asks_for_an_upgrade_still_does http.rs \
+    'value.extend_from_slice(option);
+            value.extend_from_slice(b", ");' ''
+broken close-beside-keep-alive farewell::an_answer_that_asks_for_an_upgrade_still_does http.rs \
+    'option.eq_ignore_ascii_case(KEEP_ALIVE.as_str().as_bytes())' 'false'
+broken tunnels-told-to-close farewell::an_opened_tunnel_is_not_told_to_close http.rs \
+    '|| self.connect && status.is_success()' ''
+broken http10-told-both farewell::an_answer_to_http10_does_not_say_keep_alive_when_the_server_leaves http.rs \
+    '*response.version_mut() = Version::HTTP_10;' ''
 broken no-first-request-grace idle::a_silent_connection_may_send_its_first_request net/patience.rs \
     'time::later(Some(accepted), self.first_request)?' 'begun'
 broken half-a-head-is-idle idle::half_a_head_may_be_completed hyper/activity.rs \

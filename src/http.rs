@@ -1,8 +1,8 @@
 //! What every HTTP adapter does with a request and its answer: name the one, and let the other tell the peer to leave.
 
 use ::http::{
-    Request, Response, StatusCode, Version,
-    header::{CONNECTION, HeaderValue},
+    HeaderMap, Method, Request, Response, StatusCode, Version,
+    header::{CONNECTION, HeaderName, HeaderValue},
 };
 
 use crate::Phase;
@@ -14,15 +14,156 @@ pub(crate) fn label<B>(request: &Request<B>, label: &mut String) {
     label.push_str(request.uri().path());
 }
 
-/// Makes the answer to a request of `version` say `Connection: close`, from lame duck on (Z3).
-///
-/// HTTP/2 has no such header, and an upgraded connection is not HTTP's to close.
-pub(crate) fn farewell<B>(phase: Phase, version: Version, response: &mut Response<B>) {
-    if phase >= Phase::LameDuck
-        && version < Version::HTTP_2
-        && response.status() != StatusCode::SWITCHING_PROTOCOLS
+/// What the head of an answer depends on, of its request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    version: Version,
+    connect: bool,
+}
+
+impl Asked {
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        Self {
+            version: request.version(),
+            connect: *request.method() == Method::CONNECT,
+        }
+    }
+
+    /// Makes the answer say `Connection: close`, from lame duck on (Z3), where HTTP allows it.
+    ///
+    /// HTTP/2 has no such header, and a connection that has become a tunnel is not HTTP's to close.
+    pub(crate) fn farewell<B>(self, phase: Phase, response: &mut Response<B>) {
+        if phase < Phase::LameDuck
+            || self.version >= Version::HTTP_2
+            || response.status().is_informational()
+            || self.is_tunnel(response.status())
+        {
+            return;
+        }
+        if self.version == Version::HTTP_10 {
+            // To an answer of HTTP/1.1 that doesn't say so itself hyper adds `keep-alive`, if its peer had asked for it.
+            *response.version_mut() = Version::HTTP_10;
+        }
+        say_close(response.headers_mut());
+    }
+
+    /// Whether an answer of this status ends HTTP on the connection, or on its stream of HTTP/2.
+    pub(crate) fn is_tunnel(self, status: StatusCode) -> bool {
+        status == StatusCode::SWITCHING_PROTOCOLS || self.connect && status.is_success()
+    }
+}
+
+/// Adds the option `close` to those that the answer has (RFC 9110, 7.6.1), all but `keep-alive`, which contradicts it.
+fn say_close(headers: &mut HeaderMap) {
+    const CLOSE: HeaderValue = HeaderValue::from_static("close");
+    const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+    let mut value = Vec::new();
+    for option in headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .map(<[u8]>::trim_ascii)
     {
-        let headers = response.headers_mut();
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        if option.eq_ignore_ascii_case(KEEP_ALIVE.as_str().as_bytes()) {
+            continue;
+        }
+        if !option.is_empty() && !option.eq_ignore_ascii_case(CLOSE.as_bytes()) {
+            value.extend_from_slice(option);
+            value.extend_from_slice(b", ");
+        }
+    }
+    value.extend_from_slice(CLOSE.as_bytes());
+    // Parts of valid values are one.
+    let value = HeaderValue::from_bytes(&value).unwrap_or(CLOSE);
+    headers.insert(CONNECTION, value);
+    // The parameters of what is not offered any longer.
+    headers.remove(KEEP_ALIVE);
+}
+
+#[cfg(test)]
+mod tests {
+    use ::http::{HeaderMap, Method, Request, Response, StatusCode, Version, header::CONNECTION};
+
+    use super::Asked;
+    use crate::Phase;
+
+    fn told(request: (&str, Version), status: u16, connection: &[&str]) -> (Version, HeaderMap) {
+        let request = Request::builder()
+            .method(request.0)
+            .uri("/")
+            .version(request.1)
+            .body(())
+            .unwrap();
+        let mut response = Response::builder()
+            .status(status)
+            .header("keep-alive", "timeout=5");
+        for value in connection {
+            response = response.header(CONNECTION, *value);
+        }
+        let mut response = response.body(()).unwrap();
+        Asked::of(&request).farewell(Phase::Draining, &mut response);
+        (response.version(), response.into_parts().0.headers)
+    }
+
+    fn connection(request: (&str, Version), status: u16, before: &[&str]) -> Vec<String> {
+        let (_, headers) = told(request, status, before);
+        let values = headers.get_all(CONNECTION).iter();
+        values
+            .map(|value| value.to_str().unwrap().to_owned())
+            .collect()
+    }
+
+    const GET: (&str, Version) = ("GET", Version::HTTP_11);
+    const CONNECT: (&str, Version) = ("CONNECT", Version::HTTP_11);
+
+    /// Z3: options that a handler has set stay, all but the one that contradicts ours.
+    #[test]
+    fn close_is_added_to_the_options_of_the_handler() {
+        let close = ["close"];
+        assert_eq!(connection(GET, 200, &[]), close);
+        assert_eq!(connection(GET, 200, &["keep-alive"]), close);
+        assert_eq!(
+            connection(GET, 200, &["Close", " Keep-Alive ,, close"]),
+            close
+        );
+        assert_eq!(connection(GET, 426, &["Upgrade"]), ["Upgrade, close"]);
+        assert_eq!(
+            connection(GET, 200, &["keep-alive, te", "x"]),
+            ["te, x, close"]
+        );
+        assert!(!told(GET, 200, &["keep-alive"]).1.contains_key("keep-alive"));
+    }
+
+    /// Z3: neither an interim answer nor one that makes the connection a tunnel says so.
+    #[test]
+    fn interim_answers_and_tunnels_are_left_alone() {
+        for status in [100, 101, 103] {
+            assert_eq!(connection(GET, status, &["Upgrade"]), ["Upgrade"]);
+        }
+        assert_eq!(connection(CONNECT, 200, &[]), [""; 0]);
+        assert_eq!(connection(CONNECT, 299, &["x"]), ["x"]);
+        assert_eq!(connection(CONNECT, 407, &[]), ["close"]);
+        assert_eq!(connection(("GET", Version::HTTP_2), 200, &[]), [""; 0]);
+    }
+
+    /// Z3: hyper adds `keep-alive` to an answer to HTTP/1.0 that claims to be of HTTP/1.1.
+    #[test]
+    fn an_answer_to_http10_is_of_http10() {
+        assert_eq!(
+            told(("GET", Version::HTTP_10), 200, &[]).0,
+            Version::HTTP_10
+        );
+        assert_eq!(told(GET, 200, &[]).0, Version::HTTP_11);
+    }
+
+    /// Z3: while running, no answer says so.
+    #[test]
+    fn nobody_is_told_while_running() {
+        let request = Request::builder().method(Method::GET).body(()).unwrap();
+        for (phase, says) in [(Phase::Running, false), (Phase::LameDuck, true)] {
+            let mut response = Response::builder().status(StatusCode::OK).body(()).unwrap();
+            Asked::of(&request).farewell(phase, &mut response);
+            assert_eq!(response.headers().contains_key(CONNECTION), says);
+        }
     }
 }

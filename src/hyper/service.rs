@@ -6,7 +6,7 @@ use std::{
 };
 
 use ::hyper::{
-    Request, Response, Version,
+    Request, Response,
     body::{Body as HttpBody, Frame, SizeHint},
     service::Service,
 };
@@ -16,7 +16,7 @@ use super::{
     activity::{Activity, Unanswered},
     framing::Body,
 };
-use crate::http;
+use crate::http::{self, Asked};
 
 impl Activity {
     /// Makes `service` tell peers to leave from lame duck on (Z3), and lets this activity know of its requests.
@@ -65,7 +65,7 @@ where
             request.extensions_mut().insert(peer);
         }
         Respond {
-            version: request.version(),
+            asked: Asked::of(&request),
             response: self.service.call(request),
             unanswered: Some(unanswered),
         }
@@ -89,7 +89,7 @@ pin_project! {
     pub struct Respond<F> {
         #[pin]
         response: F,
-        version: Version,
+        asked: Asked,
         unanswered: Option<Unanswered>,
     }
 }
@@ -105,7 +105,7 @@ where
         let mut response = ready!(this.response.poll(cx))?;
         let unanswered = this.unanswered.take();
         if let Some(unanswered) = &unanswered {
-            http::farewell(unanswered.phase(), *this.version, &mut response);
+            this.asked.farewell(unanswered.phase(), &mut response);
         }
         Poll::Ready(Ok(response.map(|body| Answer { body, unanswered })))
     }

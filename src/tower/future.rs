@@ -5,11 +5,11 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use ::http::{Response, Version};
+use ::http::Response;
 use pin_project_lite::pin_project;
 
 use super::body::GuardedBody;
-use crate::{Guard, sync::Arc, tree::Core};
+use crate::{Guard, http::Asked, sync::Arc, tree::Core};
 
 pin_project! {
     /// A response to come, which holds the guard of its request; made by [`DrainService`](super::DrainService).
@@ -19,22 +19,17 @@ pin_project! {
         response: F,
         // Handed on to the body.
         guard: Option<Guard>,
-        version: Version,
+        asked: Asked,
         core: Arc<Core>,
     }
 }
 
 impl<F> GuardedResponse<F> {
-    pub(super) fn new(
-        response: F,
-        guard: Option<Guard>,
-        version: Version,
-        core: &Arc<Core>,
-    ) -> Self {
+    pub(super) fn new(response: F, guard: Option<Guard>, asked: Asked, core: &Arc<Core>) -> Self {
         Self {
             response,
             guard,
-            version,
+            asked,
             core: Arc::clone(core),
         }
     }
@@ -49,7 +44,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut response = ready!(this.response.poll(cx))?;
-        crate::http::farewell(this.core.latch.phase(), *this.version, &mut response);
+        this.asked.farewell(this.core.latch.phase(), &mut response);
         let guard = this.guard.take();
         Poll::Ready(Ok(response.map(|body| GuardedBody::new(body, guard))))
     }

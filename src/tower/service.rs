@@ -4,6 +4,7 @@ use ::http::{Request, Response};
 use tower_service::Service;
 
 use super::{body::GuardedBody, future::GuardedResponse, layer::DrainLayer};
+use crate::http::Asked;
 
 /// A service whose requests hold a guard; made by [`DrainLayer`].
 #[derive(Clone, Debug)]
@@ -32,8 +33,8 @@ where
 
     fn call(&mut self, request: Request<Q>) -> Self::Future {
         let guard = self.layer.guard(&request);
-        let version = request.version();
+        let asked = Asked::of(&request);
         let response = self.service.call(request);
-        GuardedResponse::new(response, guard, version, self.layer.core())
+        GuardedResponse::new(response, guard, asked, self.layer.core())
     }
 }

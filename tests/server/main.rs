@@ -6,6 +6,7 @@ mod bad_luck;
 mod by_hand;
 mod clock;
 mod close;
+mod farewell;
 mod idle;
 mod in_flight;
 mod listener;

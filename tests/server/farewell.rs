@@ -1,0 +1,118 @@
+//! How answers tell their peers to leave.
+
+use crate::support::client::Conn;
+use crate::support::response::Head;
+use crate::support::subject::{connect, drained, hyper, overtaken, refused};
+use async_drain::{Drain, hyper::Server};
+use futures_lite::future::block_on;
+use hyper::header::{CONNECTION, HeaderValue};
+use hyper::{Request, Response, StatusCode, body::Incoming, service::service_fn};
+use rustix::process::Signal;
+use smol::Async;
+use std::convert::Infallible;
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener};
+use std::thread;
+
+/// Serves in lame duck, for as long as `drain` does, answers of this status and `Connection` header.
+fn in_lame_duck(status: StatusCode, connection: &'static str) -> (Drain, SocketAddr) {
+    let drain = Drain::new();
+    let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 0)).expect("a free port");
+    let addr = listener.get_ref().local_addr().expect("a bound listener");
+    let answer = move |_: Request<Incoming>| async move {
+        let mut response = Response::new(String::new());
+        *response.status_mut() = status;
+        if !connection.is_empty() {
+            let value = HeaderValue::from_static(connection);
+            response.headers_mut().insert(CONNECTION, value);
+        }
+        Ok::<_, Infallible>(response)
+    };
+    drain.lame_duck();
+    let serving = Server::new(&drain)
+        .spawn(|task| smol::spawn(task).detach())
+        .serve(listener, service_fn(answer));
+    thread::spawn(|| block_on(serving));
+    (drain, addr)
+}
+
+fn connection_header(
+    status: StatusCode,
+    connection: &'static str,
+    request: &[u8],
+) -> Option<String> {
+    let (drain, addr) = in_lame_duck(status, connection);
+    let mut conn = Conn::open(addr).expect("the server listens");
+    conn.send(request).expect("an open connection");
+    let head: Head = conn.read_head().expect("a head");
+    assert_eq!(head.status, status.as_u16());
+    drain.abort();
+    head.header("connection").map(str::to_owned)
+}
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n";
+
+/// Z3: `close` is added to what a handler says of its connection, and takes the place of `keep-alive` alone.
+#[test]
+fn an_answer_that_asks_for_an_upgrade_still_does() {
+    let upgrade = connection_header(StatusCode::UPGRADE_REQUIRED, "Upgrade", GET);
+    assert_eq!(upgrade.as_deref(), Some("Upgrade, close"));
+    let keep_alive = connection_header(StatusCode::OK, "keep-alive", GET);
+    assert_eq!(keep_alive.as_deref(), Some("close"));
+}
+
+/// Z3: the connection of a tunnel that has been opened is not HTTP's to close; that of one that was refused is.
+#[test]
+fn an_opened_tunnel_is_not_told_to_close() {
+    let connect = b"CONNECT test:1 HTTP/1.1\r\nhost: test:1\r\n\r\n";
+    assert_eq!(connection_header(StatusCode::OK, "", connect), None);
+    let refused = connection_header(StatusCode::FORBIDDEN, "", connect);
+    assert_eq!(refused.as_deref(), Some("close"));
+}
+
+/// Z3: a peer of HTTP/1.0 that has asked to keep its connection alive is not told that it may.
+#[test]
+fn an_answer_to_http10_does_not_say_keep_alive_when_the_server_leaves() {
+    const ASK: &[u8] = b"GET / HTTP/1.0\r\nhost: test\r\nconnection: keep-alive\r\n\r\n";
+    let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "5000")]);
+    let mut conn = connect(&server);
+    conn.send(ASK).expect("an open connection");
+    let mut first = Vec::new();
+    while !first.ends_with(b"hello\n") {
+        let mut byte = [0];
+        conn.socket().read_exact(&mut byte).expect("an answer");
+        first.push(byte[0]);
+    }
+    assert!(String::from_utf8_lossy(&first).contains("connection: keep-alive\r\n"));
+    server.signal(Signal::TERM).expect("a live process");
+    refused(server.addr());
+    conn.send(ASK).expect("an open connection");
+    let mut last = String::new();
+    conn.socket().read_to_string(&mut last).expect("no reset");
+    assert!(last.contains("connection: close\r\n"), "{last}");
+    assert!(last.ends_with("hello\n"), "{last}");
+    drained(&mut server);
+}
+
+/// Z3: what hyper itself answers to what is not a request, or too much of one, says that it is the last.
+#[test]
+fn errors_that_hyper_answers_say_close() {
+    let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "5000")]);
+    let many = "x: y\r\n".repeat(200);
+    let requests = [
+        ("GET / HTTP/1.1\r\nno header\r\n\r\n".to_owned(), 400),
+        (format!("GET / HTTP/1.1\r\n{many}\r\n"), 431),
+        (format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(70_000)), 414),
+    ];
+    let mut conns = [(); 3].map(|()| connect(&server));
+    overtaken(&server);
+    server.signal(Signal::TERM).expect("a live process");
+    refused(server.addr());
+    for (conn, (request, status)) in conns.iter_mut().zip(&requests) {
+        conn.send(request.as_bytes()).expect("an open connection");
+        let answer = conn.read_response().expect("a whole answer");
+        assert_eq!(answer.head.status, *status);
+        assert!(answer.head.closes(), "{:?}", answer.head);
+    }
+    drained(&mut server);
+}
