@@ -138,7 +138,11 @@ broken http10-told-both farewell::an_answer_to_http10_does_not_say_keep_alive_wh
 broken no-first-request-grace idle::a_silent_connection_may_send_its_first_request net/patience.rs \
     'time::later(Some(accepted), self.first_request)?' 'begun'
 broken half-a-head-is-idle idle::half_a_head_may_be_completed hyper/activity.rs \
-    '&& !self.0.begun.load(Ordering::Relaxed)' ''
+    '!framing.is_head_begun() && !framing.is_owed()' '!framing.is_owed()'
+broken half-a-head-behind-a-request-is-idle idle::half_a_head_behind_answered_requests_may_be_completed hyper/framing/mod.rs \
+    'self.advance(&ahead);' 'drop(ahead);'
+broken empty-lines-are-a-head idle::empty_lines_do_not_hold_the_process hyper/framing/mod.rs \
+    "(Self::Blank, b'\\r' | b'\\n') => Self::Blank," ''
 broken one-time-sweep idle::a_connection_that_falls_idle_late_ends_with_the_keep_alive_grace net/patience.rs \
     'Some(idle) => self.graces.keep_alive(idle),' \
     'Some(idle) if idle > begun => None, Some(idle) => self.graces.keep_alive(idle),'
@@ -146,8 +150,10 @@ broken grace-not-from-idle-on idle::a_connection_that_falls_idle_late_may_place_
     'self.graces.keep_alive(idle)' '{ let _ = idle; self.graces.keep_alive(begun) }'
 broken handshake-not-raced idle::a_stalled_tls_handshake_ends_with_the_first_request_grace hyper/connection.rs \
     'ready!(ending.poll_handshake(cx));' 'ready!(ending.poll_aborting(cx));'
-broken preface-in-pieces-is-a-head idle::half_an_http2_preface_ends_with_the_first_request_grace hyper/activity.rs \
-    'self.0.begun.store(!http2, Ordering::Relaxed);' ''
+broken preface-in-pieces-is-a-head idle::half_an_http2_preface_ends_with_the_first_request_grace hyper/framing/mod.rs \
+    '!self.is_http2()
+            && match' 'true
+            && match'
 broken silent-http2-peer-not-asked idle::an_http2_peer_that_asks_for_nothing_ends_with_the_first_request_grace hyper/ending.rs \
     'match self.patience.poll(silent, cx) {' 'match self.patience.poll(silent, cx) {
             Poll::Ready(()) if http2 => Next::Wait,'
@@ -169,6 +175,10 @@ broken every-close-is-an-idle-one close::an_idle_connection_is_closed_without_wa
     'this.expects.get() == Expected::Nothing &&' ''
 broken tls-cut close::tls_ends_with_close_notify hyper/io.rs \
     'Pin::new(&mut self.conn).poll_close(cx)' '{ let _ = cx; Poll::Ready(Ok(())) }'
+broken tls-cut-before-the-version-is-known close::a_silent_tls_connection_ends_with_close_notify hyper/io.rs \
+    'let _ = ready!(self.poll_end(cx));' ''
+broken every-body-is-owed pipelined::a_peer_that_pipelined_before_it_uploaded_does_not_hold_the_exit hyper/io.rs \
+    'if self.activity.is_owed() {' 'if self.activity.is_owed() || true {'
 broken half-closed-peer-dropped close::a_half_closed_client_is_answered hyper/server.rs \
     'builder.http1().half_close(true);' ''
 

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::activity::Activity;
+use super::{activity::Activity, graceful::GracefulConnection};
 use crate::{
     UntilAborting, UntilLameDuck,
     connection_guard::ConnectionGuard,
@@ -63,6 +63,12 @@ impl Ending {
         }
         self.patience.set_idle(true);
         self.patience.poll(true, cx)
+    }
+
+    /// Whether `error` only says that the connection ended as it was asked to.
+    pub(super) fn is_expected<C: GracefulConnection>(&self, error: &C::Error) -> bool {
+        let left = self.activity.as_ref().is_some_and(Activity::is_left);
+        self.asked.is_some() && (left || C::is_cancelled(error))
     }
 
     /// Lets the guard say whether this is work, and which.

@@ -8,7 +8,7 @@ use std::{
 use ::hyper::rt::{Read, ReadBufCursor, Write};
 use futures_io::{AsyncRead, AsyncWrite};
 
-use super::{activity::Activity, framing::Framing, scratch};
+use super::{activity::Activity, scratch};
 use crate::net::{Expected, Expects};
 
 impl Activity {
@@ -23,11 +23,12 @@ impl Activity {
         conn: C,
         expects: Arc<Expects>,
     ) -> Io<C> {
+        self.set_watched();
         Io {
             conn,
             activity: self.clone(),
-            framing: Framing::default(),
             expects,
+            closed: false,
         }
     }
 }
@@ -37,31 +38,46 @@ impl Activity {
 pub struct Io<C> {
     conn: C,
     activity: Activity,
-    framing: Framing,
     expects: Arc<Expects>,
+    /// The connection has ended, by its own close.
+    closed: bool,
 }
 
-impl<C> Io<C> {
-    fn received(&mut self, bytes: &[u8]) {
-        if bytes.is_empty() || self.framing.is_http2_for_good() {
-            return;
+impl<C: AsyncWrite + Unpin> Io<C> {
+    /// Closes the connection by its own close (Z8).
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.closed {
+            self.expects.set(if self.activity.is_owed() {
+                Expected::Rest
+            } else if self.activity.is_left() {
+                Expected::Nothing
+            } else {
+                Expected::Unknown
+            });
+            let end = ready!(Pin::new(&mut self.conn).poll_close(cx));
+            self.closed = true;
+            end?;
         }
-        self.framing.receive(bytes, self.activity.parsed());
-        self.activity.set_http2(self.framing.is_http2());
-        self.activity.received();
+        Poll::Ready(Ok(()))
     }
 }
 
-impl<C: AsyncRead + Unpin> Read for Io<C> {
+impl<C: AsyncRead + AsyncWrite + Unpin> Read for Io<C> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.activity.is_left() {
+            // Whatever reads from it, be it hyper or what looks for the version first, a peer that has been left has
+            // nothing to say. Closed here, it ends as it should: who gets no byte may drop it without a word.
+            let _ = ready!(self.poll_end(cx));
+            return Poll::Ready(Ok(()));
+        }
         scratch::with(buf.remaining(), |scratch| {
             let read = ready!(Pin::new(&mut self.conn).poll_read(cx, scratch))?;
             let bytes = &scratch[..read];
-            self.received(bytes);
+            self.activity.received(bytes);
             buf.put_slice(bytes);
             Poll::Ready(Ok(()))
         })
@@ -96,14 +112,6 @@ impl<C: AsyncWrite + Unpin> Write for Io<C> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.expects
-            .set(if self.framing.is_owed(self.activity.parsed()) {
-                Expected::Rest
-            } else if self.activity.is_left() {
-                Expected::Nothing
-            } else {
-                Expected::Unknown
-            });
-        Pin::new(&mut self.conn).poll_close(cx)
+        self.poll_end(cx)
     }
 }

@@ -106,6 +106,9 @@ where
         let unanswered = this.unanswered.take();
         if let Some(unanswered) = &unanswered {
             this.asked.farewell(unanswered.phase(), &mut response);
+            if this.asked.is_tunnel(response.status()) {
+                unanswered.upgraded();
+            }
         }
         Poll::Ready(Ok(response.map(|body| Answer { body, unanswered })))
     }

@@ -108,7 +108,7 @@ impl<C: GracefulConnection> Future for Watch<C> {
             // The connection first: what has arrived is read before it is judged idle.
             if let Poll::Ready(result) = conn.poll(cx) {
                 break match result {
-                    Err(error) if this.end.asked.is_some() && C::is_cancelled(&error) => Ok(()),
+                    Err(error) if this.end.is_expected::<C>(&error) => Ok(()),
                     result => result,
                 };
             }
@@ -118,10 +118,8 @@ impl<C: GracefulConnection> Future for Watch<C> {
                 Next::Cut => break Ok(()),
                 Next::Ask => {
                     this.end.asked = Some(Instant::now());
-                    if let Some(activity) = &this.end.activity {
-                        activity.leave();
-                    }
-                    if let Some(conn) = this.conn.as_mut().as_pin_mut() {
+                    let ends = this.end.activity.as_ref().is_some_and(Activity::leave);
+                    if let Some(conn) = this.conn.as_mut().as_pin_mut().filter(|_| !ends) {
                         conn.graceful_shutdown();
                     }
                 }

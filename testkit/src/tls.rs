@@ -19,9 +19,18 @@ impl TlsConn {
         Self::over(TcpStream::connect(addr)?)
     }
 
+    /// Connects, and completes a handshake that asks for this protocol.
+    pub fn open_for(protocol: &str, addr: SocketAddr) -> Result<Self> {
+        Self::over_for(protocol, TcpStream::connect(addr)?)
+    }
+
     /// Completes the handshake on this socket.
     pub fn over(socket: TcpStream) -> Result<Self> {
-        let connector = connector("http/1.1").expect("a known version of TLS");
+        Self::over_for("http/1.1", socket)
+    }
+
+    fn over_for(protocol: &str, socket: TcpStream) -> Result<Self> {
+        let connector = connector(protocol).expect("a known version of TLS");
         let name = ServerName::try_from("localhost").expect("a valid name");
         let socket = Async::new(socket)?;
         patiently(connector.connect(name, socket)).map(Self)
@@ -29,9 +38,13 @@ impl TlsConn {
 
     /// Sends a GET request.
     pub fn get(&mut self, path: &str) -> Result<()> {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n");
+        self.send(format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n").as_bytes())
+    }
+
+    /// Sends these bytes, which need not be a whole request.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
         patiently(async {
-            self.0.write_all(request.as_bytes()).await?;
+            self.0.write_all(bytes).await?;
             self.0.flush().await
         })
     }

@@ -184,6 +184,42 @@ fn tls_ends_with_close_notify() {
     drained(&mut server);
 }
 
+/// Z8: also for a peer that has sent no request, or not more than half of HTTP/2's preface, or an empty line.
+#[test]
+fn a_silent_tls_connection_ends_with_close_notify() {
+    let mut server = hyper(&[
+        ("TLS", "1"),
+        ("KEEP_ALIVE_GRACE_MS", "0"),
+        ("FIRST_REQUEST_GRACE_MS", "0"),
+    ]);
+    let sent: [(&str, &[u8]); 5] = [
+        ("http/1.1", b""),
+        ("http/1.1", b"\r\n"),
+        ("h2", b""),
+        ("h2", b"PRI * HT"),
+        ("h2", b"PRI * HTTP/2.0\r\n\r\nSM"),
+    ];
+    let conns = sent.map(|(protocol, bytes)| {
+        let mut conn = TlsConn::open_for(protocol, server.addr()).expect("the server listens");
+        conn.send(bytes).expect("an open connection");
+        conn
+    });
+    // Overtakes them.
+    for _ in 0..2 {
+        let mut idle = TlsConn::open(server.addr()).expect("the server listens");
+        idle.get("/").expect("an open connection");
+        idle.read_until("hello\n").expect("a whole answer");
+    }
+    server.signal(Signal::TERM).expect("a live process");
+    for (mut conn, (protocol, bytes)) in conns.into_iter().zip(sent) {
+        let text = String::from_utf8_lossy(bytes);
+        let end = conn.read_to_end();
+        let end = end.unwrap_or_else(|error| panic!("{protocol}, {text:?}: {error}"));
+        assert_eq!(end, b"", "{protocol}, {text:?}");
+    }
+    drained(&mut server);
+}
+
 /// Z4: a handshake that was not over when the drain began may be completed, and a request follow it.
 #[test]
 fn a_tls_handshake_may_be_completed_while_draining() {

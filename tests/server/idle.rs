@@ -201,6 +201,90 @@ fn half_a_head_may_be_completed() {
     drained(&mut server);
 }
 
+/// Z4: also if it came in the segment of requests that have been answered since.
+#[test]
+fn half_a_head_behind_answered_requests_may_be_completed() {
+    const GET: &str = "GET / HTTP/1.1\r\nhost: test\r\n\r\n";
+    const EXACT: &str = "POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: 6\r\n\r\nhello\n";
+    const CHUNKED: &str = "POST /echo HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n\
+                           6\r\nhello\n\r\n0\r\n\r\n";
+    let before = [
+        vec![GET],
+        vec![EXACT],
+        vec![CHUNKED],
+        vec![GET, EXACT, GET],
+        vec![CHUNKED, GET, EXACT],
+    ];
+    let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "0")]);
+    let mut conns = before.map(|requests| {
+        let mut conn = connect(&server);
+        let half = "\r\nG";
+        conn.send([&requests.concat(), half].concat().as_bytes())
+            .expect("an open connection");
+        for _ in &requests {
+            let answer = conn.read_response().expect("a whole answer");
+            assert_eq!(answer.body, b"hello\n");
+        }
+        // And the end of a body with half a head behind it, in a segment of their own.
+        let (begun, rest) = EXACT.split_at(EXACT.len() - 2);
+        conn.send(b"ET / HTTP/1.1\r\nhost: test\r\n\r\n")
+            .expect("an open connection");
+        conn.send(begun.as_bytes()).expect("an open connection");
+        conn.read_response().expect("a whole answer");
+        conn.send([rest, half].concat().as_bytes())
+            .expect("an open connection");
+        conn.read_response().expect("a whole answer");
+        conn
+    });
+    overtaken(&server);
+    server.signal(Signal::TERM).expect("a live process");
+    refused(server.addr());
+    thread::sleep(Duration::from_millis(200));
+    for conn in &mut conns {
+        conn.send(b"ET / HTTP/1.1\r\nhost: test\r\n\r\n")
+            .expect("an open connection");
+        let answer = conn.read_response().expect("a whole answer");
+        assert_eq!(answer.body, b"hello\n");
+        assert!(answer.head.closes(), "{:?}", answer.head);
+    }
+    drained(&mut server);
+}
+
+/// Z4: empty lines are not half a head, be they all that has come, or behind a body, in its segment or in another.
+#[test]
+fn empty_lines_do_not_hold_the_process() {
+    const POST: &[u8] = b"POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: 6\r\n\r\nhello\n";
+    let sent: [&[&[u8]]; 5] = [
+        &[b"\r\n"],
+        &[b"\n\r\n\n"],
+        &[POST, b"\r\n"],
+        &[POST, b"\r", b"\n"],
+        &[&[POST, b"\r\n"].concat()],
+    ];
+    two_of_three(at_once(), || {
+        let mut server = hyper(&[
+            ("KEEP_ALIVE_GRACE_MS", "0"),
+            ("FIRST_REQUEST_GRACE_MS", "0"),
+        ]);
+        let mut conns = sent.map(|parts| {
+            let mut conn = connect(&server);
+            for part in parts {
+                conn.send(part).expect("an open connection");
+                if part.starts_with(b"POST") {
+                    conn.read_response().expect("a whole answer");
+                }
+            }
+            conn
+        });
+        overtaken(&server);
+        server.signal(Signal::TERM).expect("a live process");
+        for conn in &mut conns {
+            assert!(conn.is_eof(PATIENCE).expect("no reset"));
+        }
+        drained(&mut server).elapsed
+    });
+}
+
 /// Z4: half a head that stays one is cut at the end of the grace period, and is work abandoned.
 #[test]
 fn half_a_head_is_cut_with_the_grace_period() {

@@ -1,6 +1,8 @@
 //! Requests that were sent before the one ahead was answered.
 
-use crate::support::subject::{PATIENCE, connect, drained, hyper, overtaken, refused};
+use crate::support::subject::{
+    PATIENCE, at_once, connect, drained, hyper, overtaken, refused, two_of_three,
+};
 use rustix::process::Signal;
 
 const TWO: &[u8] =
@@ -49,4 +51,35 @@ fn a_request_behind_an_answer_that_did_not_say_close_is_answered() {
     assert!(answer.head.closes(), "{:?}", answer.head);
     assert!(conn.is_eof(PATIENCE).expect("no reset"));
     drained(&mut server);
+}
+
+/// Z8, L2: a peer that has pipelined, and whose last request had a body, owes nothing once that body is whole.
+#[test]
+fn a_peer_that_pipelined_before_it_uploaded_does_not_hold_the_exit() {
+    const POST: &[u8] = b"POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: 6\r\n\r\nhello\n";
+    const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n";
+    two_of_three(at_once(), || {
+        let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "0")]);
+        let mut conns = [
+            &[&[GET, POST].concat()[..]][..],
+            &[&[GET, GET].concat(), POST],
+        ]
+        .map(|reads| {
+            let mut conn = connect(&server);
+            for (bytes, answers) in reads.iter().zip([2, 1]) {
+                conn.send(bytes).expect("an open connection");
+                for _ in 0..answers {
+                    conn.read_response().expect("a whole answer");
+                }
+            }
+            conn
+        });
+        overtaken(&server);
+        server.signal(Signal::TERM).expect("a live process");
+        let exit = drained(&mut server);
+        for conn in &mut conns {
+            assert!(conn.is_eof(PATIENCE).expect("no reset"));
+        }
+        exit.elapsed
+    });
 }

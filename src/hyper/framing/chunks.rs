@@ -14,9 +14,7 @@ pub(super) enum Chunks {
     Trailer,
     TrailerLf,
     LastLf,
-    /// Ended, with so many bytes after it.
-    Ended(u64),
-    /// No chunks, whose end will never come.
+    /// Not a chunked body: its end will never come.
     Broken,
 }
 
@@ -27,7 +25,8 @@ impl Default for Chunks {
 }
 
 impl Chunks {
-    pub(super) fn receive(&mut self, mut bytes: &[u8]) {
+    /// Reads to the end of the body; returns what follows it, or `None` if the end has not come.
+    pub(super) fn receive<'b>(&mut self, mut bytes: &'b [u8]) -> Option<&'b [u8]> {
         while let [byte, rest @ ..] = bytes {
             *self = match (*self, byte) {
                 (Self::Data(left), _) => {
@@ -47,18 +46,16 @@ impl Chunks {
                     .map_or(Self::Broken, Self::Size),
                 (Self::SizeLf(0) | Self::TrailerLf, b'\n') => Self::Trailers,
                 (Self::SizeLf(size), b'\n') => size.checked_add(2).map_or(Self::Broken, Self::Data),
-                (Self::LastLf, b'\n') => Self::Ended(rest.len() as u64),
+                (Self::LastLf, b'\n') => return Some(rest),
                 (Self::SizeLf(_) | Self::TrailerLf | Self::LastLf, _) => Self::Broken,
                 (Self::Trailers, b'\r') => Self::LastLf,
                 (Self::Trailer, b'\r') => Self::TrailerLf,
                 (Self::Trailers | Self::Trailer, _) => Self::Trailer,
-                (Self::Ended(after), _) => Self::Ended(after + bytes.len() as u64),
-                (same @ (Self::Extension(_) | Self::Broken), _) => same,
+                (same @ Self::Extension(_), _) => same,
+                (Self::Broken, _) => return None,
             };
             bytes = rest;
-            if let Self::Ended(_) | Self::Broken = self {
-                return;
-            }
         }
+        None
     }
 }

@@ -1,3 +1,17 @@
+//! Where an HTTP/1 connection stands: between two requests, in a head, or in a body.
+//!
+//! hyper knows, and doesn't tell. The boundary between two requests is needed by these promises, since neither the bytes
+//! that arrive nor their acknowledgements show it:
+//!
+//! - Z4: half a head is a request that has begun, also if it came in the segment of a request that has been answered
+//!   since; and an empty line is not.
+//! - Z13: a head's time counts from its first byte.
+//! - Z5: a connection whose request was answered before its body was read is not idle while the body is coming.
+//!
+//! It is told of all bytes before hyper sees them, and of each head that hyper has parsed, with how its body ends. So it
+//! reads only as much of HTTP as it takes to find the end of each part: lines, lengths and chunk sizes. Whether a message
+//! is well formed is hyper's business, which ends the connection if it is not.
+
 mod chunks;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod property;
@@ -6,58 +20,65 @@ use memchr::memchr;
 
 use self::chunks::Chunks;
 
-/// Where an HTTP/1 request's head ends in what was read: enough to tell, when the connection is closed, whether the peer
-/// has sent all of its last request's body. The heads themselves are hyper's business.
+/// Where a connection stands, as far as bytes have come.
 #[derive(Debug, Default)]
 pub(crate) struct Framing {
-    /// How many requests had been parsed when this one's bytes began.
-    requests: usize,
-    head: Head,
-    /// What comes after the head, as far as it is chunks.
-    chunks: Chunks,
+    stage: Stage,
     /// How many of the first bytes are those of HTTP/2's preface.
     preface: usize,
     not_http2: bool,
-    /// The peer does not wait for answers: where a request begins is not known any more.
-    pipelined: bool,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Head(Head),
+    /// A head has ended that hyper has not parsed yet. What follows it is kept: only hyper knows what it is.
+    Unparsed(Vec<u8>),
+    /// In a body of which so many bytes are left.
+    Exact(u64),
+    /// In a chunked body.
+    Chunked(Chunks),
+    /// What comes is not HTTP/1 any longer: HTTP/2, or the protocol after an upgrade.
+    Foreign,
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Self::Head(Head::Blank)
+    }
 }
 
 /// A head that is being read, by the rules of httparse: empty lines before it count for nothing, and lines end with LF.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 enum Head {
-    /// Nothing has come but empty lines.
-    #[default]
+    /// Nothing has come but empty lines: no request has begun.
     Blank,
     InLine,
     LineStart,
     /// A CR has come that may be all of the line.
     EmptyLine,
-    /// Ended, with so many bytes after it.
-    Ended(u64),
 }
 
 impl Head {
-    fn then(self, byte: u8) -> Self {
-        match (self, byte) {
-            (Self::Ended(_), _) => self,
-            (Self::Blank, b'\r' | b'\n') => Self::Blank,
-            (Self::LineStart | Self::EmptyLine, b'\n') => Self::Ended(0),
-            (_, b'\n') => Self::LineStart,
-            (Self::LineStart, b'\r') => Self::EmptyLine,
-            _ => Self::InLine,
+    /// Reads to the end of the head; returns what follows it, or `None` if the end has not come.
+    fn receive<'b>(&mut self, mut bytes: &'b [u8]) -> Option<&'b [u8]> {
+        loop {
+            if let Self::InLine = self {
+                // Nothing else ends a line, and most of a head is lines.
+                let end = memchr(b'\n', bytes)?;
+                *self = Self::LineStart;
+                bytes = &bytes[end + 1..];
+            }
+            let (&byte, rest) = bytes.split_first()?;
+            *self = match (*self, byte) {
+                (Self::Blank, b'\r' | b'\n') => Self::Blank,
+                (Self::LineStart | Self::EmptyLine, b'\n') => return Some(rest),
+                (Self::LineStart, b'\r') => Self::EmptyLine,
+                _ => Self::InLine,
+            };
+            bytes = rest;
         }
     }
-}
-
-/// What hyper has made of all bytes before.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Parsed {
-    /// Requests whose head it has parsed.
-    pub(crate) requests: usize,
-    /// Whether all of them have been answered.
-    pub(crate) answered: bool,
-    /// Of the last one.
-    pub(crate) body: Body,
 }
 
 /// How the end of a request's body is recognised.
@@ -69,105 +90,96 @@ pub(crate) enum Body {
     Chunked,
 }
 
-/// As a number, for an atomic.
-impl Body {
-    const CHUNKED: u64 = u64::MAX;
-
-    pub(super) fn number(self) -> u64 {
-        match self {
-            Self::None => 0,
-            // No body is that long.
-            Self::Exact(length) => length.min(Self::CHUNKED - 1),
-            Self::Chunked => Self::CHUNKED,
-        }
-    }
-
-    pub(super) fn from_number(number: u64) -> Self {
-        match number {
-            0 => Self::None,
-            Self::CHUNKED => Self::Chunked,
-            length => Self::Exact(length),
-        }
-    }
-}
-
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// So much of the preface is enough until more has come: HTTP/1 has no such method, but longer ones that begin so.
 const METHOD: usize = 3;
 
 impl Framing {
     /// Takes in `bytes`, which hyper has not seen yet.
-    pub(crate) fn receive(&mut self, bytes: &[u8], parsed: Parsed) {
+    pub(crate) fn receive(&mut self, bytes: &[u8]) {
         if !self.not_http2 {
             let rest = &PREFACE[self.preface..];
             let length = rest.len().min(bytes.len());
             self.preface += length;
             self.not_http2 = rest[..length] != bytes[..length];
-        }
-        self.pipelined |= self.is_ahead(parsed);
-        if self.pipelined {
-            return;
-        }
-        if parsed.answered && parsed.requests != self.requests && !self.is_owed(parsed) {
-            self.requests = parsed.requests;
-            self.head = Head::Blank;
-            self.chunks = Chunks::default();
-        }
-        let mut rest = bytes;
-        while !matches!(self.head, Head::Ended(_)) {
-            if let Head::InLine = self.head {
-                // Nothing else ends a line, and most of a head is lines.
-                let Some(end) = memchr(b'\n', rest) else {
-                    return;
-                };
-                self.head = Head::LineStart;
-                rest = &rest[end + 1..];
+            if self.is_http2_for_good() {
+                self.stage = Stage::Foreign;
             }
-            let Some((&byte, further)) = rest.split_first() else {
-                return;
-            };
-            self.head = self.head.then(byte);
-            rest = further;
         }
-        if let Head::Ended(after) = &mut self.head {
-            *after += rest.len() as u64;
-        }
-        self.chunks.receive(rest);
+        self.advance(bytes);
     }
 
-    /// Whether the connection began as HTTP/2 does, as far as has come.
+    /// hyper has parsed the head that was the next to be parsed, which announces `body`.
+    pub(crate) fn parsed(&mut self, body: Body) {
+        let Stage::Unparsed(ahead) = &mut self.stage else {
+            // Of a request that did not come as HTTP/1.
+            return;
+        };
+        let ahead = std::mem::take(ahead);
+        self.stage = match body {
+            Body::None | Body::Exact(0) => Stage::default(),
+            Body::Exact(length) => Stage::Exact(length),
+            Body::Chunked => Stage::Chunked(Chunks::default()),
+        };
+        self.advance(&ahead);
+    }
+
+    /// The connection is not HTTP's any longer.
+    pub(crate) fn upgraded(&mut self) {
+        self.stage = Stage::Foreign;
+    }
+
+    fn advance(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let (next, rest) = match &mut self.stage {
+                Stage::Head(head) => match head.receive(bytes) {
+                    Some(rest) => (Stage::Unparsed(Vec::new()), rest),
+                    None => return,
+                },
+                Stage::Unparsed(ahead) => return ahead.extend_from_slice(bytes),
+                Stage::Exact(left) => {
+                    let length = usize::try_from(*left).map_or(bytes.len(), |n| n.min(bytes.len()));
+                    *left -= length as u64;
+                    if *left > 0 {
+                        return;
+                    }
+                    (Stage::default(), &bytes[length..])
+                }
+                Stage::Chunked(chunks) => match chunks.receive(bytes) {
+                    Some(rest) => (Stage::default(), rest),
+                    None => return,
+                },
+                Stage::Foreign => return,
+            };
+            self.stage = next;
+            bytes = rest;
+        }
+    }
+
+    /// Whether the connection began as HTTP/2 does, as far as bytes have come.
     pub(crate) fn is_http2(&self) -> bool {
         self.preface >= METHOD && !self.not_http2
     }
 
-    /// Whether it will be no other than HTTP/2.
+    /// Whether it will be nothing but HTTP/2.
     pub(crate) fn is_http2_for_good(&self) -> bool {
         self.preface == PREFACE.len() && !self.not_http2
     }
 
-    /// Whether the peer has yet to send the end of the last request's body; where that can't be known, it has.
-    pub(crate) fn is_owed(&self, parsed: Parsed) -> bool {
-        match (parsed.body, self.head) {
-            (Body::None, _) => false,
-            _ if parsed.requests == self.requests => false,
-            // hyper tells the peer to send no more of a body that nobody reads.
-            _ if self.is_http2() => false,
-            _ if self.pipelined || self.is_ahead(parsed) => true,
-            (Body::Exact(length), Head::Ended(after)) => after < length,
-            (Body::Chunked, Head::Ended(_)) => !matches!(self.chunks, Chunks::Ended(_)),
-            _ => true,
-        }
+    /// Whether a head has begun and hyper has not parsed it, since it is not whole or another request comes first.
+    pub(crate) fn is_head_begun(&self) -> bool {
+        // What may be the preface is not half a head: its peer would have to be told in HTTP/2.
+        !self.is_http2()
+            && match self.stage {
+                Stage::Head(head) => !matches!(head, Head::Blank),
+                Stage::Unparsed(_) => true,
+                Stage::Exact(_) | Stage::Chunked(_) | Stage::Foreign => false,
+            }
     }
 
-    /// Whether bytes beyond the last request came with it or before its answer, or it came with the one before.
-    fn is_ahead(&self, parsed: Parsed) -> bool {
-        match (parsed.requests - self.requests, parsed.body, self.head) {
-            (0, ..) => false,
-            (1, Body::None, Head::Ended(after)) => after > 0,
-            (1, Body::Exact(length), Head::Ended(after)) => after > length,
-            (1, Body::Chunked, _) => matches!(self.chunks, Chunks::Ended(after) if after > 0),
-            (requests, ..) => requests > 1,
-        }
+    /// Whether the peer has yet to send the end of the last request's body.
+    pub(crate) fn is_owed(&self) -> bool {
+        matches!(self.stage, Stage::Exact(_) | Stage::Chunked(_))
     }
 }
 
@@ -176,35 +188,40 @@ mod tests {
     use super::*;
 
     const HEAD: &[u8] = b"POST /echo HTTP/1.1\r\nContent-Length: 5\r\n\r\n";
+    const GET: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 
-    fn parsed(requests: usize, body: Body, answered: bool) -> Parsed {
-        Parsed {
-            requests,
-            answered,
-            body,
+    /// Feeds these bytes in one read, after which hyper parses a head for each of these bodies.
+    fn read(framing: &mut Framing, bytes: &[u8], bodies: &[Body]) {
+        framing.receive(bytes);
+        for &body in bodies {
+            framing.parsed(body);
         }
     }
-
-    const NOTHING: Parsed = Parsed {
-        requests: 0,
-        answered: true,
-        body: Body::None,
-    };
 
     #[test]
     fn finds_the_body_however_the_bytes_are_cut() {
         let message = [HEAD, b"hello"].concat();
         for cut in 0..message.len() {
             let mut framing = Framing::default();
-            framing.receive(&message[..cut], NOTHING);
-            let begun = parsed(1, Body::Exact(5), false);
-            // hyper has parsed the head as soon as it was whole.
+            // hyper parses a head as soon as it is whole.
             let whole = cut >= HEAD.len();
-            if whole {
-                assert!(framing.is_owed(begun), "cut at {cut}");
-            }
-            framing.receive(&message[cut..], if whole { begun } else { NOTHING });
-            assert!(!framing.is_owed(begun), "cut at {cut}");
+            let bodies = &[Body::Exact(5)][..];
+            read(
+                &mut framing,
+                &message[..cut],
+                if whole { bodies } else { &[] },
+            );
+            assert_eq!(framing.is_owed(), whole, "cut at {cut}");
+            assert_eq!(framing.is_head_begun(), cut > 0 && !whole, "cut at {cut}");
+            read(
+                &mut framing,
+                &message[cut..],
+                if whole { &[] } else { bodies },
+            );
+            assert!(
+                !framing.is_owed() && !framing.is_head_begun(),
+                "cut at {cut}"
+            );
             assert!(!framing.is_http2());
         }
     }
@@ -212,54 +229,87 @@ mod tests {
     #[test]
     fn begins_anew_with_the_next_request() {
         let mut framing = Framing::default();
-        framing.receive(HEAD, NOTHING);
-        framing.receive(b"hello", parsed(1, Body::Exact(5), false));
-        framing.receive(HEAD, parsed(1, Body::Exact(5), true));
-        assert!(framing.is_owed(parsed(2, Body::Exact(5), false)));
-        framing.receive(b"hel", parsed(2, Body::Exact(5), false));
-        assert!(framing.is_owed(parsed(2, Body::Exact(5), false)));
+        read(&mut framing, &[HEAD, b"hello"].concat(), &[Body::Exact(5)]);
+        read(&mut framing, HEAD, &[Body::Exact(5)]);
+        assert!(framing.is_owed());
+        framing.receive(b"hel");
+        assert!(framing.is_owed());
     }
 
     #[test]
     fn knows_the_end_of_chunks() {
-        let begun = parsed(1, Body::Chunked, false);
         let mut framing = Framing::default();
-        framing.receive(HEAD, NOTHING);
-        framing.receive(b"5\r\nhello\r\n0", begun);
-        assert!(framing.is_owed(begun));
-        framing.receive(b"\r\n\r\n", begun);
-        assert!(!framing.is_owed(begun));
+        read(&mut framing, HEAD, &[Body::Chunked]);
+        framing.receive(b"5\r\nhello\r\n0");
+        assert!(framing.is_owed());
+        framing.receive(b"\r\n\r\n");
+        assert!(!framing.is_owed());
     }
 
     #[test]
     fn data_that_looks_so_ends_no_chunks() {
-        let begun = parsed(1, Body::Chunked, false);
         let mut framing = Framing::default();
-        framing.receive(HEAD, NOTHING);
-        framing.receive(b"9\r\n\r\n0\r\n\r\n", begun);
-        assert!(framing.is_owed(begun));
-        framing.receive(b"\r\n\r\n0;last\r\nTrailer: a\r\n", begun);
-        assert!(framing.is_owed(begun));
-        framing.receive(b"\r\n", begun);
-        assert!(!framing.is_owed(begun));
+        read(&mut framing, HEAD, &[Body::Chunked]);
+        framing.receive(b"9\r\n\r\n0\r\n\r\n");
+        assert!(framing.is_owed());
+        framing.receive(b"\r\n\r\n0;last\r\nTrailer: a\r\n");
+        assert!(framing.is_owed());
+        framing.receive(b"\r\n");
+        assert!(!framing.is_owed());
     }
 
-    /// Z8: an upload that was refused before its first chunk came.
+    /// Z4: a head that began in the segment of any request, or behind it, has begun; one that is whole has not been
+    /// parsed, until hyper says so; and empty lines are no head.
     #[test]
-    fn the_end_of_a_head_ends_no_chunks() {
-        let mut framing = Framing::default();
-        framing.receive(HEAD, NOTHING);
-        assert!(framing.is_owed(parsed(1, Body::Chunked, true)));
+    fn half_a_head_behind_any_request_has_begun() {
+        let chunked =
+            b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+        let exact = [HEAD, b"hello"].concat();
+        let before: [(&[u8], &[Body]); 6] = [
+            (b"", &[]),
+            (GET, &[Body::None]),
+            (&exact, &[Body::Exact(5)]),
+            (chunked, &[Body::Chunked]),
+            (
+                &[GET, &exact, chunked].concat(),
+                &[Body::None, Body::Exact(5), Body::Chunked],
+            ),
+            (
+                &[chunked, GET, GET].concat(),
+                &[Body::Chunked, Body::None, Body::None],
+            ),
+        ];
+        for (before, bodies) in before {
+            for empty in [&b""[..], b"\r\n", b"\n\r\n"] {
+                let begin = before.len() + empty.len();
+                let stream = [before, empty, GET].concat();
+                for end in before.len()..=stream.len() {
+                    let mut framing = Framing::default();
+                    read(&mut framing, &stream[..end], bodies);
+                    let text = String::from_utf8_lossy(&stream[..end]);
+                    assert_eq!(framing.is_head_begun(), end > begin, "{text}");
+                    assert!(!framing.is_owed(), "{text}");
+                    read(&mut framing, &stream[end..], &[Body::None]);
+                    assert!(!framing.is_head_begun() && !framing.is_owed(), "{text}");
+                }
+            }
+        }
     }
 
     /// Z8: what came with the request before is not taken for its body.
     #[test]
     fn a_pipelined_upload_is_owed() {
         let mut framing = Framing::default();
-        framing.receive(&[b"GET / HTTP/1.1\r\n\r\n", HEAD, b"hel"].concat(), NOTHING);
-        assert!(framing.is_owed(parsed(2, Body::Exact(5), false)));
-        framing.receive(b"l", parsed(2, Body::Exact(5), true));
-        assert!(framing.is_owed(parsed(2, Body::Exact(5), true)));
+        read(
+            &mut framing,
+            &[GET, HEAD, b"hel"].concat(),
+            &[Body::None, Body::Exact(5)],
+        );
+        assert!(framing.is_owed());
+        framing.receive(b"l");
+        assert!(framing.is_owed());
+        framing.receive(b"o");
+        assert!(!framing.is_owed());
     }
 
     /// Z8: nor is data taken for a head's end and the last chunk, when only the rest of the head comes by itself.
@@ -267,47 +317,53 @@ mod tests {
     fn the_rest_of_a_pipelined_head_is_no_head() {
         let chunked = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked";
         let mut framing = Framing::default();
-        framing.receive(&[b"GET / HTTP/1.1\r\n\r\n", &chunked[..]].concat(), NOTHING);
-        let got = parsed(1, Body::None, true);
-        framing.receive(b"\r\n\r\nf\r\na\r\n\r\n0\r\n\r\n", got);
-        assert!(framing.is_owed(parsed(2, Body::Chunked, false)));
+        read(&mut framing, &[GET, &chunked[..]].concat(), &[Body::None]);
+        read(
+            &mut framing,
+            b"\r\n\r\nf\r\na\r\n\r\n0\r\n\r\n",
+            &[Body::Chunked],
+        );
+        assert!(framing.is_owed());
     }
 
     /// Z8: empty lines before a head are none of it.
     #[test]
     fn empty_lines_end_no_head() {
         let mut framing = Framing::default();
-        framing.receive(b"\r\n\r\n", NOTHING);
-        framing.receive(HEAD, NOTHING);
-        assert!(framing.is_owed(parsed(1, Body::Exact(5), true)));
-    }
-
-    /// Z8: a body that is read after its answer is no head.
-    #[test]
-    fn the_rest_of_a_refused_body_is_not_waited_for_twice() {
-        let refused = parsed(1, Body::Exact(5), true);
-        let mut framing = Framing::default();
-        framing.receive(HEAD, NOTHING);
-        framing.receive(b"hello", refused);
-        assert!(!framing.is_owed(refused));
+        framing.receive(b"\r\n\r\n");
+        read(&mut framing, HEAD, &[Body::Exact(5)]);
+        assert!(framing.is_owed());
     }
 
     #[test]
     fn lines_may_end_with_lf_alone() {
         let mut framing = Framing::default();
-        framing.receive(b"POST / HTTP/1.1\nContent-Length: 5\n\nhello", NOTHING);
-        assert!(!framing.is_owed(parsed(1, Body::Exact(5), false)));
+        let message = b"POST / HTTP/1.1\nContent-Length: 5\n\nhello";
+        read(&mut framing, message, &[Body::Exact(5)]);
+        assert!(!framing.is_owed() && !framing.is_head_begun());
+    }
+
+    /// Z6: what a tunnel carries is not kept, and is not HTTP.
+    #[test]
+    fn a_tunnel_has_neither_heads_nor_bodies() {
+        let mut framing = Framing::default();
+        read(&mut framing, &[GET, GET].concat(), &[Body::None]);
+        framing.upgraded();
+        framing.receive(HEAD);
+        assert!(!framing.is_head_begun() && !framing.is_owed() && !framing.is_http2());
+        assert!(matches!(framing.stage, Stage::Foreign));
     }
 
     #[test]
     fn knows_http2_by_its_preface() {
         for cut in 0..PREFACE.len() {
             let mut framing = Framing::default();
-            framing.receive(&PREFACE[..cut], NOTHING);
+            framing.receive(&PREFACE[..cut]);
             assert_eq!(framing.is_http2(), cut >= 3);
             assert!(!framing.is_http2_for_good());
-            framing.receive(&PREFACE[cut..], NOTHING);
+            framing.receive(&PREFACE[cut..]);
             assert!(framing.is_http2() && framing.is_http2_for_good());
+            assert!(!framing.is_head_begun());
         }
     }
 
@@ -318,9 +374,10 @@ mod tests {
             let message = format!("{method} / HTTP/1.1\r\n\r\n");
             for cut in 0..message.len() {
                 let mut framing = Framing::default();
-                framing.receive(&message.as_bytes()[..cut], NOTHING);
-                framing.receive(&message.as_bytes()[cut..], NOTHING);
+                framing.receive(&message.as_bytes()[..cut]);
+                framing.receive(&message.as_bytes()[cut..]);
                 assert!(!framing.is_http2(), "{message:?} cut at {cut}");
+                assert!(framing.is_head_begun(), "{message:?} cut at {cut}");
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What [`Framing`] must conclude from any bytes in any reads, beside httparse, which reads all of the stream at once.
 
-use super::{Body, Framing, PREFACE, Parsed};
+use super::{Body, Framing, PREFACE};
 
 /// Feeds `stream` to a [`Framing`] and to a stand-in for hyper, in reads as `turns` say: each takes so many bytes, and
 /// may end with the answer to whatever has not been answered. Panics where the two disagree.
@@ -12,8 +12,11 @@ pub(crate) fn check(stream: &[u8], turns: &[u8]) {
         let turn = turns.next().copied().unwrap_or(u8::MAX);
         let read = usize::from(turn & 0x7f) + 1;
         let bytes = &stream[hyper.end..stream.len().min(hyper.end + read)];
-        framing.receive(bytes, hyper.parsed);
-        if hyper.read(bytes.len(), turn & 0x80 != 0).is_err() {
+        framing.receive(bytes);
+        if hyper
+            .read(bytes.len(), turn & 0x80 != 0, &mut framing)
+            .is_err()
+        {
             return;
         }
 
@@ -25,14 +28,8 @@ pub(crate) fn check(stream: &[u8], turns: &[u8]) {
             framing.is_http2_for_good(),
             http2 && preface == PREFACE.len()
         );
-
-        let owed = framing.is_owed(hyper.parsed);
-        if hyper.is_whole() {
-            // Of a peer that does not wait for answers, not to know is forgiven: it costs time, and no more.
-            assert!(!owed || !hyper.waits(), "waits for a body that is whole");
-        } else {
-            assert!(owed, "a close would reset a peer that is sending");
-        }
+        assert_eq!(framing.is_owed(), hyper.whole.is_none() && !http2);
+        assert_eq!(framing.is_head_begun(), hyper.is_head_begun() && !http2);
     }
 }
 
@@ -40,14 +37,12 @@ pub(crate) fn check(stream: &[u8], turns: &[u8]) {
 struct Hyper<'a> {
     stream: &'a [u8],
     end: usize,
-    parsed: Parsed,
-    /// Where the last request's body begins, and where it ends once that has come.
-    body: usize,
+    /// Whether all requests whose head has been parsed have been answered.
+    answered: bool,
+    /// Where the last request's body begins, how its end is recognised, and where it ends once that has come.
+    begin: usize,
+    body: Body,
     whole: Option<usize>,
-    /// Whether each request so far began in a read that began when all before it was over.
-    alone: bool,
-    /// Whether the next one does, once its first byte has come.
-    next_alone: Option<bool>,
 }
 
 /// hyper gives the connection up, or nobody knows what it does.
@@ -58,67 +53,52 @@ impl<'a> Hyper<'a> {
         Self {
             stream,
             end: 0,
-            parsed: Parsed {
-                answered: true,
-                ..Parsed::default()
-            },
-            body: 0,
+            answered: true,
+            begin: 0,
+            body: Body::None,
             whole: Some(0),
-            alone: true,
-            next_alone: None,
         }
     }
 
-    fn is_whole(&self) -> bool {
-        self.whole.is_some()
+    /// Whether anything but empty lines has come after the last request.
+    fn is_head_begun(&self) -> bool {
+        let next = self.whole.unwrap_or(self.end);
+        let blank = |byte: &u8| matches!(byte, b'\r' | b'\n');
+        !self.stream[next..self.end].iter().all(blank)
     }
 
-    /// Whether the peer has waited for each answer so far.
-    fn waits(&self) -> bool {
-        self.alone && self.next_alone != Some(false)
-    }
-
-    fn read(&mut self, length: usize, answer: bool) -> Result<(), Over> {
-        let mut over = self.parsed.answered && self.is_whole();
+    fn read(&mut self, length: usize, answer: bool, framing: &mut Framing) -> Result<(), Over> {
         self.end += length;
         loop {
             if self.whole.is_none() {
                 self.whole = self.end_of_body()?;
             }
-            let Some(next) = self.whole else { break };
-            if self.end > next && self.next_alone.is_none() {
-                self.next_alone = Some(over);
-            }
-            if !self.parsed.answered {
+            let Some(next) = self.whole.filter(|_| self.answered) else {
                 break;
-            }
+            };
             let Some((length, body)) = head(&self.stream[next..self.end])? else {
                 break;
             };
-            self.body = next + length;
+            framing.parsed(body);
+            self.begin = next + length;
+            self.body = body;
             self.whole = None;
-            self.alone &= self.next_alone.take().unwrap_or(over);
-            self.parsed = Parsed {
-                requests: self.parsed.requests + 1,
-                answered: answer,
-                body,
-            };
-            over = false;
+            self.answered = answer;
         }
-        self.parsed.answered |= answer;
+        self.answered |= answer;
         Ok(())
     }
 
     fn end_of_body(&self) -> Result<Option<usize>, Over> {
-        let came = &self.stream[self.body..self.end];
-        let length = match self.parsed.body {
+        let came = &self.stream[self.begin..self.end];
+        let length = match self.body {
             Body::None => Some(0),
             Body::Exact(length) => usize::try_from(length).ok(),
             Body::Chunked => chunks(came)?,
         };
         Ok(length
             .filter(|&length| length <= came.len())
-            .map(|length| self.body + length))
+            .map(|length| self.begin + length))
     }
 }
 
