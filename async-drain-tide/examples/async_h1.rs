@@ -26,6 +26,8 @@ fn run() -> Result<Report, Box<dyn Error>> {
         .grace(settings.grace)
         .abort_grace(settings.abort_grace);
 
+    // smol opens descriptors of its own when its executor begins, and panics if peers have taken all.
+    smol::block_on(smol::spawn(async {}));
     let listener = Async::<TcpListener>::bind(settings.addr)?;
     serve::announce(listener.get_ref().local_addr()?);
     let driver = Driver::new(&drain)

@@ -1,23 +1,40 @@
 use std::{
     future::{Future, poll_fn},
+    io,
+    net::SocketAddr,
     pin::{Pin, pin},
-    task::Poll,
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use async_drain::{
     UntilAborting,
     net::{self, Patience, Transport},
 };
-use async_h1::server::{ConnectionStatus, Server};
-use futures_io::AsyncWrite;
-use http_types::{Request, Response, Result, StatusCode, headers::CONNECTION};
+use async_h1::server::{Encoder, decode};
+use async_io::Timer;
+use futures_io::{AsyncRead, AsyncWrite};
+use http_types::{
+    Error, Request, Response, Result, StatusCode,
+    headers::{TRANSFER_ENCODING, UPGRADE},
+    upgrade::Connection,
+};
 
-use crate::io::Io;
+use crate::{
+    header,
+    io::{Io, RequestIo},
+};
+
+/// The limits of a connection.
+pub(crate) struct Limits {
+    pub(crate) patience: Patience,
+    pub(crate) head_timeout: Duration,
+}
 
 /// Serves a connection from accept to close.
 pub(crate) async fn serve<C, F, Fut>(
     connection: net::Connection<C>,
-    mut patience: Patience,
+    mut limits: Limits,
     endpoint: F,
 ) -> Result<()>
 where
@@ -30,92 +47,219 @@ where
     } = connection;
     let local = io.get_ref().local_addr();
     let mut aborting = guard.until_aborting();
-    let io = Io::new(io, guard);
-
-    let (io, endpoint) = (&io, &endpoint);
-    let mut server = Server::new(io.clone(), move |mut request: Request| {
-        request.set_local_addr(local);
-        request.set_peer_addr(peer);
-        respond(io, endpoint, request)
-    });
+    let owner = Owner(Io::new(io, guard));
+    let io = &owner.0;
     let end = loop {
         io.begin_head();
-        let request = pin!(server.accept_one());
-        match next(io, &mut patience, &mut aborting, request).await {
-            Next::Served(Ok(ConnectionStatus::KeepAlive)) => {}
-            Next::Served(end) => break end.map(|_| ()),
-            Next::Idle => break Ok(()),
-            Next::Cut => {
-                drop(io.take());
-                return Ok(());
-            }
+        let exchange = pin!(exchange(io, &endpoint, (local, peer)));
+        match next(io, &mut limits, &mut aborting, exchange).await {
+            Next::Exchanged(Ok(Then::KeepAlive)) => {}
+            Next::Exchanged(Ok(Then::Close)) | Next::TimedOut => break Ok(()),
+            Next::Exchanged(Err(error)) => break Err(error),
+            Next::Exchanged(Ok(Then::HandOver)) | Next::Aborted => return Ok(()),
         }
     };
-    // One that is upgraded is left to the one who takes it. An offer that did not reach the peer is none.
-    if end.is_err() || !io.is_upgraded() {
-        close(io, aborting).await;
-    }
+    close(io, aborting).await;
     end
 }
 
-/// What becomes of a connection that waits for a request.
+/// The connection as its driver has it. Dropping it closes the connection, unless it was handed over, whatever else has
+/// a clone: e.g. a request's body in another task.
+struct Owner<C: Transport>(Io<C>);
+
+impl<C: Transport> Drop for Owner<C> {
+    fn drop(&mut self) {
+        if !self.0.is_handed_over() {
+            // The connection is closed before the guard is dropped (Z5).
+            let (conn, guard) = self.0.take();
+            drop(conn);
+            drop(guard);
+        }
+    }
+}
+
+/// How waiting for a request and its answer ended.
 enum Next {
-    Served(Result<ConnectionStatus>),
-    /// None came in time.
-    Idle,
-    Cut,
+    Exchanged(Result<Then>),
+    /// No request came in time, or not all of its head.
+    TimedOut,
+    Aborted,
+}
+
+/// What follows an answer.
+enum Then {
+    KeepAlive,
+    Close,
+    /// The connection belongs to the task that asked for the upgrade.
+    HandOver,
 }
 
 async fn next<C: Transport>(
     io: &Io<C>,
-    patience: &mut Patience,
+    limits: &mut Limits,
     aborting: &mut UntilAborting,
-    mut request: Pin<&mut impl Future<Output = Result<ConnectionStatus>>>,
+    mut exchange: Pin<&mut impl Future<Output = Result<Then>>>,
 ) -> Next {
+    let mut head: Option<Timer> = None;
     poll_fn(|cx| {
         if Pin::new(&mut *aborting).poll(cx).is_ready() {
-            return Poll::Ready(Next::Cut);
+            return Poll::Ready(Next::Aborted);
         }
-        // What has arrived is read before the connection is judged idle.
-        if let Poll::Ready(end) = request.as_mut().poll(cx) {
-            return Poll::Ready(Next::Served(end));
+        // What has arrived is read before the connection is taken for idle.
+        if let Poll::Ready(end) = exchange.as_mut().poll(cx) {
+            return Poll::Ready(Next::Exchanged(end));
         }
-        patience.set_idle(io.rest());
-        patience.poll(io.is_silent(), cx).map(|()| Next::Idle)
+        limits.patience.set_idle(io.rest());
+        if limits.patience.poll(io.is_silent(), cx).is_ready() {
+            return Poll::Ready(Next::TimedOut);
+        }
+        if !io.is_in_head() {
+            head = None;
+            return Poll::Pending;
+        }
+        let head = head.get_or_insert_with(|| Timer::after(limits.head_timeout));
+        Pin::new(head).poll(cx).map(|_| Next::TimedOut)
     })
     .await
 }
 
-/// Answers a request, and tells the peer to leave from lame duck on (Z3).
-async fn respond<C, F, Fut>(io: &Io<C>, endpoint: &F, request: Request) -> Result<Response>
+/// Reads a request and writes its answer.
+///
+/// async-h1 has this too, with a timer of its own that would be the only user of a second reactor, and panics if there
+/// are no descriptors left for that.
+async fn exchange<C, F, Fut>(
+    io: &Io<C>,
+    endpoint: &F,
+    (local, peer): (Option<SocketAddr>, Option<SocketAddr>),
+) -> Result<Then>
 where
-    C: Transport,
+    C: Transport + Send + 'static,
     F: Fn(Request) -> Fut,
     Fut: Future<Output = Result<Response>>,
 {
+    let Some((mut request, body)) = decode(RequestIo::new(io)).await? else {
+        return Ok(Then::Close);
+    };
     io.request(&request);
-    let mut response = endpoint(request).await?;
-    if response.status() == StatusCode::SwitchingProtocols && response.has_upgrade() {
-        io.offer_upgrade();
-    } else if io.is_leaving() {
-        response.insert_header(CONNECTION, "close");
+    // async-h1 ignores other codings, and would read the body as the next request.
+    if request.header(TRANSFER_ENCODING).is_some() && request.len().is_some() {
+        let error = "only the transfer coding `chunked` is supported";
+        return Err(Error::from_str(StatusCode::NotImplemented, error));
     }
-    Ok(response)
+    request.set_local_addr(local);
+    request.set_peer_addr(peer);
+    let method = request.method();
+    let options = request.header("connection");
+    let asks_upgrade = request.header(UPGRADE).is_some() && header::has(options, "upgrade");
+    let mut close = header::has(options, "close");
+
+    let mut response = endpoint(request).await?;
+
+    let upgrade = asks_upgrade
+        && response.status() == StatusCode::SwitchingProtocols
+        && response.has_upgrade();
+    let upgrade = if upgrade {
+        io.offer_upgrade();
+        Some(response.send_upgrade())
+    } else {
+        if header::may_close(method, response.status())
+            && (io.is_leaving() || io.may_withhold_body())
+        {
+            header::close(response.as_mut());
+        }
+        close |= header::has(response.header("connection"), "close");
+        None
+    };
+
+    write(&mut io.clone(), Encoder::new(response, method)).await?;
+    if io.may_withhold_body() {
+        return Ok(Then::Close);
+    }
+    discard(body).await?;
+    if let Some(upgrade) = upgrade {
+        upgrade.send(Connection::new(io.hand_over())).await;
+        return Ok(Then::HandOver);
+    }
+    Ok(if close { Then::Close } else { Then::KeepAlive })
+}
+
+/// How many reads or writes of one connection follow each other before other tasks run, and aborting is noticed.
+const BURST: usize = 16;
+
+/// Writes an answer: its head and the beginning of its body together, if both are there.
+async fn write<C: Transport>(io: &mut Io<C>, mut answer: Encoder) -> io::Result<()> {
+    /// async-h1 needs room for the frame of a chunk, and more to be worth a chunk.
+    const ROOM: usize = 1024;
+    let mut buf = vec![0; 8 * 1024];
+    let (mut start, mut end, mut is_over) = (0, 0, false);
+    poll_fn(|cx| {
+        for _ in 0..BURST {
+            while !is_over && buf.len() - end >= ROOM {
+                match Pin::new(&mut answer).poll_read(cx, &mut buf[end..]) {
+                    Poll::Ready(length) => {
+                        let length = length?;
+                        is_over = length == 0;
+                        end += length;
+                    }
+                    Poll::Pending => break,
+                }
+            }
+            if start == end {
+                ready!(Pin::new(&mut *io).poll_flush(cx))?;
+                return if is_over {
+                    Poll::Ready(Ok(()))
+                } else {
+                    Poll::Pending
+                };
+            }
+            let written = ready!(Pin::new(&mut *io).poll_write(cx, &buf[start..end]))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            start += written;
+            if start == end {
+                (start, end) = (0, 0);
+            }
+        }
+        yield_now(cx)
+    })
+    .await
+}
+
+/// Reads what the endpoint has left of a request's body.
+async fn discard(mut body: impl AsyncRead + Unpin) -> io::Result<()> {
+    let mut buf = [0; 1024];
+    poll_fn(|cx| {
+        for _ in 0..BURST {
+            if ready!(Pin::new(&mut body).poll_read(cx, &mut buf))? == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        yield_now(cx)
+    })
+    .await
+}
+
+fn yield_now<T>(cx: &mut Context<'_>) -> Poll<T> {
+    cx.waker().wake_by_ref();
+    Poll::Pending
 }
 
 /// Closes the connection without losing what was written (Z8), unless aborting begins first (Z12).
 async fn close<C: Transport>(io: &Io<C>, mut aborting: UntilAborting) {
-    let (conn, standby) = io.take();
-    if let Some(mut conn) = conn {
-        poll_fn(|cx| {
-            if Pin::new(&mut aborting).poll(cx).is_ready() {
-                return Poll::Ready(());
-            }
-            // Who can't be closed has gone.
-            Pin::new(&mut conn).poll_close(cx).map(|_| ())
-        })
-        .await;
+    let (conn, guard) = io.take();
+    // Variables are dropped in reverse: the socket is closed before the guard says that all was written (Z5).
+    let Some(mut guard) = guard else { return };
+    let Some(mut conn) = conn else { return };
+    let closed = poll_fn(|cx| {
+        if Pin::new(&mut aborting).poll(cx).is_ready() {
+            return Poll::Ready(false);
+        }
+        // A connection that can't be closed has lost its peer.
+        Pin::new(&mut conn).poll_close(cx).map(|_| true)
+    })
+    .await;
+    if closed {
+        guard.finished();
     }
-    // The socket is closed before the guard says that the last byte was written (Z5).
-    drop(standby);
 }

@@ -6,12 +6,12 @@ use async_drain::{
 };
 use http_types::{Request, Response, Result};
 
-use crate::connection;
+use crate::connection::{self, Limits};
 
-/// Serves connections with async-h1 so that a drain loses none of their requests; for any executor.
+/// Serves connections with async-h1 on any executor, so that a drain loses none of their requests.
 ///
-/// The accept loop is the caller's, and short: [`Drain::accept`] gives it connections and ends when draining begins.
-/// Neither the endpoint nor the executor need be `Send`.
+/// The caller writes the accept loop: [`Drain::accept`] yields connections and ends when draining begins. Neither the
+/// endpoint nor the executor needs to be `Send`.
 ///
 /// ```no_run
 /// use std::{io, net::TcpListener};
@@ -35,48 +35,61 @@ use crate::connection;
 pub struct Driver {
     drain: Drain,
     graces: Graces,
+    head_timeout: Duration,
 }
 
 impl Driver {
-    /// A driver of connections that `drain` waits for. It is a handle of the drain; the connections are none.
+    /// Creates a driver of connections that `drain` waits for. The driver keeps the drain running; its connections don't.
     #[must_use]
     pub fn new(drain: &Drain) -> Self {
         Self {
             drain: drain.clone(),
             graces: Graces::default(),
+            head_timeout: Duration::from_secs(30),
         }
     }
 
-    /// How long an idle connection may still place one more request after draining has begun; one second by default.
-    /// Zero closes it at once.
+    /// Sets how long an idle connection may still send one more request after draining has begun; one second by
+    /// default. Zero closes it at once.
     #[must_use]
     pub fn keep_alive_grace(mut self, grace: Duration) -> Self {
         self.graces.keep_alive = grace;
         self
     }
 
-    /// How long after its accept a connection that has sent nothing may send its first request; five seconds by
-    /// default. It is never shorter than the keep-alive grace.
+    /// Sets how long after its accept a silent connection may send its first request; five seconds by default. It is
+    /// never shorter than the keep-alive grace.
     #[must_use]
     pub fn first_request_grace(mut self, grace: Duration) -> Self {
         self.graces.first_request = grace;
         self
     }
 
-    /// Serves `connection` until its peer leaves, until draining and its graces end it, or until aborting cuts it.
+    /// Sets how long the head of a request may take from its first byte, draining or not; 30 seconds by default. A
+    /// connection whose head takes longer is closed.
     ///
-    /// The connection holds its guard from now on, and counts as in flight from the first byte of a request to the last
-    /// byte of its answer. An upgraded one holds it until whoever has [taken](Response::recv_upgrade) it drops it; once
-    /// aborting begins its reads and writes fail.
+    /// Between requests there is no limit: an idle connection is kept until draining begins.
+    #[must_use]
+    pub fn head_timeout(mut self, timeout: Duration) -> Self {
+        self.head_timeout = timeout;
+        self
+    }
+
+    /// Serves `connection` until its peer leaves, until draining and its graces end it, or until aborting cancels it.
+    ///
+    /// The connection holds its guard throughout, and counts as in flight from the first byte of a request to the last
+    /// byte of its answer. An upgraded connection holds it until the task that has [taken](Response::recv_upgrade) it
+    /// drops it; its reads and writes fail once aborting begins.
     ///
     /// # Errors
     ///
-    /// What ended the connection: a request that is none, an endpoint that failed, a peer that has gone. It concerns
-    /// nobody else.
+    /// The future returns what ended the connection: a malformed request, an endpoint that failed, or a peer that
+    /// disconnected. No other connection is affected.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future closes the connection, whatever it was doing.
+    /// Dropping the future closes the connection, whatever it was doing. If that happens during a request once the
+    /// shutdown is under way, e.g. because the executor was dropped, the request is reported as abandoned.
     pub fn drive<C, F, Fut>(
         &self,
         connection: Connection<C>,
@@ -87,7 +100,10 @@ impl Driver {
         F: Fn(Request) -> Fut,
         Fut: Future<Output = Result<Response>>,
     {
-        let patience = Patience::new(&self.drain, self.graces);
-        connection::serve(connection, patience, endpoint)
+        let limits = Limits {
+            patience: Patience::new(&self.drain, self.graces),
+            head_timeout: self.head_timeout,
+        };
+        connection::serve(connection, limits, endpoint)
     }
 }

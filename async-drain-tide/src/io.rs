@@ -12,29 +12,43 @@ use async_drain::{
     net::{ConnectionGuard, Linger, Transport},
 };
 use futures_io::{AsyncRead, AsyncWrite};
-use http_types::Request;
+use http_types::{Request, headers::EXPECT};
 
 use crate::ahead::Ahead;
 
-/// A connection as async-h1 wants it, to be cloned at will; watched for what it is doing.
+/// A connection in the form that async-h1 wants, which can be cloned, and a record of what it is doing.
 ///
-/// The clones share the guard, so that an upgraded connection, whose clone is all that is left, is waited for (Z6).
+/// The clones share the guard, so that the drain waits for an upgraded connection, of which only a clone is left (Z6).
 pub(crate) struct Io<C>(Arc<Mutex<State<C>>>);
 
 struct State<C> {
-    /// Closed before the guard goes (Z5). `None` once the driver has taken it.
+    /// Closed before the guard is dropped (Z5). `None` once the driver has taken it.
     conn: Option<Linger<C>>,
-    standby: Option<ConnectionGuard>,
+    guard: Option<ConnectionGuard>,
     ahead: Ahead,
-    /// Requests whose head has been read.
+    /// The number of requests whose head has been read.
     requests: usize,
-    /// Bytes have come since the last answer.
+    /// Bytes of the present request have arrived.
     begun: bool,
-    /// From the answer that offers one.
+    interim: Interim,
+    /// Set by the answer that offers an upgrade.
     upgrade: Option<Upgrade>,
+    /// The driver has ended, and an upgraded connection goes on.
+    is_handed_over: bool,
 }
 
-/// Cuts a connection that nobody drives any more. Two tasks may use it, and each is to be woken.
+/// What became of the `100 Continue` that the present request asks for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Interim {
+    NotWanted,
+    Wanted,
+    /// This many bytes of it were written.
+    Written(usize),
+    /// The final answer was begun before.
+    TooLate,
+}
+
+/// Ends a connection that the driver has handed over. Two tasks may use it, and aborting wakes both.
 struct Upgrade {
     reading: UntilAborting,
     writing: UntilAborting,
@@ -44,90 +58,117 @@ impl<C: Transport> Io<C> {
     pub(crate) fn new(conn: Linger<C>, guard: Guard) -> Self {
         Self(Arc::new(Mutex::new(State {
             conn: Some(conn),
-            standby: Some(ConnectionGuard::new(guard)),
+            guard: Some(ConnectionGuard::new(guard).abandoned_if_dropped()),
             ahead: Ahead::default(),
             requests: 0,
             begun: false,
+            interim: Interim::NotWanted,
             upgrade: None,
+            is_handed_over: false,
         })))
     }
 
-    /// The next request may come.
+    /// Begins the next request.
     pub(crate) fn begin_head(&self) {
         let mut state = self.state();
         state.ahead.begin_head();
         state.begun = !state.ahead.is_empty();
-        state.upgrade = None;
+        state.interim = Interim::NotWanted;
     }
 
-    /// A head has been read.
+    /// Records that a head has been read.
     pub(crate) fn request(&self, request: &Request) {
         let mut state = self.state();
         state.requests += 1;
         state.ahead.begin_body(request.len().map(|len| len as u64));
-        if let Some(standby) = &state.standby {
-            standby.label(|| format!("{} {}", request.method(), request.url().path()).into());
+        if request.header(EXPECT).is_some() {
+            state.interim = Interim::Wanted;
+        }
+        if let Some(guard) = &state.guard {
+            guard.label(|| format!("{} {}", request.method(), request.url().path()).into());
         }
     }
 
-    /// Lets the guard rest if nothing of a request has come; returns whether that is so.
+    /// Marks the connection idle if nothing of a request has arrived, and returns whether that is so.
     pub(crate) fn rest(&self) -> bool {
         let mut state = self.state();
         let idle = !state.begun;
-        if let (true, Some(standby)) = (idle, &mut state.standby) {
-            standby.rest();
+        if let (true, Some(guard)) = (idle, &mut state.guard) {
+            guard.rest();
         }
         idle
     }
 
-    /// Whether no request has ever been read.
+    /// Returns whether a head has begun that is not complete.
+    pub(crate) fn is_in_head(&self) -> bool {
+        let state = self.state();
+        state.begun && state.ahead.is_in_head()
+    }
+
+    /// Returns whether no request has ever been read.
     pub(crate) fn is_silent(&self) -> bool {
         self.state().requests == 0
     }
 
-    /// Whether peers are told to leave (Z3).
+    /// Returns whether peers are told to leave (Z3).
     pub(crate) fn is_leaving(&self) -> bool {
         let state = self.state();
-        state
-            .standby
-            .as_ref()
-            .is_none_or(|standby| standby.phase() >= Phase::LameDuck)
+        let guard = state.guard.as_ref();
+        guard.is_none_or(|guard| guard.phase() >= Phase::LameDuck)
     }
 
-    /// The answer offers an upgrade. From now on aborting cuts whoever uses the connection: the one who takes it may begin
-    /// before the driver knows that it has ended.
+    /// Returns whether the peer may never send the rest of its request's body: it waits for a `100 Continue` that was
+    /// not written.
+    pub(crate) fn may_withhold_body(&self) -> bool {
+        let state = self.state();
+        let unwritten = matches!(state.interim, Interim::Wanted | Interim::TooLate);
+        unwritten && !state.ahead.is_over()
+    }
+
+    /// Records that the answer offers an upgrade. From now on reads and writes fail once aborting begins: the task that
+    /// takes the connection may begin before the driver has ended.
     pub(crate) fn offer_upgrade(&self) {
         let mut state = self.state();
         state.ahead.begin_upgrade();
-        state.upgrade = state.standby.as_ref().map(|standby| Upgrade {
-            reading: standby.guard().until_aborting(),
-            writing: standby.guard().until_aborting(),
+        state.upgrade = state.guard.as_ref().map(|guard| Upgrade {
+            reading: guard.guard().until_aborting(),
+            writing: guard.guard().until_aborting(),
         });
     }
 
-    pub(crate) fn is_upgraded(&self) -> bool {
-        self.state().upgrade.is_some()
+    /// Returns a clone for the task that takes the upgraded connection. It ends when that task drops it.
+    pub(crate) fn hand_over(&self) -> Self {
+        let mut state = self.state();
+        state.is_handed_over = true;
+        if let Some(guard) = &mut state.guard {
+            guard.finished();
+        }
+        self.clone()
+    }
+
+    pub(crate) fn is_handed_over(&self) -> bool {
+        self.state().is_handed_over
     }
 
     /// Takes the connection from all clones, to be closed, and its guard, to be dropped after that.
     pub(crate) fn take(&self) -> (Option<Linger<C>>, Option<ConnectionGuard>) {
         let mut state = self.state();
-        (state.conn.take(), state.standby.take())
+        (state.conn.take(), state.guard.take())
     }
 }
 
 impl<C> Io<C> {
     fn state(&self) -> MutexGuard<'_, State<C>> {
-        // What panics under this lock is a transport; a connection whose transport has panicked fails by itself.
+        // Only a transport can panic under this lock, and a connection whose transport has panicked fails by itself.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<C: Transport> State<C> {
-    /// The connection for reading, unless it has been closed or cut.
+    /// The connection for reading, unless it has been closed or cancelled.
     fn reader(&mut self, cx: &mut Context<'_>) -> io::Result<Pin<&mut Linger<C>>> {
         if let Some(Upgrade { reading, .. }) = &mut self.upgrade {
-            cut(reading, cx)?;
+            cancelled(reading, cx)?;
         }
         self.conn()
     }
@@ -135,7 +176,7 @@ impl<C: Transport> State<C> {
     /// The same for writing.
     fn writer(&mut self, cx: &mut Context<'_>) -> io::Result<Pin<&mut Linger<C>>> {
         if let Some(Upgrade { writing, .. }) = &mut self.upgrade {
-            cut(writing, cx)?;
+            cancelled(writing, cx)?;
         }
         self.conn()
     }
@@ -147,18 +188,41 @@ impl<C: Transport> State<C> {
 
     fn received(&mut self) {
         self.begun = true;
-        if let Some(standby) = &mut self.standby {
-            standby.work();
+        if let Some(guard) = &mut self.guard {
+            guard.work();
         }
+    }
+
+    /// Writes the rest of a `100 Continue`, so that the final answer doesn't begin in the middle of it.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.interim {
+            Interim::Wanted => self.interim = Interim::TooLate,
+            Interim::Written(mut written) => {
+                while written < CONTINUE.len() {
+                    let rest = &CONTINUE[written..];
+                    let length = ready!(self.writer(cx)?.poll_write(cx, rest))?;
+                    if length == 0 {
+                        return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                    }
+                    written += length;
+                    self.interim = Interim::Written(written);
+                }
+            }
+            Interim::NotWanted | Interim::TooLate => {}
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
-/// An error once aborting has begun.
-fn cut(aborting: &mut UntilAborting, cx: &mut Context<'_>) -> io::Result<()> {
+/// What async-h1 writes once the body of a request that expects it is read.
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// Fails once aborting has begun.
+fn cancelled(aborting: &mut UntilAborting, cx: &mut Context<'_>) -> io::Result<()> {
     if Pin::new(aborting).poll(cx).is_pending() {
         return Ok(());
     }
-    let why = "cut: aborting has begun";
+    let why = "upgraded connection cancelled: aborting has begun";
     Err(io::Error::new(io::ErrorKind::ConnectionAborted, why))
 }
 
@@ -175,15 +239,37 @@ impl<C: Transport> AsyncRead for Io<C> {
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let mut state = self.state();
-        if !state.ahead.is_empty() {
+        if buf.is_empty() || state.ahead.is_over() {
+            return Poll::Ready(Ok(0));
+        }
+        let kept = state.ahead.take(buf);
+        if kept > 0 {
             state.received();
-            return Poll::Ready(Ok(state.ahead.take(buf)));
+            return Poll::Ready(Ok(kept));
         }
         let read = ready!(state.reader(cx)?.poll_read(cx, buf))?;
-        if read > 0 {
-            state.received();
+        if read == 0 {
+            // Bytes that are still kept belong to trailers that will never be whole.
+            let whole = state.ahead.is_empty();
+            let end = if whole {
+                Ok(0)
+            } else {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            };
+            return Poll::Ready(end);
         }
-        Poll::Ready(Ok(state.ahead.keep(&buf[..read])))
+        let length = state.ahead.keep(buf, read);
+        if length == 0 && state.ahead.is_empty() {
+            // Empty lines. A peer that sends them without end must not keep other tasks from running.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        state.received();
+        if length == 0 {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(length))
     }
 }
 
@@ -193,7 +279,9 @@ impl<C: Transport> AsyncWrite for Io<C> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.state().writer(cx)?.poll_write(cx, buf)
+        let mut state = self.state();
+        ready!(state.poll_interim(cx))?;
+        state.writer(cx)?.poll_write(cx, buf)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -212,5 +300,76 @@ impl<C> fmt::Debug for Io<C> {
             .field("requests", &state.requests)
             .field("begun", &state.begun)
             .finish_non_exhaustive()
+    }
+}
+
+/// The connection of one request, as async-h1's decoder gets it: all that this writes is a `100 Continue`.
+///
+/// async-h1 writes it from a task of its own, which may run after the final answer has begun: between the bytes of the
+/// answer, it would corrupt it.
+pub(crate) struct RequestIo<C> {
+    io: Io<C>,
+    /// Which request this is.
+    number: usize,
+}
+
+impl<C> RequestIo<C> {
+    /// For the request that is about to be read.
+    pub(crate) fn new(io: &Io<C>) -> Self {
+        let number = io.state().requests + 1;
+        Self {
+            io: io.clone(),
+            number,
+        }
+    }
+}
+
+impl<C> Clone for RequestIo<C> {
+    fn clone(&self) -> Self {
+        Self {
+            io: self.io.clone(),
+            number: self.number,
+        }
+    }
+}
+
+impl<C: Transport> AsyncRead for RequestIo<C> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl<C: Transport> AsyncWrite for RequestIo<C> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut state = self.io.state();
+        let written = match state.interim {
+            _ if state.requests != self.number => return Poll::Ready(Ok(buf.len())),
+            Interim::NotWanted | Interim::TooLate => return Poll::Ready(Ok(buf.len())),
+            // Finished by the final answer.
+            Interim::Written(written) if written + buf.len() > CONTINUE.len() => {
+                return Poll::Ready(Ok(buf.len()));
+            }
+            Interim::Written(written) => written,
+            Interim::Wanted => 0,
+        };
+        let length = ready!(state.writer(cx)?.poll_write(cx, buf))?;
+        state.interim = Interim::Written(written + length);
+        Poll::Ready(Ok(length))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.state().writer(cx)?.poll_flush(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }

@@ -18,6 +18,7 @@
 mod ahead;
 mod connection;
 mod driver;
+mod header;
 mod io;
 #[cfg(feature = "tide")]
 mod listener;

@@ -104,6 +104,13 @@ impl<State, L: IntoAccept> DrainListener<State, L> {
         self.driver = self.driver.first_request_grace(grace);
         self
     }
+
+    /// See [`Driver::head_timeout`].
+    #[must_use]
+    pub fn head_timeout(mut self, timeout: Duration) -> Self {
+        self.driver = self.driver.head_timeout(timeout);
+        self
+    }
 }
 
 #[tide::utils::async_trait]

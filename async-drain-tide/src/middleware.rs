@@ -1,5 +1,7 @@
 use async_drain::{Drain, DrainExt, Phase};
-use tide::{Body, Middleware, Next, Request, StatusCode, http::headers::CONNECTION};
+use tide::{Body, Middleware, Next, Request, StatusCode};
+
+use crate::header;
 
 /// Counts and names requests and tells peers to leave, for those who keep `app.listen(..)`.
 ///
@@ -41,12 +43,13 @@ impl<State: Clone + Send + Sync + 'static> Middleware<State> for DrainMiddleware
             self.drain.guard().ok().map(|guard| {
                 guard.labeled(format!("{} {}", request.method(), request.url().path()))
             });
+        let method = request.method();
         let mut response = next.run(request).await;
         if response.status() == StatusCode::SwitchingProtocols {
             return Ok(response);
         }
-        if self.drain.phase() >= Phase::LameDuck {
-            response.insert_header(CONNECTION, "close");
+        if self.drain.phase() >= Phase::LameDuck && header::may_close(method, response.status()) {
+            header::close(response.as_mut());
         }
         if let Some(guard) = guard {
             let body = response.take_body();

@@ -2,10 +2,12 @@
 
 use std::{
     cell::Cell,
+    future::{self, Future},
     io::{ErrorKind, Read, Write},
     net::{TcpListener, TcpStream},
     rc::Rc,
     thread,
+    time::{Duration, Instant},
 };
 
 use async_drain::Drain;
@@ -130,4 +132,241 @@ fn upgrade(drain: &Drain) -> (TcpStream, Connection) {
     }
     assert!(head.starts_with(b"HTTP/1.1 101"));
     (client, upgraded)
+}
+
+/// S8: a connection that is dropped with its executor during a request is abandoned, and named.
+#[test]
+fn a_connection_dropped_with_its_executor_is_abandoned() {
+    let drain = Drain::builder().track(true).build();
+    let scene = Scene::open(&drain, |_| future::pending());
+    scene.request("GET /slow HTTP/1.1\r\nhost: test\r\n\r\n");
+    drain.begin();
+    let (mut peer, executor) = scene.into_parts();
+    drop(executor);
+    let report = block_on(drain.finish(future::pending::<()>()));
+    let names: Vec<_> = report
+        .stragglers()
+        .iter()
+        .map(|one| one.label.clone())
+        .collect();
+    assert_eq!(names, [Some("GET /slow".into())]);
+    let mut answer = Vec::new();
+    // The end or a reset: there is no answer.
+    let _ = peer.read_to_end(&mut answer);
+    assert_eq!(answer, b"");
+}
+
+/// S8: the same if another task still has the body of the request.
+#[test]
+fn a_connection_whose_body_outlives_it_is_abandoned() {
+    let drain = Drain::builder().track(true).build();
+    let (sender, receiver) = channel::bounded(1);
+    let scene = Scene::open(&drain, move |mut request: Request| {
+        let sender = sender.clone();
+        async move {
+            let body = request.take_body();
+            sender.send(body).await.expect("a test that waits");
+            future::pending().await
+        }
+    });
+    scene.request("POST /slow HTTP/1.1\r\nhost: test\r\ncontent-length: 5\r\n\r\n");
+    drain.begin();
+    let body = receiver.try_recv().expect("a body");
+    drop(scene);
+    let report = block_on(drain.finish(future::pending::<()>()));
+    assert_eq!(report.stragglers().count(), 1);
+    drop(body);
+}
+
+/// S8: a connection that is dropped between requests is not abandoned.
+#[test]
+fn an_idle_connection_dropped_with_its_executor_is_not_abandoned() {
+    let drain = Drain::builder().track(true).build();
+    let scene = Scene::open(&drain, |_| async { Ok(Response::new(200)) });
+    scene.request("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
+    scene.read_head();
+    drain.begin();
+    drop(scene);
+    let report = block_on(drain.finish(future::pending::<()>()));
+    assert_eq!(report.stragglers().count(), 0);
+}
+
+/// S8: a peer that disconnects by itself is not abandoned, and neither is a request whose handler panics.
+#[test]
+fn a_peer_that_disconnects_is_not_abandoned() {
+    let drain = Drain::builder().track(true).build();
+    let scene = Scene::open(&drain, |mut request: Request| async move {
+        request.body_bytes().await?;
+        Ok(Response::new(200))
+    });
+    scene.request("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 5\r\n\r\nhe");
+    drain.begin();
+    let (peer, executor) = scene.into_parts();
+    drop(peer);
+    block_on(executor.run(drain.until_drained()));
+    let report = block_on(drain.finish(future::pending::<()>()));
+    assert_eq!(report.stragglers().count(), 0);
+}
+
+/// S8 Z11: a handler that panics abandons nothing.
+#[test]
+fn a_handler_that_panics_abandons_nothing() {
+    let drain = Drain::builder().track(true).build();
+    let (sender, receiver) = channel::bounded::<()>(1);
+    let scene = Scene::open(&drain, move |_| {
+        let receiver = receiver.clone();
+        async move {
+            let _ = receiver.recv().await;
+            panic!("asked to panic");
+        }
+    });
+    scene.request("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
+    drain.begin();
+    sender.try_send(()).expect("a handler that waits");
+    assert_eq!(scene.read_to_end(), "");
+    let report = block_on(drain.finish(future::pending::<()>()));
+    assert_eq!(report.stragglers().count(), 0);
+}
+
+/// Z13: a head that is never completed is closed, draining or not; an idle connection is not.
+#[test]
+fn a_head_that_is_never_completed_is_closed() {
+    let drain = Drain::new();
+    let limit = Duration::from_millis(50);
+    let driver = Driver::new(&drain).head_timeout(limit);
+    let idle = Scene::of(&drain, &driver, |_| async { Ok(Response::new(200)) });
+    let late = Scene::of(&drain, &driver, |_| async { Ok(Response::new(200)) });
+    idle.request("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
+    idle.read_head();
+    let begun = Instant::now();
+    late.send("GET / HTTP/1.1\r\nho");
+    late.read_to_end();
+    assert!(begun.elapsed() >= limit);
+    idle.request("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
+    idle.read_head();
+}
+
+/// Z3: `close` is added to the options of an answer, and the 2xx of CONNECT doesn't say it.
+#[test]
+fn close_is_said_where_http_allows_it() {
+    let drain = Drain::new();
+    drain.lame_duck();
+    let answer = |method: &str, status: u16| {
+        let scene = Scene::open(&drain, move |_| async move {
+            let mut response = Response::new(status);
+            if status == 426 {
+                response.insert_header("connection", "Upgrade");
+            }
+            Ok(response)
+        });
+        scene.request(&format!("{method} HTTP/1.1\r\nhost: test\r\n\r\n"));
+        scene.read_head()
+    };
+    assert!(answer("GET /", 200).contains("\r\nconnection: close\r\n"));
+    assert!(answer("GET /", 426).contains("\r\nconnection: Upgrade, close\r\n"));
+    assert!(answer("CONNECT test:80", 403).contains("\r\nconnection: close\r\n"));
+    assert!(!answer("CONNECT test:80", 200).contains("\r\nconnection:"));
+}
+
+/// async-h1 would take the body for the next request.
+#[test]
+fn a_body_in_an_unknown_coding_is_refused() {
+    let drain = Drain::new();
+    let scene = Scene::open(&drain, |_| async { Ok(Response::new(200)) });
+    scene.send(
+        "POST / HTTP/1.1\r\nhost: test\r\ntransfer-encoding: gzip, chunked\r\n\r\n\
+         0\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: test\r\n\r\n",
+    );
+    assert_eq!(scene.read_to_end(), "");
+}
+
+/// A connection whose other end is here, on an executor that runs when the test says so.
+struct Scene {
+    // Dropped before the peer.
+    executor: LocalExecutor<'static>,
+    peer: TcpStream,
+    /// How often the endpoint was called.
+    called: Rc<Cell<usize>>,
+}
+
+impl Scene {
+    fn open<F, Fut>(drain: &Drain, endpoint: F) -> Self
+    where
+        F: Fn(Request) -> Fut + 'static,
+        Fut: Future<Output = http_types::Result<Response>> + 'static,
+    {
+        Self::of(drain, &Driver::new(drain), endpoint)
+    }
+
+    fn of<F, Fut>(drain: &Drain, driver: &Driver, endpoint: F) -> Self
+    where
+        F: Fn(Request) -> Fut + 'static,
+        Fut: Future<Output = http_types::Result<Response>> + 'static,
+    {
+        let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 0)).expect("a listener");
+        let addr = listener.get_ref().local_addr().expect("an address");
+        let peer = TcpStream::connect(addr).expect("a connection");
+        peer.set_nonblocking(true).expect("a socket");
+        let mut incoming = drain.accept(listener);
+        let connection = block_on(incoming.next());
+        let connection = connection.expect("one").expect("a connection");
+        let executor = LocalExecutor::new();
+        let called = Rc::new(Cell::new(0));
+        let count = Rc::clone(&called);
+        let serving = driver.drive(connection, move |request| {
+            count.set(count.get() + 1);
+            endpoint(request)
+        });
+        executor.spawn(async { drop(serving.await) }).detach();
+        Self {
+            executor,
+            peer,
+            called,
+        }
+    }
+
+    fn into_parts(self) -> (TcpStream, LocalExecutor<'static>) {
+        self.peer.set_nonblocking(false).expect("a socket");
+        (self.peer, self.executor)
+    }
+
+    fn send(&self, bytes: &str) {
+        let mut peer = &self.peer;
+        peer.write_all(bytes.as_bytes())
+            .expect("an open connection");
+    }
+
+    /// Sends a request, and runs the server until its handler waits or has ended.
+    fn request(&self, bytes: &str) {
+        let called = self.called.get();
+        self.send(bytes);
+        while self.called.get() == called || self.executor.try_tick() {
+            self.executor.try_tick();
+            thread::yield_now();
+        }
+    }
+
+    /// Reads an answer's head while the server runs.
+    fn read_head(&self) -> String {
+        self.read_until(|read| read.ends_with("\r\n\r\n"))
+    }
+
+    fn read_to_end(&self) -> String {
+        self.read_until(|_| false)
+    }
+
+    fn read_until(&self, done: impl Fn(&str) -> bool) -> String {
+        let mut read = String::new();
+        while !done(&read) {
+            self.executor.try_tick();
+            let mut byte = [0];
+            match (&self.peer).read(&mut byte) {
+                Ok(0) => break,
+                Ok(_) => read.push(char::from(byte[0])),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => thread::yield_now(),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        read
+    }
 }

@@ -1,12 +1,12 @@
 //! Ends that are not a single SIGTERM.
 
-use std::process::Command;
+use std::{io::Result, process::Command};
 
 use rustix::process::Signal;
 
 use crate::{
     example::{AT_ONCE, drained, each, last_answer, path, terminate},
-    support::client::Conn,
+    support::{client::Conn, process::Server},
 };
 
 /// L4 Z12: the second signal cuts what is left.
@@ -67,5 +67,35 @@ fn a_bad_setting_is_an_error() {
             let error = String::from_utf8_lossy(&output.stderr);
             assert!(error.contains(setting), "{error}");
         }
+    }
+}
+
+/// Z10 Z11: a server without descriptors makes its peers wait, answers them all, and panics nowhere.
+#[test]
+fn a_server_without_descriptors_answers_all_peers() {
+    for name in ["tide", "async_h1"] {
+        let mut command = Command::new("sh");
+        let limited = "ulimit -n 24 && exec \"$0\"";
+        command.args(["-c", limited]).arg(path(name));
+        command.env("ADDR", "127.0.0.1:0");
+        let played = Server::spawn(command).and_then(|mut server| {
+            let mut conns = (0..60)
+                .map(|_| {
+                    let mut conn = Conn::open(server.addr())?;
+                    conn.send(
+                        b"GET /sleep/20 HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n",
+                    )?;
+                    Ok(conn)
+                })
+                .collect::<Result<Vec<_>>>()?;
+            for conn in &mut conns {
+                assert_eq!(conn.read_response()?.body, b"slept\n");
+            }
+            server.signal(Signal::TERM)?;
+            let exit = drained(&mut server)?;
+            assert!(!exit.stderr.contains("panicked"), "{}", exit.stderr);
+            Ok(())
+        });
+        played.unwrap_or_else(|error| panic!("{name}: {error}"));
     }
 }

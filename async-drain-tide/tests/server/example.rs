@@ -18,6 +18,15 @@ use crate::support::{
 /// How long anything may take that has no reason to take time.
 pub(crate) const AT_ONCE: Duration = Duration::from_secs(5);
 
+/// An upload, which is echoed.
+pub(crate) const UPLOAD: &[u8] =
+    b"POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: 5\r\n\r\nhello";
+
+/// The same in chunks.
+pub(crate) const CHUNKED: &[u8] =
+    b"POST /echo HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n\
+      2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n";
+
 /// Plays `scene` with each of the servers.
 pub(crate) fn each(env: &[(&str, &str)], scene: impl Fn(&mut Server) -> Result<()>) {
     for name in ["tide", "async_h1"] {

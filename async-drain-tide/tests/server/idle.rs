@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    example::{AT_ONCE, drained, each, last_answer, terminate},
+    example::{AT_ONCE, CHUNKED, UPLOAD, drained, each, last_answer, terminate},
     support::client::Conn,
 };
 
@@ -100,4 +100,70 @@ fn half_a_head_does_not_outlive_the_grace_period() {
         assert!(exit.report.contains("1 abandoned"), "{exit:?}");
         Ok(())
     });
+}
+
+/// Z4: an empty line is not a request (RFC 9112, 2.2), neither after a request nor on a new connection.
+#[test]
+fn an_empty_line_is_not_a_request() {
+    let graces = [
+        ("GRACE_MS", LONG),
+        ("KEEP_ALIVE_GRACE_MS", "100"),
+        ("FIRST_REQUEST_GRACE_MS", "100"),
+    ];
+    each(&graces, |server| {
+        let mut answered = Conn::open(server.addr())?;
+        answered.send(UPLOAD)?;
+        answered.read_response()?;
+        let mut silent = Conn::open(server.addr())?;
+        for conn in [&mut answered, &mut silent] {
+            conn.send(b"\r\n")?;
+        }
+        terminate(server)?;
+        for conn in [&mut answered, &mut silent] {
+            conn.send(b"\r\n")?;
+            assert!(conn.is_eof(AT_ONCE)?);
+        }
+        drained(server)?;
+        Ok(())
+    });
+}
+
+/// A request is answered after any number of empty lines.
+#[test]
+fn empty_lines_before_a_request_are_ignored() {
+    each(&[], |server| {
+        let mut conn = Conn::open(server.addr())?;
+        conn.send(b"\r\n\r\n\r\n")?;
+        for _ in 0..2 {
+            conn.send(UPLOAD)?;
+            assert_eq!(conn.read_response()?.body, b"hello");
+            conn.send(b"\r\n")?;
+        }
+        terminate(server)?;
+        conn.send(UPLOAD)?;
+        last_answer(&mut conn)?;
+        drained(server)?;
+        Ok(())
+    });
+}
+
+/// Z4: half a head is a request that has begun, even in the segment of a request that was answered.
+#[test]
+fn half_a_head_behind_a_request_may_be_finished() {
+    let graces = [
+        ("KEEP_ALIVE_GRACE_MS", "0"),
+        ("FIRST_REQUEST_GRACE_MS", "0"),
+    ];
+    for request in [UPLOAD, CHUNKED] {
+        each(&graces, |server| {
+            let mut conn = Conn::open(server.addr())?;
+            conn.send(&[request, b"\r\nGET / HTTP/1.1\r\nho"].concat())?;
+            assert_eq!(conn.read_response()?.body, b"hello");
+            terminate(server)?;
+            conn.send(b"st: test\r\n\r\n")?;
+            last_answer(&mut conn)?;
+            drained(server)?;
+            Ok(())
+        });
+    }
 }

@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 
 use crate::{
-    example::{AT_ONCE, drained, each, last_answer, terminate, until_refused},
+    example::{AT_ONCE, CHUNKED, UPLOAD, drained, each, last_answer, terminate, until_refused},
     support::client::Conn,
 };
 
@@ -117,6 +117,97 @@ fn pipelined_requests_are_answered() {
         conn.get("/sleep/100")?;
         server.signal(Signal::TERM)?;
         last_answer(&mut conn)?;
+        drained(server)?;
+        Ok(())
+    });
+}
+
+/// A chunked upload is whole at the end of its trailers: what follows is the next request, and is answered.
+#[test]
+fn a_request_behind_a_chunked_one_is_answered() {
+    each(&[], |server| {
+        let mut conn = Conn::open(server.addr())?;
+        conn.send(&[CHUNKED, UPLOAD, CHUNKED, CHUNKED].concat())?;
+        for _ in 0..4 {
+            let response = conn.read_response()?;
+            assert_eq!(response.head.status, 200);
+            assert_eq!(response.body, b"hello");
+        }
+        terminate(server)?;
+        conn.send(&[CHUNKED, UPLOAD].concat())?;
+        last_answer(&mut conn)?;
+        drained(server)?;
+        Ok(())
+    });
+}
+
+/// Trailers that arrive in several reads end the upload.
+#[test]
+fn trailers_may_arrive_in_pieces() {
+    each(&[], |server| {
+        let mut conn = Conn::open(server.addr())?;
+        let upload = b"POST /echo HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n\
+            5\r\nhello\r\n0\r\na: b\r\n\r\n";
+        let mut sent = 0;
+        // The echo of the first chunk is the proof that the server has read it, and waits for the rest.
+        for end in [
+            upload.len() - 11,
+            upload.len() - 6,
+            upload.len() - 3,
+            upload.len() - 1,
+        ] {
+            conn.send(&upload[sent..end])?;
+            sent = end;
+            if end == upload.len() - 11 {
+                conn.read_head()?;
+                assert_eq!(conn.next_chunk()?.as_deref(), Some(&b"hello"[..]));
+            } else {
+                server.stop()?;
+                server.cont()?;
+            }
+        }
+        conn.send(&upload[sent..])?;
+        assert_eq!(conn.next_chunk()?, None);
+        drop(conn);
+        server.signal(Signal::TERM)?;
+        drained(server)?;
+        Ok(())
+    });
+}
+
+/// A peer that waits for `100 Continue` gets an answer of one piece, wherever its body is read.
+#[test]
+fn an_answer_is_not_mixed_with_a_continue() {
+    each(&[], |server| {
+        let mut conn = Conn::open(server.addr())?;
+        conn.send(
+            b"POST /echo HTTP/1.1\r\nhost: test\r\nexpect: 100-continue\r\n\
+              content-length: 5\r\n\r\n",
+        )?;
+        // The head of the echo is written before its body is read, and is as good as a 100.
+        assert_eq!(conn.read_head()?.status, 200);
+        conn.send(b"hello")?;
+        assert_eq!(conn.read_body()?, b"hello");
+        assert!(conn.is_eof(AT_ONCE)?);
+        server.signal(Signal::TERM)?;
+        drained(server)?;
+        Ok(())
+    });
+}
+
+/// Z5: a peer that was refused while it waited for `100 Continue` is not waited for.
+#[test]
+fn a_body_that_was_refused_is_not_waited_for() {
+    each(&[], |server| {
+        let mut conn = Conn::open(server.addr())?;
+        conn.send(
+            b"POST /reject HTTP/1.1\r\nhost: test\r\nexpect: 100-continue\r\n\
+              content-length: 5\r\n\r\n",
+        )?;
+        let head = conn.read_response()?.head;
+        assert!(head.status == 401 && head.closes(), "{head:?}");
+        assert!(conn.is_eof(AT_ONCE)?);
+        server.signal(Signal::TERM)?;
         drained(server)?;
         Ok(())
     });
