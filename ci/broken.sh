@@ -276,17 +276,37 @@ broken the-guard-goes-first test:ext::a_guarded_future_holds_its_guard ext/guard
         #[pin]
         inner: T,'
 
+broken a-wait-never-terminates test:core::a_wait_is_terminated_once_it_has_answered until.rs \
+    'self.answered = polled.is_ready();' ''
+
+broken a-wait-takes-the-park-token test:core::waiting_takes_no_park_token until.rs \
+    'parker.park(deadline);' \
+    'let _ = Parker::park; std::thread::park_timeout(Duration::from_millis(1));'
+
+broken a-done-wrapper-is-not-terminated test:ext::a_wrapper_is_terminated_once_it_has_answered ext/take_until.rs \
+    '        this.inner.set(None);
+        Poll::Ready(output)
+    }
+}
+
+/// Terminated once it has answered. A further poll yields `None`.' \
+    '        Poll::Ready(output)
+    }
+}
+
+/// Terminated once it has answered. A further poll yields `None`.'
+
 broken cut-but-not-dropped test:ext::a_future_is_cut_when_aborting_begins ext/take_until.rs \
     '        if Pin::new(this.aborting).poll(cx).is_ready() {
             this.inner.set(None);
         }
-        match this.inner.as_pin_mut() {
-            Some(inner) => inner.poll(cx).map(Ok),' \
+        let output = match this.inner.as_mut().as_pin_mut() {
+            Some(inner) => Ok(ready!(inner.poll(cx))),' \
     '        if Pin::new(this.aborting).poll(cx).is_ready() {
             return Poll::Ready(Err(Aborted));
         }
-        match this.inner.as_pin_mut() {
-            Some(inner) => inner.poll(cx).map(Ok),'
+        let output = match this.inner.as_mut().as_pin_mut() {
+            Some(inner) => Ok(ready!(inner.poll(cx))),'
 
 [ -z "${DRY:-}" ] || { echo "$0: all variants apply"; exit 0; }
 echo "$caught caught, $missed missed"

@@ -1,31 +1,68 @@
-//! A plain thread as a task: its waker unparks it.
+//! A plain thread as a task: its waker ends its sleep.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     task::{Wake, Waker},
-    thread::{self, Thread},
     time::Instant,
 };
 
-struct Unpark(Thread);
+/// The sleep of one thread, which its wakers end.
+///
+/// Not [`std::thread::park`]: the token of that belongs to the thread, and whoever runs on it may be about to wait for
+/// it.
+#[derive(Default)]
+pub(crate) struct Parker(Arc<Token>);
 
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
+#[derive(Default)]
+struct Token {
+    /// Set by a wake that came while the thread was awake; the next sleep takes it instead of sleeping.
+    woken: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Token {
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        self.woken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake(&self) {
+        *self.lock() = true;
+        self.changed.notify_one();
     }
 }
 
-/// Wakes the calling thread from [`until`].
-pub(crate) fn waker() -> Waker {
-    Waker::from(Arc::new(Unpark(thread::current())))
+impl Wake for Token {
+    fn wake(self: Arc<Self>) {
+        Token::wake(&self);
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        Token::wake(self);
+    }
 }
 
-/// Parks the calling thread until it is woken, or `deadline` has come, or for no reason.
-pub(crate) fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => {
-            thread::park_timeout(deadline.saturating_duration_since(Instant::now()));
+impl Parker {
+    /// Returns a waker that ends [`park`](Self::park).
+    pub(crate) fn waker(&self) -> Waker {
+        Waker::from(Arc::clone(&self.0))
+    }
+
+    /// Blocks the calling thread until it is woken or `deadline` has come; at once if it has been woken since it last
+    /// slept.
+    pub(crate) fn park(&self, deadline: Option<Instant>) {
+        let mut woken = self.0.lock();
+        while !*woken {
+            let Some(deadline) = deadline else {
+                woken = (self.0.changed.wait(woken)).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let waited = self.0.changed.wait_timeout(woken, left);
+            (woken, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }
-        None => thread::park(),
+        *woken = false;
     }
 }

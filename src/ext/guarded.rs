@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use futures_core::Stream;
+use futures_core::{FusedFuture, FusedStream, Stream};
 use futures_io::{AsyncBufRead, AsyncRead, AsyncSeek, AsyncWrite};
 use pin_project_lite::pin_project;
 
@@ -69,6 +69,18 @@ impl<S: Stream> Stream for Guarded<S> {
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         self.inner.size_hint()
+    }
+}
+
+impl<F: FusedFuture> FusedFuture for Guarded<F> {
+    fn is_terminated(&self) -> bool {
+        self.inner.is_terminated()
+    }
+}
+
+impl<S: FusedStream> FusedStream for Guarded<S> {
+    fn is_terminated(&self) -> bool {
+        self.inner.is_terminated()
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use futures_core::Stream;
+use futures_core::{FusedFuture, FusedStream, Stream};
 use pin_project_lite::pin_project;
 
 use crate::{UntilAborting, UntilDraining};
@@ -38,12 +38,20 @@ impl<F: Future> Future for TakeUntilDraining<F> {
         let mut this = self.project();
         if Pin::new(this.draining).poll(cx).is_ready() {
             this.inner.set(None);
-            return Poll::Ready(None);
         }
-        match this.inner.as_pin_mut() {
-            Some(inner) => inner.poll(cx).map(Some),
-            None => Poll::Ready(None),
-        }
+        let output = match this.inner.as_mut().as_pin_mut() {
+            Some(inner) => Some(ready!(inner.poll(cx))),
+            None => None,
+        };
+        this.inner.set(None);
+        Poll::Ready(output)
+    }
+}
+
+/// Terminated once it has answered. A further poll yields `None`.
+impl<F: Future> FusedFuture for TakeUntilDraining<F> {
+    fn is_terminated(&self) -> bool {
+        self.inner.is_none()
     }
 }
 
@@ -55,15 +63,26 @@ impl<S: Stream> Stream for TakeUntilDraining<S> {
         if Pin::new(this.draining).poll(cx).is_ready() {
             this.inner.set(None);
         }
-        match this.inner.as_pin_mut() {
-            Some(inner) => inner.poll_next(cx),
-            None => Poll::Ready(None),
+        let item = match this.inner.as_mut().as_pin_mut() {
+            Some(inner) => ready!(inner.poll_next(cx)),
+            None => None,
+        };
+        if item.is_none() {
+            this.inner.set(None);
         }
+        Poll::Ready(item)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         let most = self.inner.as_ref().map_or(Some(0), |s| s.size_hint().1);
         (0, most)
+    }
+}
+
+/// Terminated once it has ended.
+impl<S: Stream> FusedStream for TakeUntilDraining<S> {
+    fn is_terminated(&self) -> bool {
+        self.inner.is_none()
     }
 }
 
@@ -95,10 +114,19 @@ impl<F: Future> Future for TakeUntilAborting<F> {
         if Pin::new(this.aborting).poll(cx).is_ready() {
             this.inner.set(None);
         }
-        match this.inner.as_pin_mut() {
-            Some(inner) => inner.poll(cx).map(Ok),
-            None => Poll::Ready(Err(Aborted)),
-        }
+        let output = match this.inner.as_mut().as_pin_mut() {
+            Some(inner) => Ok(ready!(inner.poll(cx))),
+            None => Err(Aborted),
+        };
+        this.inner.set(None);
+        Poll::Ready(output)
+    }
+}
+
+/// Terminated once it has answered. A further poll yields [`Aborted`].
+impl<F: Future> FusedFuture for TakeUntilAborting<F> {
+    fn is_terminated(&self) -> bool {
+        self.inner.is_none()
     }
 }
 
@@ -128,6 +156,13 @@ impl<S: Stream> Stream for TakeUntilAborting<S> {
     fn size_hint(&self) -> (usize, Option<usize>) {
         let most = self.inner.as_ref().map_or(Some(0), |s| s.size_hint().1);
         (0, most.and_then(|most| most.checked_add(1)))
+    }
+}
+
+/// Terminated once it has ended or been cut.
+impl<S: Stream> FusedStream for TakeUntilAborting<S> {
+    fn is_terminated(&self) -> bool {
+        self.inner.is_none()
     }
 }
 

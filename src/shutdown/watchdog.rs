@@ -11,14 +11,14 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Waker},
-    thread::{self, Thread},
+    thread,
     time::{Duration, Instant},
 };
 
 use futures_core::Stream;
 
 use super::{Budget, ServerEnd, StopRequest, stages};
-use crate::{Drain, Report, park, time::Timer};
+use crate::{Drain, Report, park::Parker, time::Timer};
 
 /// How long the report waits to be taken by a task that has been woken for it.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -37,22 +37,22 @@ where
     F::Output: ServerEnd,
 {
     let result = Arc::new(Handover::default());
-    let thread = thread::Builder::new().name("async-drain".into()).spawn({
+    let parker = Parker::default();
+    // Dropped with this future, however that ends.
+    let cancel = Cancel {
+        thread: parker.waker(),
+        result: Arc::clone(&result),
+    };
+    thread::Builder::new().name("async-drain".into()).spawn({
         let (drain, result) = (drain.clone(), Arc::clone(&result));
         move || {
             let clock = Clock::default();
             let shutdown = stages::drive(&drain, budget, clock.clone(), requests, pending::<()>());
-            if let Some(report) = clock.block_on(shutdown, &result.cancelled) {
+            if let Some(report) = clock.block_on(shutdown, &parker, &result.cancelled) {
                 result.offer(report, stuck);
             }
         }
     })?;
-    // Dropped with this future, however that ends.
-    let _cancel = Cancel {
-        thread: thread.thread().clone(),
-        result: Arc::clone(&result),
-    };
-
     let mut server = pin!(Some(server));
     let mut failure = None;
     let mut report = poll_fn(|cx| {
@@ -70,6 +70,7 @@ where
         Poll::Pending
     })
     .await;
+    drop(cancel);
     if let Some(error) = failure {
         report.failed(error);
     }
@@ -78,15 +79,15 @@ where
 
 /// Ends the thread if nobody waits for it any more.
 struct Cancel {
-    thread: Thread,
+    thread: Waker,
     result: Arc<Handover>,
 }
 
 impl Drop for Cancel {
     fn drop(&mut self) {
-        // Release and Acquire by `unpark` and `park`; the thread looks at the flag before it parks.
+        // The thread looks at the flag before it sleeps.
         self.result.cancelled.store(true, Ordering::Release);
-        self.thread.unpark();
+        self.thread.wake_by_ref();
     }
 }
 
@@ -183,16 +184,21 @@ impl Future for Sleep {
 
 impl Clock {
     /// Runs `future`, whose timers are this clock's, unless it is `cancelled`.
-    fn block_on<F: Future>(&self, future: F, cancelled: &AtomicBool) -> Option<F::Output> {
+    fn block_on<F: Future>(
+        &self,
+        future: F,
+        parker: &Parker,
+        cancelled: &AtomicBool,
+    ) -> Option<F::Output> {
         let mut future = pin!(future);
-        let waker = park::waker();
+        let waker = parker.waker();
         let mut cx = Context::from_waker(&waker);
         while !cancelled.load(Ordering::Acquire) {
             self.0.set(None);
             if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
                 return Some(output);
             }
-            park::until(self.0.get());
+            parker.park(self.0.get());
         }
         None
     }

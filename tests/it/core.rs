@@ -10,6 +10,7 @@ use std::{
 };
 
 use async_drain::{Drain, Drained, Guard, Phase};
+use futures_core::FusedFuture;
 
 use crate::support::{Wakes, on_wake, poll, ready};
 
@@ -229,6 +230,54 @@ fn who_comes_late_is_answered_at_once() {
     }
     drain.until_drained().wait();
     assert!(drain.until_drained().wait_timeout(Duration::ZERO));
+}
+
+/// L1: a wait is terminated once it has answered, and not before, so that a loop over `select!` takes its branch once.
+#[test]
+fn a_wait_is_terminated_once_it_has_answered() {
+    let drain = Drain::new();
+    let (mut early, mut unasked) = (drain.until_draining(), drain.until_draining());
+    assert!(!ready(&mut early, Waker::noop()));
+    assert!(!early.is_terminated());
+    drain.begin();
+    assert!(!early.is_terminated());
+    assert!(!unasked.is_terminated());
+    for wait in [&mut early, &mut unasked, &mut drain.until_draining()] {
+        for _ in 0..2 {
+            assert!(ready(wait, Waker::noop()));
+            assert!(wait.is_terminated());
+        }
+    }
+}
+
+/// L1: a thread that waits keeps the park token that somebody else has given it.
+#[test]
+fn waiting_takes_no_park_token() {
+    let drain = Drain::new();
+    // Not in a scope: the end of one takes the token.
+    let beginner = thread::spawn({
+        let (drain, main) = (drain.clone(), thread::current());
+        move || {
+            main.unpark();
+            drain.begin();
+        }
+    });
+    drain.until_draining().wait();
+    assert!(drain.until_draining().wait_timeout(Duration::ZERO));
+    beginner.join().unwrap();
+    thread::current().unpark();
+    let other = Drain::new();
+    assert!(
+        !other
+            .until_draining()
+            .wait_timeout(Duration::from_millis(5))
+    );
+    let start = Instant::now();
+    thread::park_timeout(Duration::from_secs(10));
+    assert!(
+        start.elapsed() < Duration::from_secs(10),
+        "the token was taken"
+    );
 }
 
 /// L2: it is the last guard's drop that woken, and it does so itself, before it returns.

@@ -11,6 +11,7 @@ use std::{
 };
 
 use async_drain::{Aborted, Drain, DrainExt, Guard, Guarded, Phase};
+use futures_core::{FusedFuture, FusedStream};
 use futures_lite::{
     AsyncBufReadExt, AsyncReadExt, AsyncSeekExt, AsyncWriteExt, Stream, StreamExt,
     future::block_on,
@@ -143,6 +144,57 @@ fn a_future_that_is_in_time() {
     assert_eq!(block_on(ready_now(1).until_aborting(&work)), Ok(1));
     drain.abort();
     assert_eq!(block_on(ready_now(1).until_aborting(&work)), Err(Aborted));
+}
+
+/// L1: what is wrapped is terminated once it has answered, by itself or because its drain has moved on, and not before.
+#[test]
+fn a_wrapper_is_terminated_once_it_has_answered() {
+    let drain = Drain::new();
+    let guard = drain.guard().unwrap();
+    let waker = Waker::noop();
+    let mut early = ready_now(1).until_draining(&drain);
+    let mut late = pending::<()>().until_draining(&drain);
+    let mut early_abort = ready_now(1).until_aborting(&drain);
+    let mut late_abort = pending::<()>().until_aborting(&drain);
+    let mut one = stream::once(1).until_draining(&drain);
+    let mut one_abort = stream::once(1).until_aborting(&drain);
+    let mut ticks = stream::repeat(()).until_draining(&drain);
+    let mut ticks_abort = stream::repeat(()).until_aborting(&drain);
+
+    assert_eq!(
+        block_on(async { (one.next().await, one_abort.next().await) }),
+        (Some(1), Some(Ok(1)))
+    );
+    assert!(!FusedStream::is_terminated(&one) && !FusedStream::is_terminated(&one_abort));
+    assert_eq!(
+        block_on(async { (one.next().await, one_abort.next().await) }),
+        (None, None)
+    );
+    assert!(FusedStream::is_terminated(&one) && FusedStream::is_terminated(&one_abort));
+
+    assert!(!early.is_terminated() && !early_abort.is_terminated());
+    assert_eq!(poll(pin!(&mut early), waker), Poll::Ready(Some(1)));
+    assert_eq!(poll(pin!(&mut early_abort), waker), Poll::Ready(Ok(1)));
+    assert!(early.is_terminated() && early_abort.is_terminated());
+    assert_eq!(poll(pin!(&mut early), waker), Poll::Ready(None));
+
+    drain.abort();
+    assert!(!late.is_terminated() && !late_abort.is_terminated());
+    assert!(!FusedStream::is_terminated(&ticks) && !FusedStream::is_terminated(&ticks_abort));
+    assert_eq!(poll(pin!(&mut late), waker), Poll::Ready(None));
+    assert_eq!(
+        poll(pin!(&mut late_abort), waker),
+        Poll::Ready(Err(Aborted))
+    );
+    assert_eq!(block_on(ticks.next()), None);
+    assert_eq!(block_on(ticks_abort.next()), Some(Err(Aborted)));
+    assert!(late.is_terminated() && late_abort.is_terminated());
+    assert!(FusedStream::is_terminated(&ticks) && FusedStream::is_terminated(&ticks_abort));
+
+    let mut guarded = drain.until_aborting().guarded(guard);
+    assert!(!guarded.is_terminated());
+    assert!(poll(pin!(&mut guarded), waker).is_ready());
+    assert!(guarded.is_terminated());
 }
 
 /// L1: a future that is cut by aborting is woken then and not before, and is dropped inside that poll.

@@ -185,7 +185,7 @@ impl Inner {
     }
 }
 
-/// It as a future, which may be polled on and on.
+/// It as a future.
 struct Work(Inner);
 
 impl Future for Work {
@@ -234,6 +234,8 @@ struct Carried {
     listed: bool,
     /// A stream that has been cut says so only once.
     cut: bool,
+    /// A future that has yielded its output; its wrapper is terminated.
+    done: bool,
 }
 
 impl Carried {
@@ -577,6 +579,7 @@ impl Program {
             task: Wakes::new(),
             listed: false,
             cut: false,
+            done: false,
         });
     }
 
@@ -588,15 +591,17 @@ impl Program {
         let expected = match carried.how {
             How::UntilDraining { .. } if over => Seen::End,
             How::UntilAborting { .. } if over && carried.stream && carried.cut => Seen::End,
-            How::UntilAborting { .. } if over => Seen::Cut,
+            How::UntilDraining { .. } if carried.done => Seen::End,
+            How::UntilAborting { .. } if over || carried.done => Seen::Cut,
             _ if ready => Seen::Output,
             _ => Seen::Nothing,
         };
         let seen = (carried.poll)(&mut Context::from_waker(&carried.task.1));
         assert_eq!(seen, expected);
         carried.cut |= seen == Seen::Cut;
+        carried.done |= !carried.stream && carried.end().is_some() && seen == Seen::Output;
         carried.listed |= carried.end().is_some() && !over;
-        assert_eq!(carried.inner.is_gone(), over);
+        assert_eq!(carried.inner.is_gone(), over || carried.done);
     }
 
     fn poll_finish(&mut self, which: usize, time_is_up: bool) {
