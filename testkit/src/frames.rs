@@ -76,6 +76,14 @@ impl Session {
     /// Queues the preface. The windows are opened as wide as they go, so that no caller has to
     /// think of flow control.
     pub fn new() -> Self {
+        let mut session = Self::with_window(NO_LIMIT);
+        session.widen(0, NO_LIMIT - DEFAULT_WINDOW);
+        session
+    }
+
+    /// Queues the preface. Each stream's window is `window`, and the connection's the default of
+    /// 64 KB: what is read must be given back by [`widen`](Self::widen).
+    pub fn with_window(window: u32) -> Self {
         let mut session = Self {
             input: Vec::new(),
             output: PREFACE.to_vec(),
@@ -85,20 +93,31 @@ impl Session {
         let settings = [
             (header_table_size, 0),
             (enable_push, 0),
-            (initial_window_size, NO_LIMIT),
+            (initial_window_size, window),
         ];
         let payload: Vec<u8> = settings
             .iter()
             .flat_map(|(key, value)| key.to_be_bytes().into_iter().chain(value.to_be_bytes()))
             .collect();
         session.queue(SETTINGS, 0, 0, &payload);
-        session.queue(
-            WINDOW_UPDATE,
-            0,
-            0,
-            &(NO_LIMIT - DEFAULT_WINDOW).to_be_bytes(),
-        );
         session
+    }
+
+    /// Queues a window update: the server may send `more` bytes on this stream, or on the whole
+    /// connection, which is stream 0.
+    pub fn widen(&mut self, stream: u32, more: u32) {
+        self.queue(WINDOW_UPDATE, 0, stream, &more.to_be_bytes());
+    }
+
+    /// Queues a CONNECT request, which opens a tunnel, and returns its stream.
+    pub fn connect(&mut self, authority: &str) -> u32 {
+        // The two fields of such a request, by their names in the static table.
+        let mut block = Vec::new();
+        for (name, value) in [(2, "CONNECT"), (1, authority)] {
+            block.push(name);
+            string(&mut block, value);
+        }
+        self.open(&block, false)
     }
 
     /// Queues the head of a GET or POST request, and returns its stream. `end` says that no body
@@ -114,14 +133,14 @@ impl Session {
             block.push(name);
             string(&mut block, value);
         }
+        self.open(&block, end)
+    }
+
+    fn open(&mut self, block: &[u8], end: bool) -> u32 {
         let stream = self.next_stream;
         self.next_stream += 2;
-        self.queue(
-            HEADERS,
-            END_HEADERS | if end { END_OR_ACK } else { 0 },
-            stream,
-            &block,
-        );
+        let flags = END_HEADERS | if end { END_OR_ACK } else { 0 };
+        self.queue(HEADERS, flags, stream, block);
         stream
     }
 

@@ -1,4 +1,4 @@
-//! Decodes HTTP/1.1 responses without a socket, so that a blocking test client and the asynchronous
+//! Decodes HTTP/1 responses without a socket, so that a blocking test client and the asynchronous
 //! loss meter share it.
 //!
 //! It is stricter than a browser: a server that drains must still end each message where its head
@@ -26,13 +26,18 @@ impl Head {
 
     /// Whether the server said `Connection: close`: it will read no further request here.
     pub fn closes(&self) -> bool {
+        self.has_option("close")
+    }
+
+    /// Whether `Connection` has this option, such as `close` or `keep-alive`.
+    pub fn has_option(&self, option: &str) -> bool {
         let fields = self
             .headers
             .iter()
             .filter(|(key, _)| key.eq_ignore_ascii_case("connection"));
         fields
             .flat_map(|(_, value)| value.split(','))
-            .any(|token| token.trim().eq_ignore_ascii_case("close"))
+            .any(|token| token.trim().eq_ignore_ascii_case(option))
     }
 
     fn parse(text: &str) -> Result<Self> {
@@ -40,6 +45,7 @@ impl Head {
         let status_line = lines.next().unwrap_or_default();
         let status = status_line
             .strip_prefix("HTTP/1.1 ")
+            .or_else(|| status_line.strip_prefix("HTTP/1.0 "))
             .and_then(|rest| rest.get(..3)?.parse().ok());
         let status = status.ok_or_else(|| malformed("status line", status_line))?;
         let headers = lines.map(|line| {

@@ -111,6 +111,15 @@ impl Answers {
         }
     }
 
+    /// Reads what comes next on a connection that HTTP has left, as CONNECT does; nothing is its
+    /// end.
+    pub async fn some(&mut self) -> Result<Vec<u8>> {
+        match self.event().await? {
+            Event::Data(bytes) => Ok(bytes),
+            Event::Head(_) | Event::End => Ok(Vec::new()),
+        }
+    }
+
     fn loss(&self, error: &std::io::Error) -> Loss {
         Loss::new(error, self.received)
     }

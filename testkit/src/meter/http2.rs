@@ -1,4 +1,4 @@
-//! The client's side of an HTTP/2 connection, one request at a time.
+//! The client's side of an HTTP/2 connection, one request at a time, or frame by frame.
 
 use crate::frames::{Frame, REFUSED_STREAM, Session};
 use crate::meter::peer::Peer;
@@ -16,36 +16,15 @@ pub struct Http2 {
 
 impl Peer for Http2 {
     fn new(stream: Stream) -> Self {
-        Self {
-            stream,
-            session: Session::new(),
-            leaving: false,
-        }
+        Self::over(stream, Session::new())
     }
 
     async fn look(&mut self) -> bool {
-        while let Some(read) = self.stream.reader.look().await {
-            let Ok(bytes @ [_, ..]) = read else {
-                return false;
-            };
-            self.session.fill(bytes);
-            while let Ok(Some(frame)) = self.session.next_frame() {
-                self.leaving |= matches!(frame, Frame::GoAway { .. });
-            }
-        }
-        !self.leaving
-            && flush(&mut self.session, &mut self.stream.writer)
-                .await
-                .is_ok()
+        self.arrived().await.is_ok() && !self.leaving
     }
 
     async fn get(&mut self, path: &str) -> Outcome {
-        let mut answer = Answer {
-            stream: self.session.request("GET", path, true),
-            status: 0,
-            body: 0,
-            received: 0,
-        };
+        let mut answer = Answer::on(self.session.request("GET", path, true));
         // After a failed write there may still be a GOAWAY to read, which makes the request safe to
         // send again.
         let written = flush(&mut self.session, &mut self.stream.writer).await;
@@ -76,16 +55,34 @@ impl Peer for Http2 {
 }
 
 impl Http2 {
-    async fn read(&mut self, answer: &mut Answer) -> Result<Outcome> {
+    /// Speaks `session` on a fresh connection; writes nothing yet.
+    pub fn over(stream: Stream, session: Session) -> Self {
+        Self {
+            stream,
+            session,
+            leaving: false,
+        }
+    }
+
+    /// What to queue frames with, which [`flush`](Self::flush) then writes.
+    pub fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    /// Writes what is queued.
+    pub async fn flush(&mut self) -> Result<()> {
+        flush(&mut self.session, &mut self.stream.writer).await
+    }
+
+    /// Waits for the next frame. Settings and pings are acknowledged.
+    pub async fn frame(&mut self) -> Result<Frame> {
         loop {
-            while let Some(frame) = self.session.next_frame()? {
+            if let Some(frame) = self.session.next_frame()? {
                 self.leaving |= matches!(frame, Frame::GoAway { .. });
-                if let Some(outcome) = answer.take(frame, self.leaving) {
-                    return Ok(outcome);
-                }
+                return Ok(frame);
             }
-            // A server that has already gone may have answered all the same.
-            let _ = flush(&mut self.session, &mut self.stream.writer).await;
+            // A server that has already gone may have said all.
+            let _ = self.flush().await;
             let bytes = self.stream.reader.read().await?;
             if bytes.is_empty() {
                 return Err(ErrorKind::UnexpectedEof.into());
@@ -93,19 +90,59 @@ impl Http2 {
             self.session.fill(bytes);
         }
     }
+
+    /// Takes the frames that have arrived. Settings and pings are acknowledged; the end of the
+    /// connection is an error.
+    pub async fn arrived(&mut self) -> Result<Vec<Frame>> {
+        let mut frames = Vec::new();
+        while let Some(read) = self.stream.reader.look().await {
+            let bytes = read?;
+            if bytes.is_empty() {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+            self.session.fill(bytes);
+        }
+        while let Some(frame) = self.session.next_frame()? {
+            self.leaving |= matches!(frame, Frame::GoAway { .. });
+            frames.push(frame);
+        }
+        self.flush().await?;
+        Ok(frames)
+    }
+
+    async fn read(&mut self, answer: &mut Answer) -> Result<Outcome> {
+        loop {
+            let frame = self.frame().await?;
+            if let Some(outcome) = answer.take(frame, self.leaving) {
+                return Ok(outcome);
+            }
+        }
+    }
 }
 
 /// The answer on one stream, as far as it has come.
-struct Answer {
+pub struct Answer {
     stream: u32,
-    status: u16,
-    body: u64,
-    received: u64,
+    /// 0 before the head.
+    pub status: u16,
+    pub body: u64,
+    /// Bytes of the body, and one for the head.
+    pub received: u64,
 }
 
 impl Answer {
+    /// Nothing of it has come yet.
+    pub fn on(stream: u32) -> Self {
+        Self {
+            stream,
+            status: 0,
+            body: 0,
+            received: 0,
+        }
+    }
+
     /// Takes in a frame, and says how the request has ended, if it has.
-    fn take(&mut self, frame: Frame, leaving: bool) -> Option<Outcome> {
+    pub fn take(&mut self, frame: Frame, leaving: bool) -> Option<Outcome> {
         let end = match frame {
             Frame::Headers {
                 stream,

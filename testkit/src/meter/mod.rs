@@ -2,6 +2,7 @@
 
 pub mod gate;
 pub mod http1;
+pub mod http10;
 pub mod http2;
 pub mod peer;
 pub mod tally;

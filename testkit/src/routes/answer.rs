@@ -12,11 +12,14 @@ use hyper::{
 };
 use smol::Timer;
 
-use super::{Route, events::events, tunnel};
+use super::{Route, events::events, tunnel, websocket};
+
+/// A server that goes away: what a WebSocket is closed with, unless the settings say otherwise.
+const AWAY: u16 = 1001;
 
 pub type AnswerBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Answers CONNECT and all routes but the WebSocket, which is 501 here.
+/// Answers all routes, CONNECT among them.
 pub async fn answer<B>(
     request: Request<B>,
     drain: &Drain,
@@ -74,7 +77,7 @@ where
             *response.body_mut() = text("leaving\n");
         }
         Route::Ready | Route::Live => *response.body_mut() = text("ok\n"),
-        Route::WebSocket => *response.status_mut() = StatusCode::NOT_IMPLEMENTED,
+        Route::WebSocket => return Ok(websocket::upgrade(request, drain, AWAY).map(|()| empty())),
         Route::NotFound => *response.status_mut() = StatusCode::NOT_FOUND,
     }
     Ok(response)

@@ -14,7 +14,6 @@ use async_tungstenite::{
 use futures_lite::{FutureExt, StreamExt};
 use hyper::{
     Request, Response, StatusCode,
-    body::Incoming,
     header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE},
     upgrade::{OnUpgrade, Upgraded},
 };
@@ -24,12 +23,8 @@ use smol::Timer;
 const CLOSE: Duration = Duration::from_secs(2);
 
 /// Answers the upgrade, and echoes in a task of its own, which ends with the close code `code`.
-pub fn upgrade<B: Default>(
-    mut request: Request<Incoming>,
-    drain: &Drain,
-    code: u16,
-) -> Response<B> {
-    let mut response = Response::new(B::default());
+pub fn upgrade<B, R: Default>(mut request: Request<B>, drain: &Drain, code: u16) -> Response<R> {
+    let mut response = Response::new(R::default());
     let Some(key) = request.headers().get(SEC_WEBSOCKET_KEY) else {
         *response.status_mut() = StatusCode::BAD_REQUEST;
         return response;

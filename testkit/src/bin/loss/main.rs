@@ -13,7 +13,9 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod behind;
 mod closed_loop;
+mod early;
 mod in_flight;
 mod measure;
 mod pipelined;
@@ -21,8 +23,10 @@ mod queued;
 mod report;
 mod round;
 mod scenario;
+mod slow2;
 mod split;
 mod storm;
+mod tunnel;
 
 use args::{Action, Args};
 use measure::{Size, measure};

@@ -54,7 +54,7 @@ pub(crate) fn measure(scenario: &Scenario, size: Size, command: &[OsString]) -> 
         reports: Vec::new(),
     };
     for _ in 0..size.rounds {
-        let mut server = Server::spawn(server_command(command, scenario.tls.is_some()))?;
+        let mut server = Server::spawn(server_command(command, scenario))?;
         let tls = scenario
             .tls
             .map(tls::connector)
@@ -74,7 +74,7 @@ pub(crate) fn measure(scenario: &Scenario, size: Size, command: &[OsString]) -> 
     Ok(measured)
 }
 
-fn server_command(command: &[OsString], tls: bool) -> Command {
+fn server_command(command: &[OsString], scenario: &Scenario) -> Command {
     let mut server = Command::new(&command[0]);
     server.args(&command[1..]).env("ADDR", "127.0.0.1:0");
     server.envs(
@@ -83,7 +83,8 @@ fn server_command(command: &[OsString], tls: bool) -> Command {
             .filter(|(key, _)| env::var_os(key).is_none())
             .copied(),
     );
-    if tls {
+    server.envs(scenario.settings.iter().copied());
+    if scenario.tls.is_some() {
         server.env("TLS", "1");
     }
     server

@@ -3,7 +3,7 @@
 use futures_lite::FutureExt;
 use rustix::process::Signal;
 use smol::{LocalExecutor, Timer};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{Error, Result};
 use std::time::Duration;
 use testkit::meter::gate::{Gate, Hold, gate};
@@ -21,6 +21,7 @@ pub(crate) struct Round<'a> {
     pub(crate) server: &'a Server,
     pub(crate) target: Target,
     pub(crate) connections: usize,
+    numbers: Cell<usize>,
     signalled: Gate,
     /// Dropped when the signal is sent.
     silence: RefCell<Option<Hold>>,
@@ -33,9 +34,15 @@ impl<'a> Round<'a> {
             server,
             target,
             connections,
+            numbers: Cell::new(0),
             signalled,
             silence: RefCell::new(Some(silence)),
         }
+    }
+
+    /// Returns a number that no other client gets.
+    pub(crate) fn number(&self) -> usize {
+        self.numbers.replace(self.numbers.get() + 1)
     }
 
     /// Tells the server to stop, and then everyone who waits for that.

@@ -1,14 +1,16 @@
 //! The scenarios by name.
 
 use crate::closed_loop;
+use crate::early::Protocol;
 use crate::in_flight::{self, InFlight};
 use crate::round::Round;
 use crate::split::{self, Split};
-use crate::{pipelined, queued, storm};
+use crate::{behind, early, pipelined, queued, slow2, storm, tunnel};
 use std::io::Result;
 use std::time::Duration;
 use testkit::meter::http1::Http1;
 use testkit::meter::http2::Http2;
+use testkit::meter::http10::Http10;
 use testkit::meter::tally::Tally;
 
 /// One way to be caught by the signal.
@@ -21,6 +23,8 @@ pub(crate) struct Scenario {
     pub(crate) rounds: usize,
     /// The application protocol, where the connection is TLS.
     pub(crate) tls: Option<&'static str>,
+    /// Of the server, in place of those that all others have.
+    pub(crate) settings: &'static [(&'static str, &'static str)],
     kind: Kind,
 }
 
@@ -30,12 +34,25 @@ enum Kind {
     KeepAlive(u64),
     /// The same with HTTP/2.
     KeepAlive2(u64),
+    /// The same with HTTP/1.0.
+    KeepAlive10,
     Storm,
     Queued,
     Pipelined,
     Split(fn() -> Split),
     InFlight(fn() -> InFlight),
+    /// Half a head behind an answered request.
+    Behind,
+    /// HTTP/2 readers that flow control slows.
+    Slow2,
+    Early(Protocol),
+    Tunnel(Protocol),
 }
+
+/// Longer than any timer but the grace period.
+const LAME_DUCK: &[(&str, &str)] = &[("LAME_DUCK_MS", "6500")];
+/// As long as a few requests take.
+const SHORT_LAME_DUCK: &[(&str, &str)] = &[("LAME_DUCK_MS", "500")];
 
 /// Every scenario, in the order of `--scenario all`, which leaves out those over TLS.
 ///
@@ -57,6 +74,14 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     plain("h2-keepalive-0", 96, 5, Kind::KeepAlive2(0)),
     plain("h2-keepalive-5", 96, 5, Kind::KeepAlive2(5)),
     plain("h2-keepalive-50", 480, 1, Kind::KeepAlive2(50)),
+    plain("http10-keepalive", 50, 2, Kind::KeepAlive10).with(SHORT_LAME_DUCK),
+    plain("half-head-behind", 50, 1, Kind::Behind),
+    plain("early-answer", 20, 1, Kind::Early(Protocol::Http1)),
+    plain("h2-early-answer", 20, 1, Kind::Early(Protocol::Http2)),
+    plain("h2-slow", 10, 1, Kind::Slow2),
+    plain("h2-slow-lame-duck", 10, 1, Kind::Slow2).with(LAME_DUCK),
+    plain("tunnel", 20, 1, Kind::Tunnel(Protocol::Http1)).with(LAME_DUCK),
+    plain("h2-tunnel", 20, 1, Kind::Tunnel(Protocol::Http2)).with(LAME_DUCK),
     over_tls("tls-keepalive-0", "http/1.1", 96, 1, Kind::KeepAlive(0)),
     over_tls("tls-keepalive-5", "http/1.1", 96, 1, Kind::KeepAlive(5)),
     over_tls("tls-keepalive-50", "http/1.1", 96, 1, Kind::KeepAlive(50)),
@@ -71,6 +96,7 @@ const fn plain(name: &'static str, connections: usize, rounds: usize, kind: Kind
         connections,
         rounds,
         tls: None,
+        settings: &[],
         kind,
     }
 }
@@ -87,11 +113,18 @@ const fn over_tls(
         connections,
         rounds,
         tls: Some(protocol),
+        settings: &[],
         kind,
     }
 }
 
 impl Scenario {
+    /// The same with these settings of the server.
+    const fn with(mut self, settings: &'static [(&'static str, &'static str)]) -> Self {
+        self.settings = settings;
+        self
+    }
+
     /// Plays one round: clients, signal, and what the clients saw until the last one ended.
     pub(crate) async fn play(&self, round: &Round<'_>) -> Result<Tally> {
         match self.kind {
@@ -101,11 +134,16 @@ impl Scenario {
             Kind::KeepAlive2(latency) => {
                 closed_loop::run::<Http2>(round, Duration::from_millis(latency)).await
             }
+            Kind::KeepAlive10 => closed_loop::run::<Http10>(round, Duration::ZERO).await,
             Kind::Storm => storm::run(round).await,
             Kind::Queued => queued::run(round).await,
             Kind::Pipelined => pipelined::run(round).await,
             Kind::Split(split) => split().run(round).await,
             Kind::InFlight(in_flight) => in_flight().run(round).await,
+            Kind::Behind => behind::run(round).await,
+            Kind::Slow2 => slow2::run(round).await,
+            Kind::Early(protocol) => early::run(round, protocol).await,
+            Kind::Tunnel(protocol) => tunnel::run(round, protocol).await,
         }
     }
 }
