@@ -1,7 +1,7 @@
-//! async-h1 without tide, on smol's global executor, by a `Driver`.
+//! async-h1 without tide, on smol's global executor, with a `Driver`.
 //!
-//! Run with: `cargo run --example async_h1`; the settings are in `../testkit/src/settings.rs`. Then, say,
-//! `curl -N localhost:PORT/stream/100/100`, and Ctrl-C.
+//! Run `cargo run --example async_h1`, then e.g. `curl -N localhost:PORT/stream/100/100`, and press
+//! Ctrl-C. `../testkit/src/settings.rs` lists the settings.
 
 mod common;
 
@@ -26,7 +26,7 @@ fn run() -> Result<Report, Box<dyn Error>> {
         .grace(settings.grace)
         .abort_grace(settings.abort_grace);
 
-    // smol opens descriptors of its own when its executor begins, and panics if peers have taken all.
+    // smol's executor opens descriptors when it first runs, and panics if there are none left.
     smol::block_on(smol::spawn(async {}));
     let listener = Async::<TcpListener>::bind(settings.addr)?;
     serve::announce(listener.get_ref().local_addr()?);
@@ -41,7 +41,7 @@ fn run() -> Result<Report, Box<dyn Error>> {
                 let drain = drain.clone();
                 async move { common::answer::answer(request, &drain).await }
             });
-            // A connection that fails concerns its peer alone, who knows.
+            // A connection that fails affects no other, and its peer knows.
             smol::spawn(async { drop(serving.await) }).detach();
         }
         io::Result::Ok(())

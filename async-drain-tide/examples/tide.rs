@@ -1,7 +1,7 @@
-//! tide on async-std, listening to a `DrainListener`.
+//! tide on async-std, with a `DrainListener`.
 //!
-//! Run with: `cargo run --example tide`; the settings are in `../testkit/src/settings.rs`. Then, say,
-//! `curl -N localhost:PORT/stream/100/100`, and Ctrl-C.
+//! Run `cargo run --example tide`, then e.g. `curl -N localhost:PORT/stream/100/100`, and press
+//! Ctrl-C. `../testkit/src/settings.rs` lists the settings.
 
 mod common;
 

@@ -63,8 +63,8 @@ where
     end
 }
 
-/// The connection as its driver has it. Dropping it closes the connection, unless it was handed over, whatever else has
-/// a clone: e.g. a request's body in another task.
+/// The connection as its driver has it. Dropping it closes the connection, unless it was handed
+/// over, whatever else has a clone: e.g. a request's body in another task.
 struct Owner<C: Transport>(Io<C>);
 
 impl<C: Transport> Drop for Owner<C> {
@@ -125,8 +125,8 @@ async fn next<C: Transport>(
 
 /// Reads a request and writes its answer.
 ///
-/// async-h1 has this too, with a timer of its own that would be the only user of a second reactor, and panics if there
-/// are no descriptors left for that.
+/// The server of async-h1 would start a second reactor for its timer, and panic if no descriptors
+/// are left.
 async fn exchange<C, F, Fut>(
     io: &Io<C>,
     endpoint: &F,
@@ -183,7 +183,8 @@ where
     Ok(if close { Then::Close } else { Then::KeepAlive })
 }
 
-/// How many reads or writes of one connection follow each other before other tasks run, and aborting is noticed.
+/// The number of reads or writes of one connection after which other tasks run, and aborting is
+/// noticed.
 const BURST: usize = 16;
 
 /// Writes an answer: its head and the beginning of its body together, if both are there.
@@ -248,7 +249,8 @@ fn yield_now<T>(cx: &mut Context<'_>) -> Poll<T> {
 /// Closes the connection without losing what was written (Z8), unless aborting begins first (Z12).
 async fn close<C: Transport>(io: &Io<C>, mut aborting: UntilAborting) {
     let (conn, guard) = io.take();
-    // Variables are dropped in reverse: the socket is closed before the guard says that all was written (Z5).
+    // Variables are dropped in reverse: the socket is closed before the guard says that all was
+    // written (Z5).
     let Some(mut guard) = guard else { return };
     let Some(mut conn) = conn else { return };
     let closed = poll_fn(|cx| {

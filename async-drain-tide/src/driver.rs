@@ -8,10 +8,10 @@ use http_types::{Request, Response, Result};
 
 use crate::connection::{self, Limits};
 
-/// Serves connections with async-h1 on any executor, so that a drain loses none of their requests.
+/// Serves connections with async-h1, on any executor, so that a drain loses none of their requests.
 ///
-/// The caller writes the accept loop: [`Drain::accept`] yields connections and ends when draining begins. Neither the
-/// endpoint nor the executor needs to be `Send`.
+/// The caller writes the accept loop: [`Drain::accept`] yields connections and ends when draining
+/// begins. Neither the endpoint nor the executor needs to be `Send`.
 ///
 /// ```no_run
 /// use std::{io, net::TcpListener};
@@ -39,7 +39,8 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Creates a driver of connections that `drain` waits for. The driver keeps the drain running; its connections don't.
+    /// Creates a driver of connections that `drain` waits for. The driver keeps the drain running;
+    /// its connections don't.
     #[must_use]
     pub fn new(drain: &Drain) -> Self {
         Self {
@@ -49,47 +50,50 @@ impl Driver {
         }
     }
 
-    /// Sets how long an idle connection may still send one more request after draining has begun; one second by
-    /// default. Zero closes it at once.
+    /// Sets how long an idle connection may still send one more request after draining has begun;
+    /// one second by default. Zero closes it at once.
     #[must_use]
     pub fn keep_alive_grace(mut self, grace: Duration) -> Self {
         self.graces.keep_alive = grace;
         self
     }
 
-    /// Sets how long after its accept a silent connection may send its first request; five seconds by default. It is
-    /// never shorter than the keep-alive grace.
+    /// Sets how long after its accept a silent connection may send its first request; five seconds
+    /// by default. It is never shorter than the keep-alive grace.
     #[must_use]
     pub fn first_request_grace(mut self, grace: Duration) -> Self {
         self.graces.first_request = grace;
         self
     }
 
-    /// Sets how long the head of a request may take from its first byte, draining or not; 30 seconds by default. A
-    /// connection whose head takes longer is closed.
+    /// Sets how long the head of a request may take from its first byte, draining or not; 30
+    /// seconds by default. A connection whose head takes longer is closed.
     ///
-    /// Between requests there is no limit: an idle connection is kept until draining begins.
+    /// An idle connection has no such limit: it is kept until draining begins.
     #[must_use]
     pub fn head_timeout(mut self, timeout: Duration) -> Self {
         self.head_timeout = timeout;
         self
     }
 
-    /// Serves `connection` until its peer leaves, until draining and its graces end it, or until aborting cancels it.
+    /// Serves `connection` until its peer leaves, until draining and its graces end it, or until
+    /// aborting cancels it.
     ///
-    /// The connection holds its guard throughout, and counts as in flight from the first byte of a request to the last
-    /// byte of its answer. An upgraded connection holds it until the task that has [taken](Response::recv_upgrade) it
-    /// drops it; its reads and writes fail once aborting begins.
+    /// The connection holds its guard throughout, and counts as in flight from the first byte of a
+    /// request to the last byte of its answer. An upgraded connection holds it until the task that
+    /// has [taken](Response::recv_upgrade) it drops it; its reads and writes fail once aborting
+    /// begins.
     ///
     /// # Errors
     ///
-    /// The future returns what ended the connection: a malformed request, an endpoint that failed, or a peer that
-    /// disconnected. No other connection is affected.
+    /// The future returns what ended the connection: a malformed request, an endpoint that failed,
+    /// or a peer that disconnected. No other connection is affected.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future closes the connection, whatever it was doing. If that happens during a request once the
-    /// shutdown is under way, e.g. because the executor was dropped, the request is reported as abandoned.
+    /// Dropping the future closes the connection, whatever it was doing. If that happens during a
+    /// request once the shutdown is under way, e.g. because the executor was dropped, the request
+    /// is reported as abandoned.
     pub fn drive<C, F, Fut>(
         &self,
         connection: Connection<C>,

@@ -10,12 +10,14 @@ pub(crate) fn has(values: Option<&HeaderValues>, option: &str) -> bool {
     options(values).any(|one| one.eq_ignore_ascii_case(option))
 }
 
-/// Returns whether an answer may say `close`: neither an interim one nor the beginning of a tunnel may.
+/// Returns whether an answer may say `close`: neither an interim one nor the beginning of a tunnel
+/// may.
 pub(crate) fn may_close(method: Method, status: StatusCode) -> bool {
     !(status.is_informational() || method == Method::Connect && status.is_success())
 }
 
-/// Says `close` beside the options that are there, e.g. the `upgrade` of a 426, and in place of `keep-alive`.
+/// Says `close` beside the options that are there, e.g. the `upgrade` of a 426, and in place of
+/// `keep-alive`.
 pub(crate) fn close(headers: &mut Headers) {
     let others = options(headers.get(CONNECTION)).filter(|option| {
         let replaced = ["close", "keep-alive"];

@@ -16,9 +16,11 @@ use http_types::{Request, headers::EXPECT};
 
 use crate::ahead::Ahead;
 
-/// A connection in the form that async-h1 wants, which can be cloned, and a record of what it is doing.
+/// A connection in the form that async-h1 wants, which can be cloned, and a record of what it is
+/// doing.
 ///
-/// The clones share the guard, so that the drain waits for an upgraded connection, of which only a clone is left (Z6).
+/// The clones share the guard, so that the drain waits for an upgraded connection, of which only a
+/// clone is left (Z6).
 pub(crate) struct Io<C>(Arc<Mutex<State<C>>>);
 
 struct State<C> {
@@ -48,7 +50,8 @@ enum Interim {
     TooLate,
 }
 
-/// Ends a connection that the driver has handed over. Two tasks may use it, and aborting wakes both.
+/// Ends a connection that the driver has handed over. Two tasks may use it, and aborting wakes
+/// both.
 struct Upgrade {
     reading: UntilAborting,
     writing: UntilAborting,
@@ -89,7 +92,8 @@ impl<C: Transport> Io<C> {
         }
     }
 
-    /// Marks the connection idle if nothing of a request has arrived, and returns whether that is so.
+    /// Marks the connection idle if nothing of a request has arrived, and returns whether that is
+    /// so.
     pub(crate) fn rest(&self) -> bool {
         let mut state = self.state();
         let idle = !state.begun;
@@ -117,16 +121,16 @@ impl<C: Transport> Io<C> {
         guard.is_none_or(|guard| guard.phase() >= Phase::LameDuck)
     }
 
-    /// Returns whether the peer may never send the rest of its request's body: it waits for a `100 Continue` that was
-    /// not written.
+    /// Returns whether the peer may never send the rest of its request's body: it waits for a `100
+    /// Continue` that was not written.
     pub(crate) fn may_withhold_body(&self) -> bool {
         let state = self.state();
         let unwritten = matches!(state.interim, Interim::Wanted | Interim::TooLate);
         unwritten && !state.ahead.is_over()
     }
 
-    /// Records that the answer offers an upgrade. From now on reads and writes fail once aborting begins: the task that
-    /// takes the connection may begin before the driver has ended.
+    /// Records that the answer offers an upgrade. From now on reads and writes fail once aborting
+    /// begins: the task that takes the connection may begin before the driver has ended.
     pub(crate) fn offer_upgrade(&self) {
         let mut state = self.state();
         state.ahead.begin_upgrade();
@@ -136,7 +140,8 @@ impl<C: Transport> Io<C> {
         });
     }
 
-    /// Returns a clone for the task that takes the upgraded connection. It ends when that task drops it.
+    /// Returns a clone for the task that takes the upgraded connection. It ends when that task
+    /// drops it.
     pub(crate) fn hand_over(&self) -> Self {
         let mut state = self.state();
         state.is_handed_over = true;
@@ -159,7 +164,8 @@ impl<C: Transport> Io<C> {
 
 impl<C> Io<C> {
     fn state(&self) -> MutexGuard<'_, State<C>> {
-        // Only a transport can panic under this lock, and a connection whose transport has panicked fails by itself.
+        // Only a transport can panic under this lock, and a connection whose transport has panicked
+        // fails by itself.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -193,7 +199,8 @@ impl<C: Transport> State<C> {
         }
     }
 
-    /// Writes the rest of a `100 Continue`, so that the final answer doesn't begin in the middle of it.
+    /// Writes the rest of a `100 Continue`, so that the final answer doesn't begin in the middle of
+    /// it.
     fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.interim {
             Interim::Wanted => self.interim = Interim::TooLate,
@@ -260,7 +267,8 @@ impl<C: Transport> AsyncRead for Io<C> {
         }
         let length = state.ahead.keep(buf, read);
         if length == 0 && state.ahead.is_empty() {
-            // Empty lines. A peer that sends them without end must not keep other tasks from running.
+            // Empty lines. A peer that sends them without end must not keep other tasks from
+            // running.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -303,10 +311,11 @@ impl<C> fmt::Debug for Io<C> {
     }
 }
 
-/// The connection of one request, as async-h1's decoder gets it: all that this writes is a `100 Continue`.
+/// The connection of one request, as async-h1's decoder gets it: all that this writes is a `100
+/// Continue`.
 ///
-/// async-h1 writes it from a task of its own, which may run after the final answer has begun: between the bytes of the
-/// answer, it would corrupt it.
+/// async-h1 writes it from a task of its own, which may run after the final answer has begun:
+/// between the bytes of the answer, it would corrupt it.
 pub(crate) struct RequestIo<C> {
     io: Io<C>,
     /// Which request this is.

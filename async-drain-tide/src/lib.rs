@@ -1,18 +1,18 @@
-//! Graceful shutdown for tide and async-h1, by [`async_drain`].
+//! Graceful shutdown for tide and async-h1, built on [`async_drain`].
 //!
-//! Listen to a [`DrainListener`], and a stop loses no request. Those who must keep `app.listen(..)` have a
-//! [`DrainMiddleware`], which counts requests and can do no more; those on bare async-h1, with whatever executor, have a
-//! [`Driver`].
+//! An application that listens to a [`DrainListener`] loses no request when it stops. If it must
+//! keep its own listener, a [`DrainMiddleware`] counts requests, and can do no more. On async-h1
+//! without tide, with any executor, use a [`Driver`].
 //!
-//! tide, async-h1 and async-std are discontinued (RUSTSEC-2025-0052 is async-std's notice), which is why this is a crate
-//! of its own: nobody else who uses async-drain has them in their lock. Something new is better begun on hyper, for
-//! which async-drain has a server that keeps the same promises.
+//! tide, async-h1, http-types and async-std are discontinued. This is a crate of its own so that
+//! they stay out of the `Cargo.lock` of other users of async-drain. Build a new server on hyper:
+//! `async_drain::hyper::Server` keeps the same promises.
 //!
 //! # Features
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `tide` (default) | [`DrainListener`] and [`DrainMiddleware`]; without it only the [`Driver`] for async-h1 is left |
+//! | `tide` (default) | [`DrainListener`] and [`DrainMiddleware`]; without it, only [`Driver`] remains |
 #![forbid(unsafe_code)]
 
 mod ahead;
@@ -29,7 +29,7 @@ pub use driver::Driver;
 #[cfg(feature = "tide")]
 pub use {listener::DrainListener, middleware::DrainMiddleware};
 
-/// The program in the README is one that compiles.
+/// Compiles the program in the README.
 #[cfg(all(doctest, feature = "tide"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -20,12 +20,15 @@ use tide::{
 
 use crate::Driver;
 
-/// What tide listens to in order to stop without losing a request.
+/// The listener of a tide application that stops without losing a request.
 ///
-/// It keeps the server promises of async-drain: when draining begins it empties the listener's queue and closes it, its
-/// idle connections may place one more request within the keep-alive grace, every answer from lame duck on says
-/// `Connection: close`, and the drain is drained when the last byte of the last connection is written. Aborting cuts
-/// what is left.
+/// When draining begins, it accepts the connections that are queued and closes. Idle connections
+/// may send one more request within the keep-alive grace, and each answer from lame duck on says
+/// `Connection: close`. The drain is drained once the peers have acknowledged the last byte of each
+/// connection. Aborting cancels what is left.
+///
+/// The connections are tasks of async-std's global executor. They need it until the drain is
+/// drained: `listen` returns earlier, when the listener is closed.
 ///
 /// ```no_run
 /// # use std::time::Duration;
@@ -47,18 +50,18 @@ use crate::Driver;
 pub struct DrainListener<State, L: IntoAccept = Async<TcpListener>> {
     incoming: Incoming<L>,
     driver: Driver,
-    /// Where it listens, if that is known.
+    /// Set by `bind`; an address that the caller has bound is not known.
     addr: Option<SocketAddr>,
-    /// From [`bind`](Listener::bind) to [`accept`](Listener::accept).
+    /// Set by [`Listener::bind`], and taken by [`Listener::accept`].
     app: Option<Server<State>>,
 }
 
 impl<State> DrainListener<State> {
-    /// Listens on a TCP address; from now on the kernel queues connections.
+    /// Binds a TCP address. From this call on, the kernel queues connections.
     ///
     /// # Errors
     ///
-    /// If the address can't be resolved or is not to be had.
+    /// Fails if the address can't be resolved or bound.
     pub fn bind(drain: &Drain, addr: impl ToSocketAddrs) -> io::Result<Self> {
         let listener = TcpListener::bind(addr)?;
         let addr = listener.local_addr()?;
@@ -69,11 +72,12 @@ impl<State> DrainListener<State> {
 }
 
 impl<State, L: IntoAccept> DrainListener<State, L> {
-    /// Takes what [`Drain::accept`] does: a TCP or Unix listener of std, async-io or smol, or what else is [`IntoAccept`].
-    /// One of async-std is converted by `std::net::TcpListener::try_from(listener)`.
+    /// Wraps a listener that [`Drain::accept`] takes: a TCP or Unix listener of std, async-io or
+    /// smol, or another type that is [`IntoAccept`]. Convert a listener of async-std with
+    /// `std::net::TcpListener::try_from(listener)`.
     ///
-    /// From this call on the drain waits for it: one that begins earlier than tide listens finds the queue emptied all the
-    /// same.
+    /// From this call on, the drain waits for the listener, even if draining begins before tide
+    /// listens.
     pub fn new(drain: &Drain, listener: L) -> Self {
         Self {
             incoming: drain.accept(listener),
@@ -85,7 +89,7 @@ impl<State, L: IntoAccept> DrainListener<State, L> {
 }
 
 impl<State, L: IntoAccept> DrainListener<State, L> {
-    /// Where it listens, if it was made by [`bind`](Self::bind).
+    /// Returns the address, if [`bind`](Self::bind) made the listener.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.addr
@@ -169,7 +173,7 @@ impl<State, L: IntoAccept> fmt::Display for DrainListener<State, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.addr {
             Some(addr) => write!(f, "http://{addr}"),
-            None => f.write_str("a draining listener"),
+            None => f.write_str("a listener of async-drain"),
         }
     }
 }

@@ -3,14 +3,18 @@ use tide::{Body, Middleware, Next, Request, StatusCode};
 
 use crate::header;
 
-/// Counts and names requests and tells peers to leave, for those who keep `app.listen(..)`.
+/// Counts and names the requests of a tide application that keeps its own listener.
 ///
-/// Each request holds a guard until the last byte of its answer has been handed to async-h1, and from lame duck on
-/// answers say `Connection: close`. That is all that a middleware can do, and it is not enough to stop without loss: it
-/// sees no connection. So tide goes on accepting until its listener is dropped, and then resets whom the kernel has
-/// queued; an idle connection is closed without a word when the process ends; half a head counts for nothing; and what
-/// the kernel has not delivered may be thrown away. Where that matters, listen to a
-/// [`DrainListener`](crate::DrainListener) and leave this out, or keep it for the numbers.
+/// Each request holds a guard until the last byte of its answer was handed to async-h1, and from
+/// lame duck on, answers say `Connection: close`. A middleware can't do more, and that is not
+/// enough to stop without loss, since it doesn't see connections:
+///
+///  - tide accepts until its listener is dropped, which resets the connections that are queued;
+///  - idle connections, and those that have sent half a head, are closed without notice when the
+///    process ends;
+///  - bytes of an answer that the kernel has not delivered by then may be lost.
+///
+/// Where that matters, use a [`DrainListener`](crate::DrainListener), which needs no middleware.
 ///
 /// ```
 /// # use async_drain::Drain;
@@ -26,7 +30,7 @@ pub struct DrainMiddleware {
 }
 
 impl DrainMiddleware {
-    /// A middleware whose requests `drain` waits for.
+    /// Creates a middleware whose requests `drain` waits for.
     #[must_use]
     pub fn new(drain: &Drain) -> Self {
         Self {
@@ -38,7 +42,8 @@ impl DrainMiddleware {
 #[tide::utils::async_trait]
 impl<State: Clone + Send + Sync + 'static> Middleware<State> for DrainMiddleware {
     async fn handle(&self, request: Request<State>, next: Next<'_, State>) -> tide::Result {
-        // A request that comes when all is drained is answered nevertheless, as long as there is a process.
+        // Once the drain is drained there are no guards, but a request is answered as long as the
+        // process runs.
         let guard =
             self.drain.guard().ok().map(|guard| {
                 guard.labeled(format!("{} {}", request.method(), request.url().path()))

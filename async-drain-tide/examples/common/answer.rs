@@ -1,4 +1,4 @@
-//! The routes on http-types, which tide and async-h1 share.
+//! The routes on http-types, the types of tide and async-h1.
 
 use std::{io, pin::Pin};
 

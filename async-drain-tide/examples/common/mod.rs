@@ -1,4 +1,4 @@
-//! What both examples share: settings, and the routes on http-types.
+//! Shared by both examples: settings, and the routes on http-types.
 
 pub(crate) mod answer;
 mod websocket;
@@ -7,11 +7,11 @@ use std::error::Error;
 
 use testkit::settings::Settings;
 
-/// The settings, of which TLS is none that these servers have.
+/// Reads the settings, and rejects TLS, which these servers don't have.
 pub(crate) fn settings() -> Result<Settings, Box<dyn Error>> {
     let settings = Settings::from_env()?;
     if settings.tls {
-        return Err("TLS is 1, and this server speaks no TLS".into());
+        return Err("TLS is 1, but this server has no TLS: unset it".into());
     }
     Ok(settings)
 }

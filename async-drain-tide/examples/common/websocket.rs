@@ -1,4 +1,4 @@
-//! A WebSocket that echoes, and takes its leave when draining begins (Z6).
+//! A WebSocket that echoes messages, and closes when draining begins (Z6).
 
 use async_drain::{Drain, UntilDraining};
 use async_tungstenite::{
@@ -12,7 +12,7 @@ use async_tungstenite::{
 use futures_lite::{FutureExt, StreamExt};
 use http_types::{Request, Response, StatusCode, upgrade::Connection};
 
-/// Answers the handshake. The connection brings its guard with it, so the task needs none.
+/// Answers the handshake. The upgraded connection holds its guard, so its task needs none.
 pub(crate) async fn upgrade(request: &Request, drain: &Drain) -> Response {
     let Some(key) = request.header("sec-websocket-key") else {
         return Response::new(StatusCode::BadRequest);
@@ -26,7 +26,7 @@ pub(crate) async fn upgrade(request: &Request, drain: &Drain) -> Response {
     let draining = drain.until_draining();
     smol::spawn(async {
         if let Some(connection) = upgrade.await {
-            // However it ended, the peer knows.
+            // If it fails, the peer knows.
             let _ = echo(connection, draining).await;
         }
     })
@@ -42,19 +42,19 @@ async fn echo(connection: Connection, mut draining: UntilDraining) -> Result<(),
             socket.send(message).await?;
         }
     }
-    let farewell = CloseFrame {
+    let close = CloseFrame {
         code: CloseCode::Away,
         reason: "draining".into(),
     };
-    socket.close(Some(farewell)).await?;
-    // Until the peer has taken its leave too.
+    socket.close(Some(close)).await?;
+    // The peer answers with a close frame of its own.
     while let Some(message) = socket.next().await {
         message?;
     }
     Ok(())
 }
 
-/// The next message, or `None` once draining has begun.
+/// Returns the next message, or `None` once draining has begun.
 async fn next(
     socket: &mut WebSocketStream<Connection>,
     draining: &mut UntilDraining,

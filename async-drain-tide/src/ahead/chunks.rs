@@ -1,4 +1,5 @@
-/// Where a chunked body is, by the rules of async-h1's decoder: no extensions, no space, every line ended by CR LF.
+/// Where a chunked body is, by the rules of async-h1's decoder: no extensions, no space, every line
+/// ended by CR LF.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Chunks {
     /// In the line that says how long the chunk is.

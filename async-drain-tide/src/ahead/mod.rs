@@ -8,9 +8,10 @@ use self::chunks::Chunks;
 
 /// Hands async-h1 the bytes of one message at a time, and keeps what was read beyond it.
 ///
-/// async-h1 reads each message through a new buffer and drops the old one, with all that it holds of the next request.
-/// Its decoder of chunked bodies fails if anything follows the trailers in the same read, and is never woken again if
-/// the trailers come in two reads. So async-h1 never gets a byte of the next message, and gets the trailers in one piece.
+/// async-h1 reads each message through a new buffer and drops the old one, with all that it holds
+/// of the next request. Its decoder of chunked bodies fails if anything follows the trailers in the
+/// same read, and is never woken again if the trailers come in two reads. So async-h1 never gets a
+/// byte of the next message, and gets the trailers in one piece.
 #[derive(Debug, Default)]
 pub(crate) struct Ahead {
     /// Bytes that have arrived and that async-h1 doesn't have yet.
@@ -21,7 +22,8 @@ pub(crate) struct Ahead {
 /// The part of a message that async-h1 is reading.
 #[derive(Clone, Copy, Debug, Default)]
 enum Part {
-    /// Nothing of a head has arrived. Empty lines are dropped: they are not a request (RFC 9112, 2.2).
+    /// Nothing of a head has arrived. Empty lines are dropped: they are not a request (RFC 9112,
+    /// 2.2).
     #[default]
     Blank,
     /// A head, of whose end this many bytes have arrived.
@@ -29,7 +31,8 @@ enum Part {
     /// This many more bytes of a body.
     Body(u64),
     Chunks(Chunks),
-    /// Everything that arrives: what follows an upgrade, or framing that async-h1 rejects by itself.
+    /// Everything that arrives: what follows an upgrade, or framing that async-h1 rejects by
+    /// itself.
     All,
 }
 
@@ -82,7 +85,8 @@ impl Ahead {
         length
     }
 
-    /// Takes in the first `read` bytes of `buf`, leaves there what can be handed out now, and returns how much that is.
+    /// Takes in the first `read` bytes of `buf`, leaves there what can be handed out now, and
+    /// returns how much that is.
     pub(crate) fn keep(&mut self, buf: &mut [u8], read: usize) -> usize {
         if !self.kept.is_empty() {
             self.kept.extend_from_slice(&buf[..read]);
@@ -94,7 +98,8 @@ impl Ahead {
         length
     }
 
-    /// Returns how many of `bytes` are dropped, and how many of those after them belong to the message; at most `limit`.
+    /// Returns how many of `bytes` are dropped, and how many of those after them belong to the
+    /// message; at most `limit`.
     fn admit(&mut self, bytes: &[u8], limit: usize) -> (usize, usize) {
         let mut dropped = 0;
         if let Part::Blank = self.part {

@@ -1,4 +1,5 @@
-//! What [`Ahead`] must hand out of any stream in any reads: each byte once, in order, and none of the next message.
+//! What [`Ahead`] must hand out of any stream in any reads: each byte once, in order, and none of
+//! the next message.
 
 use super::{Ahead, END, LONGEST_TRAILERS, blank, chunks::end_of_trailers};
 
@@ -94,7 +95,8 @@ fn head(stream: &[u8], start: usize) -> Part {
     }
 }
 
-/// Reads the whole body at once. One that is malformed has no end, since async-h1 sees that by itself.
+/// Reads the whole body at once. One that is malformed has no end, since async-h1 sees that by
+/// itself.
 fn chunked(stream: &[u8], start: usize) -> Part {
     let mut at = start;
     loop {

@@ -1,4 +1,4 @@
-//! Ends that are not a single SIGTERM.
+//! Shutdowns that differ from a single SIGTERM.
 
 use std::{io::Result, process::Command};
 
@@ -9,9 +9,9 @@ use crate::{
     support::{client::Conn, process::Server},
 };
 
-/// L4 Z12: the second signal cuts what is left.
+/// L4 Z12: the second signal cancels what is left, and the report names it.
 #[test]
-fn the_second_signal_aborts() {
+fn the_second_signal_aborts_at_once() {
     each(&[], |server| {
         let mut conn = Conn::open(server.addr())?;
         conn.get("/stream/1000/1000")?;
@@ -27,9 +27,9 @@ fn the_second_signal_aborts() {
     });
 }
 
-/// Z11: a handler may begin the drain, and its own answer is the last.
+/// Z11: a handler may begin the drain, and its own answer arrives.
 #[test]
-fn a_handler_begins_the_drain() {
+fn a_handler_that_begins_the_drain_is_answered() {
     each(&[], |server| {
         let mut conn = Conn::open(server.addr())?;
         conn.get("/begin")?;
@@ -39,15 +39,15 @@ fn a_handler_begins_the_drain() {
     });
 }
 
-/// Z11: a handler that panics ends its own connection, and holds up nobody.
+/// Z11: a handler that panics ends its own connection, and affects no other.
 #[test]
-fn a_handler_panics_while_draining() {
+fn a_handler_that_panics_ends_its_own_connection_only() {
     each(&[], |server| {
-        let mut unlucky = Conn::open(server.addr())?;
+        let mut panicking = Conn::open(server.addr())?;
         let mut conn = Conn::open(server.addr())?;
         terminate(server)?;
-        unlucky.get("/panic")?;
-        assert!(unlucky.is_eof(AT_ONCE)?);
+        panicking.get("/panic")?;
+        assert!(panicking.is_eof(AT_ONCE)?);
         conn.get("/")?;
         last_answer(&mut conn)?;
         drained(server)?;
@@ -56,7 +56,7 @@ fn a_handler_panics_while_draining() {
 }
 
 #[test]
-fn a_bad_setting_is_an_error() {
+fn a_bad_setting_ends_the_example_with_status_2() {
     for name in ["tide", "async_h1"] {
         for (setting, value) in [("GRACE_MS", "soon"), ("ADDR", "here"), ("TLS", "1")] {
             let output = Command::new(path(name))
@@ -70,7 +70,7 @@ fn a_bad_setting_is_an_error() {
     }
 }
 
-/// Z10 Z11: a server without descriptors makes its peers wait, answers them all, and panics nowhere.
+/// Z10 Z11: a server without descriptors answers its peers later, and doesn't panic.
 #[test]
 fn a_server_without_descriptors_answers_all_peers() {
     for name in ["tide", "async_h1"] {

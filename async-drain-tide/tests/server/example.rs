@@ -1,4 +1,4 @@
-//! The examples under test, and a peer that knows when draining has begun.
+//! Starts the examples, and recognises when draining has begun and how it ended.
 
 use std::{
     env,
@@ -15,19 +15,19 @@ use crate::support::{
     process::{Exit, Server},
 };
 
-/// How long anything may take that has no reason to take time.
+/// The longest that an event may take that waits for nothing else.
 pub(crate) const AT_ONCE: Duration = Duration::from_secs(5);
 
-/// An upload, which is echoed.
+/// An upload to `/echo`.
 pub(crate) const UPLOAD: &[u8] =
     b"POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: 5\r\n\r\nhello";
 
-/// The same in chunks.
+/// The same upload in chunks.
 pub(crate) const CHUNKED: &[u8] =
     b"POST /echo HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n\
       2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n";
 
-/// Plays `scene` with each of the servers.
+/// Runs `scene` with each of the servers.
 pub(crate) fn each(env: &[(&str, &str)], scene: impl Fn(&mut Server) -> Result<()>) {
     for name in ["tide", "async_h1"] {
         let played = Server::start(path(name), env).and_then(|mut server| scene(&mut server));
@@ -35,7 +35,7 @@ pub(crate) fn each(env: &[(&str, &str)], scene: impl Fn(&mut Server) -> Result<(
     }
 }
 
-/// Cargo builds the examples beside the directory of the tests.
+/// Returns the path of an example: Cargo builds them beside the directory of the tests.
 pub(crate) fn path(name: &str) -> PathBuf {
     let mut path = env::current_exe().expect("a test has a path");
     path.pop();
@@ -43,7 +43,8 @@ pub(crate) fn path(name: &str) -> PathBuf {
     path.join("examples").join(name)
 }
 
-/// Has the server stopped by `conn`'s side: sends SIGTERM, and returns when draining has begun.
+/// Sends SIGTERM, and returns when draining has begun: when another connection's event stream says
+/// so.
 pub(crate) fn terminate(server: &Server) -> Result<()> {
     let mut witness = Conn::open(server.addr())?;
     witness.get("/events/20")?;
@@ -57,7 +58,7 @@ pub(crate) fn terminate(server: &Server) -> Result<()> {
     Err(std::io::Error::other("the events ended without a farewell"))
 }
 
-/// Returns once the listener is closed. Those it lets in meanwhile leave at once.
+/// Returns once the listener is closed. Connections that it still accepts are closed at once.
 pub(crate) fn until_refused(addr: SocketAddr) -> Result<()> {
     loop {
         match TcpStream::connect_timeout(&addr, AT_ONCE) {
@@ -68,7 +69,7 @@ pub(crate) fn until_refused(addr: SocketAddr) -> Result<()> {
     }
 }
 
-/// An answer that says that it is the last one, and is.
+/// Reads an answer that says `close`, and checks that the connection ends.
 pub(crate) fn last_answer(conn: &mut Conn) -> Result<Response> {
     let response = conn.read_response()?;
     assert_eq!(response.head.status, 200);
@@ -77,7 +78,7 @@ pub(crate) fn last_answer(conn: &mut Conn) -> Result<Response> {
     Ok(response)
 }
 
-/// The server ends, having abandoned nothing.
+/// Waits for the server to end, and checks that nothing was abandoned.
 pub(crate) fn drained(server: &mut Server) -> Result<Exit> {
     let exit = server.wait(2 * AT_ONCE)?;
     assert_eq!(exit.status.code(), Some(0), "{}", exit.stderr);

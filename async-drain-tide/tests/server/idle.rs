@@ -1,4 +1,4 @@
-//! Connections that do nothing when draining begins.
+//! Connections without a request in flight when draining begins.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use crate::{
 
 const LONG: &str = "60000";
 
-/// Z2: a kept-alive connection may place one more request, and is closed by its answer, long before the grace is over.
+/// Z2: an idle connection may send one more request, and its answer ends it before the grace does.
 #[test]
-fn a_kept_alive_one_gets_one_more_request() {
+fn an_idle_connection_may_send_one_more_request() {
     each(&[("KEEP_ALIVE_GRACE_MS", LONG)], |server| {
         let mut conn = Conn::open(server.addr())?;
         conn.get("/")?;
@@ -25,9 +25,9 @@ fn a_kept_alive_one_gets_one_more_request() {
     });
 }
 
-/// Z2: within the keep-alive grace, and no longer.
+/// Z2: an idle connection is closed at the end of the keep-alive grace.
 #[test]
-fn a_kept_alive_one_is_closed_after_its_grace() {
+fn an_idle_connection_is_closed_after_its_grace() {
     each(&[("KEEP_ALIVE_GRACE_MS", "300")], |server| {
         let mut conn = Conn::open(server.addr())?;
         conn.get("/")?;
@@ -40,9 +40,9 @@ fn a_kept_alive_one_is_closed_after_its_grace() {
     });
 }
 
-/// Z4: who has sent nothing yet may send its first request.
+/// Z4: a connection that has sent nothing yet may send its first request.
 #[test]
-fn a_silent_one_gets_its_first_request() {
+fn a_silent_connection_may_send_its_first_request() {
     each(&[("FIRST_REQUEST_GRACE_MS", LONG)], |server| {
         let mut conn = Conn::open(server.addr())?;
         terminate(server)?;
@@ -53,9 +53,9 @@ fn a_silent_one_gets_its_first_request() {
     });
 }
 
-/// Z4: within the first-request grace.
+/// Z4: a silent connection is closed at the end of the first-request grace.
 #[test]
-fn a_silent_one_is_closed_after_its_grace() {
+fn a_silent_connection_is_closed_after_its_grace() {
     let graces = [
         ("KEEP_ALIVE_GRACE_MS", "100"),
         ("FIRST_REQUEST_GRACE_MS", "300"),
@@ -69,7 +69,7 @@ fn a_silent_one_is_closed_after_its_grace() {
     });
 }
 
-/// Z4: half a head is a request begun.
+/// Z4: half a head is a request that has begun.
 #[test]
 fn half_a_head_may_be_finished() {
     let graces = [
@@ -87,7 +87,7 @@ fn half_a_head_may_be_finished() {
     });
 }
 
-/// Z4: bounded by the grace period; and the report names it.
+/// Z4: the grace period ends half a head, and the report counts it as abandoned.
 #[test]
 fn half_a_head_does_not_outlive_the_grace_period() {
     each(&[("GRACE_MS", "500")], |server| {
@@ -102,7 +102,8 @@ fn half_a_head_does_not_outlive_the_grace_period() {
     });
 }
 
-/// Z4: an empty line is not a request (RFC 9112, 2.2), neither after a request nor on a new connection.
+/// Z4: an empty line is not a request (RFC 9112, 2.2), neither after a request nor on a new
+/// connection.
 #[test]
 fn an_empty_line_is_not_a_request() {
     let graces = [
@@ -120,7 +121,6 @@ fn an_empty_line_is_not_a_request() {
         }
         terminate(server)?;
         for conn in [&mut answered, &mut silent] {
-            conn.send(b"\r\n")?;
             assert!(conn.is_eof(AT_ONCE)?);
         }
         drained(server)?;

@@ -1,4 +1,4 @@
-//! What was begun is finished.
+//! Requests in flight when draining begins.
 
 use rustix::process::Signal;
 
@@ -7,9 +7,9 @@ use crate::{
     support::client::Conn,
 };
 
-/// Z3 Z5: the answer of a request in flight comes, and is the last.
+/// Z3 Z5: a request in flight is answered, and its answer says `close`.
 #[test]
-fn a_request_is_answered() {
+fn a_request_in_flight_is_answered() {
     each(&[], |server| {
         let mut conn = Conn::open(server.addr())?;
         conn.get("/sleep/300")?;
@@ -21,9 +21,9 @@ fn a_request_is_answered() {
     });
 }
 
-/// A peer that has nothing more to ask, and says so, is answered.
+/// A peer that has closed its sending half is answered.
 #[test]
-fn a_request_of_a_half_closed_peer_is_answered() {
+fn a_half_closed_peer_is_answered() {
     each(&[], |server| {
         let mut conn = Conn::open(server.addr())?;
         conn.get("/sleep/100")?;
@@ -35,9 +35,10 @@ fn a_request_of_a_half_closed_peer_is_answered() {
     });
 }
 
-/// Z5: a body that comes in pieces comes whole. Its head was written before, so the connection is an idle one then.
+/// Z5: a streamed body arrives whole. Its head could not say `close`, so the connection is idle
+/// after it.
 #[test]
-fn a_stream_comes_to_its_end() {
+fn a_streamed_answer_arrives_whole() {
     each(&[("KEEP_ALIVE_GRACE_MS", "50")], |server| {
         let mut conn = Conn::open(server.addr())?;
         conn.get("/stream/5/50")?;
@@ -51,9 +52,9 @@ fn a_stream_comes_to_its_end() {
     });
 }
 
-/// Z5 Z8: a slow reader gets all of it.
+/// Z5 Z8: a slow reader gets all of its answer.
 #[test]
-fn a_big_answer_comes_whole() {
+fn a_slow_reader_gets_all_of_its_answer() {
     const LENGTH: usize = 20_000_000;
     each(&[], |server| {
         let mut conn = Conn::open(server.addr())?;
@@ -67,7 +68,7 @@ fn a_big_answer_comes_whole() {
     });
 }
 
-/// Z4: a request that is still being sent may be sent.
+/// Z4: a request that is being sent when draining begins may be sent to its end.
 #[test]
 fn an_upload_is_read_to_its_end() {
     each(&[], |server| {
@@ -85,9 +86,9 @@ fn an_upload_is_read_to_its_end() {
     });
 }
 
-/// Z8: who is answered before its body is read gets the answer all the same.
+/// Z8: a peer that is answered before its body is read gets the answer.
 #[test]
-fn an_answer_before_the_body_arrives() {
+fn an_answer_given_before_the_body_is_read_arrives() {
     each(&[], |server| {
         let mut conn = Conn::open(server.addr())?;
         conn.send(b"POST /reject HTTP/1.1\r\nhost: test\r\ncontent-length: 300000\r\n\r\n")?;
@@ -101,7 +102,7 @@ fn an_answer_before_the_body_arrives() {
     });
 }
 
-/// Requests that come together are answered one after the other, draining or not.
+/// Requests that arrive together are answered one after the other.
 #[test]
 fn pipelined_requests_are_answered() {
     each(&[], |server| {
@@ -122,7 +123,7 @@ fn pipelined_requests_are_answered() {
     });
 }
 
-/// A chunked upload is whole at the end of its trailers: what follows is the next request, and is answered.
+/// A chunked upload ends with its trailers: what follows is the next request.
 #[test]
 fn a_request_behind_a_chunked_one_is_answered() {
     each(&[], |server| {
@@ -149,7 +150,7 @@ fn trailers_may_arrive_in_pieces() {
         let upload = b"POST /echo HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n\
             5\r\nhello\r\n0\r\na: b\r\n\r\n";
         let mut sent = 0;
-        // The echo of the first chunk is the proof that the server has read it, and waits for the rest.
+        // Once the first chunk is echoed, the server reads the trailers.
         for end in [
             upload.len() - 11,
             upload.len() - 6,
@@ -175,7 +176,7 @@ fn trailers_may_arrive_in_pieces() {
     });
 }
 
-/// A peer that waits for `100 Continue` gets an answer of one piece, wherever its body is read.
+/// async-h1 would write a `100 Continue` into the middle of the answer, whose head it wrote first.
 #[test]
 fn an_answer_is_not_mixed_with_a_continue() {
     each(&[], |server| {
@@ -184,7 +185,7 @@ fn an_answer_is_not_mixed_with_a_continue() {
             b"POST /echo HTTP/1.1\r\nhost: test\r\nexpect: 100-continue\r\n\
               content-length: 5\r\n\r\n",
         )?;
-        // The head of the echo is written before its body is read, and is as good as a 100.
+        // The head of the echo is written before its body is read.
         assert_eq!(conn.read_head()?.status, 200);
         conn.send(b"hello")?;
         assert_eq!(conn.read_body()?, b"hello");
@@ -195,7 +196,7 @@ fn an_answer_is_not_mixed_with_a_continue() {
     });
 }
 
-/// Z5: a peer that was refused while it waited for `100 Continue` is not waited for.
+/// Z5: a peer that is refused may never send the body that it asked to send.
 #[test]
 fn a_body_that_was_refused_is_not_waited_for() {
     each(&[], |server| {

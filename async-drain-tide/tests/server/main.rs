@@ -1,4 +1,4 @@
-//! tide and async-h1 over real sockets and in real processes.
+//! tide and async-h1 with real sockets, in real processes.
 
 mod driver;
 mod ending;

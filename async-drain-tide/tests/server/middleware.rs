@@ -1,4 +1,4 @@
-//! What the middleware counts and says.
+//! The middleware without a server.
 
 use async_drain::Drain;
 use async_drain_tide::DrainMiddleware;
@@ -22,9 +22,9 @@ fn get(app: &tide::Server<()>, path: &str) -> Response {
     block_on(app.respond(Request::new(Method::Get, url))).expect("a response")
 }
 
-/// A request counts until its body is gone.
+/// The guard of a request lives until its answer's body is dropped.
 #[test]
-fn counts_until_the_body_is_read() {
+fn a_request_is_in_flight_until_its_body_is_dropped() {
     let drain = Drain::builder().track(true).build();
     let app = app(&drain);
     let mut response = get(&app, "/");
@@ -43,15 +43,15 @@ fn counts_until_the_body_is_read() {
 }
 
 #[test]
-fn leaves_the_type_of_the_body() {
+fn the_media_type_of_a_body_is_kept() {
     let drain = Drain::new();
     let response = get(&app(&drain), "/json");
     assert_eq!(response.header("content-type").unwrap(), "application/json");
 }
 
-/// Z3
+/// Z3: answers say `close` from lame duck on, even if the drain is drained.
 #[test]
-fn says_close_from_lame_duck_on() {
+fn answers_say_close_from_lame_duck_on() {
     let drain = Drain::new();
     let app = app(&drain);
     assert!(get(&app, "/").header("connection").is_none());
@@ -59,6 +59,5 @@ fn says_close_from_lame_duck_on() {
     assert_eq!(get(&app, "/").header("connection").unwrap(), "close");
     drain.begin();
     drain.until_drained().wait();
-    // Nobody waits for it any more, but as long as it can be it is answered.
     assert_eq!(get(&app, "/").header("connection").unwrap(), "close");
 }

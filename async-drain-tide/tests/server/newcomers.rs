@@ -9,9 +9,9 @@ use crate::{
     support::client::Conn,
 };
 
-/// Z1: new connects are refused while there is still work in flight.
+/// Z1: new peers are refused while a request is in flight.
 #[test]
-fn are_refused_while_a_request_is_in_flight() {
+fn new_peers_are_refused_while_a_request_is_in_flight() {
     each(&[("KEEP_ALIVE_GRACE_MS", "0")], |server| {
         let mut conn = Conn::open(server.addr())?;
         conn.get("/stream/3000/1")?;
@@ -24,9 +24,9 @@ fn are_refused_while_a_request_is_in_flight() {
     });
 }
 
-/// Z1: those whom the kernel has queued are served.
+/// Z1: connections that the kernel has queued are served.
 #[test]
-fn are_served_if_they_were_queued() {
+fn queued_connections_are_served() {
     each(&[], |server| {
         server.stop()?;
         let mut queued = (0..50)
@@ -46,9 +46,9 @@ fn are_served_if_they_were_queued() {
     });
 }
 
-/// Z3: in lame duck they are served, and told to leave.
+/// Z3: peers that connect in lame duck are served, and told to leave.
 #[test]
-fn are_told_to_leave_in_lame_duck() {
+fn peers_that_connect_in_lame_duck_are_told_to_leave() {
     each(&[("LAME_DUCK_MS", "1000")], |server| {
         server.signal(Signal::TERM)?;
         let status = loop {

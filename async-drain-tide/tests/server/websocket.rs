@@ -12,7 +12,8 @@ use crate::{
     support::{client::Conn, process::Server},
 };
 
-/// RFC 6455: the final frame of a message, masked with a key of zeros, which changes nothing.
+/// Returns a whole message as one frame (RFC 6455), masked with zeros, which leaves its payload as
+/// it is.
 fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let length = u8::try_from(payload.len()).expect("a short payload");
     let mut frame = vec![0x80 | opcode, 0x80 | length, 0, 0, 0, 0];
@@ -32,7 +33,7 @@ const TEXT: u8 = 1;
 const CLOSE: u8 = 8;
 const AWAY: [u8; 2] = 1001_u16.to_be_bytes();
 
-/// Connects, and exchanges a message.
+/// Opens a WebSocket, and exchanges a message.
 fn open(server: &Server) -> Result<Conn> {
     let mut conn = Conn::open(server.addr())?;
     conn.send(
@@ -41,7 +42,7 @@ fn open(server: &Server) -> Result<Conn> {
     )?;
     let head = conn.read_head()?;
     assert_eq!(head.status, 101);
-    // The example of the RFC.
+    // The key and the answer are those of RFC 6455, 1.3.
     let accept = head.header("sec-websocket-accept");
     assert_eq!(accept, Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
     conn.send(&frame(TEXT, b"hello"))?;
@@ -49,9 +50,9 @@ fn open(server: &Server) -> Result<Conn> {
     Ok(conn)
 }
 
-/// Z6: it is told with 1001, and waited for.
+/// Z6: a WebSocket is told with 1001 when draining begins, and the exit waits for it.
 #[test]
-fn is_told_and_waited_for() {
+fn a_websocket_is_told_to_leave_and_waited_for() {
     each(&[], |server| {
         let mut conn = open(server)?;
         server.signal(Signal::TERM)?;
@@ -65,9 +66,9 @@ fn is_told_and_waited_for() {
     });
 }
 
-/// Z6 Z12: one that does not answer is cut when aborting begins.
+/// Z6 Z12: a WebSocket whose peer doesn't answer is closed when aborting begins.
 #[test]
-fn is_cut_in_the_end() {
+fn a_websocket_is_closed_when_aborting_begins() {
     each(&[("GRACE_MS", "300")], |server| {
         let conn = open(server)?;
         server.signal(Signal::TERM)?;

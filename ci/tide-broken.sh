@@ -1,0 +1,100 @@
+#!/bin/sh
+# Are the tests of async-drain-tide any good? Takes out one defence at a time, in a copy of the tree, and checks that the
+# test named beside it fails. With a name: only the variants whose names contain it. DRY=1 only checks that each
+# original still occurs exactly once.
+set -eu
+cd "$(dirname "$0")/.."
+only="${1:-}"
+target=$(pwd)/async-drain-tide/target/broken
+copy="$target/tree"
+log="$target/log"
+crate="$copy/async-drain-tide"
+export CARGO_TARGET_DIR="$target" RUST_BACKTRACE=0
+caught=0 missed=0
+
+mkdir -p "$crate"
+for part in Cargo.toml Cargo.lock README.md src sys testkit benches examples tests docs \
+    async-drain-tide/Cargo.toml async-drain-tide/Cargo.lock async-drain-tide/README.md \
+    async-drain-tide/src async-drain-tide/examples async-drain-tide/tests; do
+    rm -rf "${copy:?}/$part"
+    [ ! -e "$part" ] || cp -R "$part" "$copy/$part"
+done
+
+# broken NAME TEST FILE FROM TO
+broken() {
+    name=$1 test=$2 file=$crate/src/$3
+    case $name in *"$only"*) ;; *) return 0 ;; esac
+    cp "$file" "$target/original"
+    FROM=$4 TO=$5 perl -0777 -i -pe '
+        my $n = () = /\Q$ENV{FROM}\E/g;
+        die "$ARGV: found $n times, not once:\n$ENV{FROM}\n" if $n != 1;
+        s/\Q$ENV{FROM}\E/$ENV{TO}/;
+    ' "$file" || exit 2
+    if [ -n "${DRY:-}" ]; then
+        cp "$target/original" "$file"
+        return 0
+    fi
+    if ! (cd "$crate" && cargo test --quiet --no-run) >"$log" 2>&1; then
+        cat "$log"
+        echo "$0: $name does not compile" >&2
+        exit 2
+    fi
+    status=0
+    (cd "$crate" && timeout 60 cargo test --quiet --lib --test server -- --exact "$test") >"$log" 2>&1 || status=$?
+    if [ $status -eq 0 ]; then
+        missed=$((missed + 1))
+        echo "MISSED  $name, by $test"
+    else
+        caught=$((caught + 1))
+        how=$(grep -A1 'panicked at' "$log" | sed -n 2p | cut -c1-90)
+        [ $status -ne 124 ] || how="it hangs"
+        echo "caught  $name, by $test: $how"
+    fi
+    # As it was, and newer than what was built from it.
+    cp "$target/original" "$file"
+}
+
+# --- what is a request ----------------------------------------------------------------------------------------------
+
+broken empty-line-is-a-request idle::an_empty_line_is_not_a_request ahead/mod.rs \
+    'dropped = blank(bytes);' 'dropped = 0;'
+broken kept-empty-line-is-a-request idle::half_a_head_behind_a_request_may_be_finished ahead/mod.rs \
+    'let blank = blank(&self.kept);' 'let blank = self.kept.len();'
+broken chunks-unframed in_flight::a_request_behind_a_chunked_one_is_answered ahead/mod.rs \
+    'length.map_or(Part::Chunks(Chunks::default()), Part::Body)' 'length.map_or(Part::All, Part::Body)'
+broken trailers-in-pieces in_flight::trailers_may_arrive_in_pieces ahead/mod.rs \
+    'None => return (dropped, 0),' 'None => self.part = Part::All,'
+broken head-without-limit driver::a_head_that_is_never_completed_is_closed connection.rs \
+    'Pin::new(head).poll(cx).map(|_| Next::TimedOut)' '{ let _ = head; Poll::Pending }'
+broken limit-while-idle driver::a_head_that_is_never_completed_is_closed connection.rs \
+    'if !io.is_in_head() {' 'if false {'
+broken unknown-coding-read driver::a_body_in_an_unknown_coding_is_refused connection.rs \
+    'if request.header(TRANSFER_ENCODING).is_some() && request.len().is_some() {' 'if false {'
+
+# --- answers --------------------------------------------------------------------------------------------------------
+
+broken continue-in-an-answer in_flight::an_answer_is_not_mixed_with_a_continue io.rs \
+    'Interim::Wanted => self.interim = Interim::TooLate,' 'Interim::Wanted => {}'
+broken refused-body-awaited in_flight::a_body_that_was_refused_is_not_waited_for connection.rs \
+    'if io.may_withhold_body() {
+        return' 'if false {
+        return'
+broken close-replaces-upgrade driver::close_is_said_where_http_allows_it header.rs \
+    'value.push_str(option);' 'let _ = option;'
+broken close-in-a-tunnel driver::close_is_said_where_http_allows_it header.rs \
+    '|| method == Method::Connect && status.is_success()' ''
+
+# --- the report -----------------------------------------------------------------------------------------------------
+
+broken dropped-is-done driver::a_connection_dropped_with_its_executor_is_abandoned io.rs \
+    '.abandoned_if_dropped()' ''
+broken clones-keep-the-connection driver::a_connection_whose_body_outlives_it_is_abandoned connection.rs \
+    'if !self.0.is_handed_over() {' 'if false {'
+broken gone-peer-abandoned driver::a_peer_that_disconnects_is_not_abandoned connection.rs \
+    'guard.finished();' ''
+broken upgraded-abandoned driver::an_upgraded_connection_that_ends_is_not_abandoned io.rs \
+    'guard.finished();' ''
+
+[ -z "${DRY:-}" ] || { echo "$0: all variants apply"; exit 0; }
+echo "$caught caught, $missed missed"
+[ $missed -eq 0 ]
