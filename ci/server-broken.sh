@@ -141,6 +141,8 @@ broken half-a-head-is-idle idle::half_a_head_may_be_completed hyper/activity.rs 
     '!framing.is_head_begun() && !framing.is_owed()' '!framing.is_owed()'
 broken half-a-head-behind-a-request-is-idle idle::half_a_head_behind_answered_requests_may_be_completed hyper/framing/mod.rs \
     'self.advance(&ahead);' 'drop(ahead);'
+broken an-early-answer-makes-idle in_flight::an_upload_that_was_answered_early_may_be_finished hyper/activity.rs \
+    '!framing.is_head_begun() && !framing.is_owed()' '!framing.is_head_begun()'
 broken empty-lines-are-a-head idle::empty_lines_do_not_hold_the_process hyper/framing/mod.rs \
     "(Self::Blank, b'\\r' | b'\\n') => Self::Blank," ''
 broken one-time-sweep idle::a_connection_that_falls_idle_late_ends_with_the_keep_alive_grace net/patience.rs \
@@ -177,6 +179,8 @@ broken tls-cut close::tls_ends_with_close_notify hyper/io.rs \
     'Pin::new(&mut self.conn).poll_close(cx)' '{ let _ = cx; Poll::Ready(Ok(())) }'
 broken tls-cut-before-the-version-is-known close::a_silent_tls_connection_ends_with_close_notify hyper/io.rs \
     'let _ = ready!(self.poll_end(cx));' ''
+broken nobody-owes-a-body close::a_rejected_upload_that_pauses_is_not_reset hyper/io.rs \
+    'if self.activity.is_owed() {' 'if false {'
 broken every-body-is-owed pipelined::a_peer_that_pipelined_before_it_uploaded_does_not_hold_the_exit hyper/io.rs \
     'if self.activity.is_owed() {' 'if self.activity.is_owed() || true {'
 broken half-closed-peer-dropped close::a_half_closed_client_is_answered hyper/server.rs \

@@ -49,6 +49,24 @@ fn rejected(conn: &mut Conn, body: &[u8]) {
     assert!(conn.is_eof(PATIENCE).expect("no reset"));
 }
 
+/// Z8: nor is one reset that pauses after it has been answered, and goes on before it looks.
+#[test]
+fn a_rejected_upload_that_pauses_is_not_reset() {
+    let server = hyper(&[]);
+    let mut conn = connect(&server);
+    let head = b"POST /reject HTTP/1.1\r\nhost: test\r\ncontent-length: 20000\r\n\r\n";
+    conn.send(&[&head[..], &[b'u'; 5_000]].concat())
+        .expect("an open connection");
+    for _ in 0..3 {
+        thread::sleep(Duration::from_millis(300));
+        // The first write to a connection that the server has closed would succeed, and the next one fail.
+        conn.send(&[b'u'; 5_000]).expect("no reset");
+    }
+    let answer = conn.read_response().expect("a whole answer");
+    assert_eq!(answer.head.status, 401);
+    assert!(conn.is_eof(PATIENCE).expect("no reset"));
+}
+
 /// Z8: an answer of 300 KB reaches a client that reads late, though it has sent what nobody read: 100 of 100.
 #[test]
 fn an_answer_of_300_kb_arrives_whole_in_spite_of_unread_input() {

@@ -344,6 +344,44 @@ fn an_upload_that_is_half_sent_may_be_finished() {
     ended_with_work(&mut server);
 }
 
+/// Z5: so may one that was answered before it was read: its connection is not idle, be the body's end known by a length
+/// or by chunks.
+#[test]
+fn an_upload_that_was_answered_early_may_be_finished() {
+    let uploads = [
+        ("content-length: 10", "first", "hello"),
+        (
+            "transfer-encoding: chunked",
+            "5\r\nfi",
+            "rst\r\n6\r\nhello!\r\n0\r\n\r\n",
+        ),
+    ];
+    let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "0")]);
+    let mut conns = uploads.map(|(body, first, _)| {
+        let mut conn = connect(&server);
+        let head = format!("POST /accepted HTTP/1.1\r\nhost: test\r\n{body}\r\n\r\n{first}");
+        conn.send(head.as_bytes()).expect("an open connection");
+        assert_eq!(conn.read_response().expect("an answer").head.status, 202);
+        conn
+    });
+    overtaken(&server);
+    server.signal(Signal::TERM).expect("a live process");
+    refused(server.addr());
+    // Closed by now, if it were idle.
+    thread::sleep(Duration::from_millis(200));
+    for (conn, (_, _, rest)) in conns.iter_mut().zip(uploads) {
+        conn.send(rest.as_bytes()).expect("an open connection");
+        assert!(conn.is_eof(PATIENCE).expect("no reset"));
+    }
+    for length in [10, 11] {
+        let read = format!("an upload of {length} bytes was read");
+        server
+            .wait_for_stdout(&read, PATIENCE)
+            .expect("a whole upload");
+    }
+    ended_with_work(&mut server);
+}
+
 /// The same over HTTP/2.
 #[test]
 fn an_http2_upload_that_is_half_sent_may_be_finished() {

@@ -7,6 +7,7 @@
 //!   since; and an empty line is not.
 //! - Z13: a head's time counts from its first byte.
 //! - Z5: a connection whose request was answered before its body was read is not idle while the body is coming.
+//! - Z8: a peer that pauses in a body that nobody reads is waited for, since a close would reset it when it goes on.
 //!
 //! It is told of all bytes before hyper sees them, and of each head that hyper has parsed, with how its body ends. So it
 //! reads only as much of HTTP as it takes to find the end of each part: lines, lengths and chunk sizes. Whether a message
