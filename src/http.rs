@@ -1,5 +1,7 @@
 //! What every HTTP adapter does with a request and its answer: name the one, and let the other tell the peer to leave.
 
+#[cfg(feature = "hyper")]
+use ::http::header::CONTENT_LENGTH;
 use ::http::{
     HeaderMap, Method, Request, Response, StatusCode, Version,
     header::{CONNECTION, HeaderName, HeaderValue},
@@ -19,6 +21,8 @@ pub(crate) fn label<B>(request: &Request<B>, label: &mut String) {
 pub(crate) struct Asked {
     version: Version,
     connect: bool,
+    #[cfg(feature = "hyper")]
+    head: bool,
 }
 
 impl Asked {
@@ -26,6 +30,8 @@ impl Asked {
         Self {
             version: request.version(),
             connect: *request.method() == Method::CONNECT,
+            #[cfg(feature = "hyper")]
+            head: *request.method() == Method::HEAD,
         }
     }
 
@@ -45,6 +51,20 @@ impl Asked {
             *response.version_mut() = Version::HTTP_10;
         }
         say_close(response.headers_mut());
+    }
+
+    /// Whether the body of the answer, whose length is not known, ends only with the connection: HTTP/1.0 has no chunks,
+    /// and there is no `Content-Length`.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn is_close_delimited<B>(self, response: &Response<B>) -> bool {
+        let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED];
+        // hyper speaks the lower of both versions.
+        self.version < Version::HTTP_2
+            && self.version.min(response.version()) == Version::HTTP_10
+            && !response.headers().contains_key(CONTENT_LENGTH)
+            && !self.head
+            && !self.is_tunnel(response.status())
+            && !bodiless.contains(&response.status())
     }
 
     /// Whether an answer of this status ends HTTP on the connection, or on its stream of HTTP/2.
@@ -154,6 +174,34 @@ mod tests {
             Version::HTTP_10
         );
         assert_eq!(told(GET, 200, &[]).0, Version::HTTP_11);
+    }
+
+    /// Z8: which answers of unknown length would look whole if they were cut.
+    #[cfg(feature = "hyper")]
+    #[test]
+    fn an_answer_of_http10_without_a_length_ends_with_the_connection() {
+        let ends = |request: (&str, Version), version: Version, status: u16, length: bool| {
+            let request = Request::builder()
+                .method(request.0)
+                .uri("/")
+                .version(request.1)
+                .body(())
+                .unwrap();
+            let mut response = Response::builder().version(version).status(status);
+            if length {
+                response = response.header("content-length", "5");
+            }
+            Asked::of(&request).is_close_delimited(&response.body(()).unwrap())
+        };
+        let (http10, http11) = (Version::HTTP_10, Version::HTTP_11);
+        assert!(ends(("GET", http10), http11, 200, false));
+        assert!(ends(("GET", http11), http10, 200, false));
+        assert!(!ends(("GET", http11), http11, 200, false));
+        assert!(!ends(("GET", http10), http11, 200, true));
+        assert!(!ends(("HEAD", http10), http11, 200, false));
+        assert!(!ends(("CONNECT", http10), http11, 200, false));
+        assert!(!ends(("GET", http10), http11, 204, false));
+        assert!(!ends(("GET", Version::HTTP_2), http10, 200, false));
     }
 
     /// Z3: while running, no answer says so.

@@ -7,7 +7,12 @@ use std::{
 };
 
 use super::framing::{Body, Framing};
-use crate::{Drain, Phase, connection_guard::Bell, tree::Core};
+use crate::{
+    Drain, Phase,
+    connection_guard::Bell,
+    net::{Expected, Expects},
+    tree::Core,
+};
 
 /// What a connection is doing: seen by its socket and its service, and asked by [`Watch`](super::Watch) before it takes
 /// the connection for idle.
@@ -22,8 +27,9 @@ struct State {
     core: Arc<Core>,
     /// Where the connection stands in HTTP/1. All who take the lock are the connection's task, but for HTTP/2 streams.
     framing: Mutex<Framing>,
-    /// Whether the connection's socket is watched: it ends the connection when its peer is left.
-    watched: AtomicBool,
+    /// What the connection's socket is told when it is closed, if it is watched. It then ends the connection when its
+    /// peer is left.
+    socket: OnceLock<Arc<Expects>>,
     /// Requests whose head has been read, ever.
     requests: AtomicUsize,
     /// Those whose answer has not been written to hyper's buffer yet.
@@ -43,7 +49,7 @@ impl Activity {
         Self(Arc::new(State {
             core: Arc::clone(drain.core()),
             framing: Mutex::default(),
-            watched: AtomicBool::default(),
+            socket: OnceLock::new(),
             requests: AtomicUsize::default(),
             unanswered: AtomicUsize::default(),
             blocked: AtomicBool::default(),
@@ -86,11 +92,6 @@ impl Activity {
         self.framing().is_http2()
     }
 
-    /// Whether the peer has yet to send the end of the last request's body.
-    pub(super) fn is_owed(&self) -> bool {
-        self.framing().is_owed()
-    }
-
     #[inline]
     pub(super) fn requests(&self) -> usize {
         self.0.requests.load(Ordering::Relaxed)
@@ -101,9 +102,24 @@ impl Activity {
         self.0.unanswered.load(Ordering::Relaxed) == 0
     }
 
-    /// The connection's socket is watched.
-    pub(super) fn set_watched(&self) {
-        self.0.watched.store(true, Ordering::Relaxed);
+    /// The connection's socket is watched, and hears what is expected of its peer.
+    pub(super) fn set_socket(&self, expects: Arc<Expects>) {
+        // A second socket for the same connection would be the caller's mistake; the first stays.
+        let _ = self.0.socket.set(expects);
+    }
+
+    /// The connection is about to be closed, by its own close.
+    pub(super) fn ends(&self) {
+        if let Some(expects) = self.0.socket.get() {
+            expects.set_unended(false);
+            expects.set(if self.framing().is_owed() {
+                Expected::Rest
+            } else if self.is_left() {
+                Expected::Nothing
+            } else {
+                Expected::Unknown
+            });
+        }
     }
 
     /// Bytes have arrived, which hyper has not seen yet.
@@ -121,7 +137,7 @@ impl Activity {
     pub(super) fn leave(&self) -> bool {
         let left = !self.framing().is_http2_for_good();
         self.0.left.store(left, Ordering::Relaxed);
-        left && self.0.watched.load(Ordering::Relaxed)
+        left && self.0.socket.get().is_some()
     }
 
     #[inline]
@@ -166,6 +182,13 @@ impl Unanswered {
     #[inline]
     pub(super) fn phase(&self) -> Phase {
         self.0.core().latch.phase()
+    }
+
+    /// Its answer has no end but the connection's.
+    pub(super) fn set_unended(&self) {
+        if let Some(expects) = self.0.0.socket.get() {
+            expects.set_unended(true);
+        }
     }
 
     /// It is answered by a tunnel: what comes from now on is not HTTP's.

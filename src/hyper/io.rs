@@ -9,7 +9,7 @@ use ::hyper::rt::{Read, ReadBufCursor, Write};
 use futures_io::{AsyncRead, AsyncWrite};
 
 use super::{activity::Activity, scratch};
-use crate::net::{Expected, Expects};
+use crate::net::Expects;
 
 impl Activity {
     /// Makes `conn` ready for hyper and watches it.
@@ -23,11 +23,10 @@ impl Activity {
         conn: C,
         expects: Arc<Expects>,
     ) -> Io<C> {
-        self.set_watched();
+        self.set_socket(expects);
         Io {
             conn,
             activity: self.clone(),
-            expects,
             closed: false,
         }
     }
@@ -38,7 +37,6 @@ impl Activity {
 pub struct Io<C> {
     conn: C,
     activity: Activity,
-    expects: Arc<Expects>,
     /// The connection has ended, by its own close.
     closed: bool,
 }
@@ -47,13 +45,7 @@ impl<C: AsyncWrite + Unpin> Io<C> {
     /// Closes the connection by its own close (Z8).
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.closed {
-            self.expects.set(if self.activity.is_owed() {
-                Expected::Rest
-            } else if self.activity.is_left() {
-                Expected::Nothing
-            } else {
-                Expected::Unknown
-            });
+            self.activity.ends();
             let end = ready!(Pin::new(&mut self.conn).poll_close(cx));
             self.closed = true;
             end?;

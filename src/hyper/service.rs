@@ -97,6 +97,7 @@ pin_project! {
 impl<F, P, E> Future for Respond<F>
 where
     F: Future<Output = Result<Response<P>, E>>,
+    P: HttpBody,
 {
     type Output = Result<Response<Answer<P>>, E>;
 
@@ -108,6 +109,11 @@ where
             this.asked.farewell(unanswered.phase(), &mut response);
             if this.asked.is_tunnel(response.status()) {
                 unanswered.upgraded();
+            } else if this.asked.is_close_delimited(&response)
+                && !response.body().is_end_stream()
+                && response.body().size_hint().exact().is_none()
+            {
+                unanswered.set_unended();
             }
         }
         Poll::Ready(Ok(response.map(|body| Answer { body, unanswered })))

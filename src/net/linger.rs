@@ -28,12 +28,15 @@ const LIMIT: Duration = Duration::from_secs(2);
 /// that has everything and keeps its socket open is not waited for, on Linux and Android; elsewhere nothing tells what
 /// a peer has, until it closes too.
 ///
-/// Dropping it instead is a plain close.
+/// Dropping it instead is a plain close; or a reset, while what has been written has [no end of its
+/// own](Expects::set_unended).
 #[derive(Debug)]
 pub struct Linger<C> {
     conn: C,
     close: Close,
     expects: Arc<Expects>,
+    /// The socket resets when it is dropped, since what has been written has no end.
+    resets: bool,
     // After the connection.
     _descriptor: Descriptor,
 }
@@ -66,6 +69,7 @@ impl<C: Transport> Linger<C> {
             conn,
             close: Close::Open,
             expects: Arc::default(),
+            resets: false,
             _descriptor: descriptor,
         }
     }
@@ -78,6 +82,17 @@ impl<C: Transport> Linger<C> {
     /// The connection.
     pub fn get_ref(&self) -> &C {
         &self.conn
+    }
+
+    /// Tells the socket what a drop is from now on, before anything is written that changes it: a process that is killed
+    /// has no time to.
+    #[inline]
+    fn heed_unended(&mut self) {
+        let unended = self.expects.is_unended();
+        if self.resets != unended {
+            self.resets = unended;
+            self.conn.set_reset_on_drop(unended);
+        }
     }
 
     /// Discards what has arrived; ready when nothing more can.
@@ -156,6 +171,7 @@ impl<C: Transport> AsyncWrite for Linger<C> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.heed_unended();
         uninterrupted(|| Pin::new(&mut self.conn).poll_write(cx, buf))
     }
 
@@ -164,6 +180,7 @@ impl<C: Transport> AsyncWrite for Linger<C> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.heed_unended();
         uninterrupted(|| Pin::new(&mut self.conn).poll_write_vectored(cx, bufs))
     }
 
@@ -175,6 +192,7 @@ impl<C: Transport> AsyncWrite for Linger<C> {
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if let Close::Open = this.close {
+            this.heed_unended();
             // Looked before the end is written, which has to be acknowledged itself.
             let was_over = this.expects.get() == Expected::Nothing && this.conn.is_acknowledged();
             match uninterrupted(|| this.conn.poll_half_close(cx)) {

@@ -5,10 +5,12 @@ use std::{
     net::{Shutdown, SocketAddr, TcpStream},
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use async_io::Async;
 use futures_io::{AsyncRead, AsyncWrite};
+use socket2::SockRef;
 
 use super::acknowledged::Acknowledged;
 
@@ -30,6 +32,12 @@ pub trait Transport: AsyncRead + AsyncWrite + Unpin {
         Poll::Ready(())
     }
 
+    /// Makes the drop of the connection, and the end of its process, a reset rather than an end of the stream, or no
+    /// longer. By default it changes nothing: only TCP has resets.
+    fn set_reset_on_drop(&self, reset: bool) {
+        let _ = reset;
+    }
+
     /// The address that the peer has connected to, where it has one.
     fn local_addr(&self) -> Option<SocketAddr> {
         None
@@ -47,6 +55,11 @@ impl Transport for Async<TcpStream> {
 
     fn poll_acknowledged(&self, watch: &mut Acknowledged, cx: &mut Context<'_>) -> Poll<()> {
         watch.poll(self.get_ref(), cx)
+    }
+
+    fn set_reset_on_drop(&self, reset: bool) {
+        // It fails only on a socket that is gone already.
+        let _ = SockRef::from(self.get_ref()).set_linger(reset.then_some(Duration::ZERO));
     }
 
     fn local_addr(&self) -> Option<SocketAddr> {

@@ -3,14 +3,15 @@
 use crate::support::client::Conn;
 use crate::support::h2::{Answer, H2Conn};
 use crate::support::subject::{
-    PATIENCE, after_the_last_byte, connect, drained, hello, hyper, overtaken, refused, two_of_three,
+    PATIENCE, after_the_last_byte, connect, drained, end, hello, hyper, overtaken, refused,
+    two_of_three,
 };
 use crate::support::tls::TlsConn;
 use async_drain::net::{Expected, Linger};
 use rustix::process::Signal;
 use smol::Async;
 use smol::io::AsyncWrite;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::pin::Pin;
 use std::sync::Barrier;
@@ -236,6 +237,88 @@ fn a_silent_tls_connection_ends_with_close_notify() {
         assert_eq!(end, b"", "{protocol}, {text:?}");
     }
     drained(&mut server);
+}
+
+/// Asks as a client of HTTP/1.0 does, whose answer of no known length ends only with the connection.
+fn ask_http10(conn: &Conn, path: &str) {
+    let request = format!("GET {path} HTTP/1.0\r\nhost: test\r\n\r\n");
+    conn.socket()
+        .write_all(request.as_bytes())
+        .expect("an open connection");
+}
+
+/// Reads from a socket until what has come contains this.
+fn read_past(mut socket: &TcpStream, mark: &str) {
+    let mut text = Vec::new();
+    while !String::from_utf8_lossy(&text).contains(mark) {
+        let mut byte = [0];
+        socket.read_exact(&mut byte).expect("an open connection");
+        text.push(byte[0]);
+    }
+}
+
+/// Z8: an answer that ends only with its connection, and is cut, ends with a reset: its client would take it for whole.
+/// So it does if the process is killed.
+#[test]
+fn a_cut_answer_without_a_length_ends_with_a_reset() {
+    for kill in [false, true] {
+        let mut server = hyper(&[("GRACE_MS", "300"), ("KEEP_ALIVE_GRACE_MS", "0")]);
+        let conn = connect(&server);
+        ask_http10(&conn, "/stream/1000/50");
+        read_past(conn.socket(), "chunk 0\n");
+        if kill {
+            server.kill().expect("a live process");
+        } else {
+            server.signal(Signal::TERM).expect("a live process");
+        }
+        let cut = conn.socket().read_to_end(&mut Vec::new());
+        let kind = cut.map_err(|error| error.kind());
+        assert_eq!(kind, Err(ErrorKind::ConnectionReset), "killed: {kill}");
+        if !kill {
+            assert_eq!(end(&mut server).status.code(), Some(1));
+        }
+    }
+}
+
+/// Z8: one that is complete ends with the end of the stream.
+#[test]
+fn a_whole_answer_without_a_length_ends_with_the_stream() {
+    let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "0")]);
+    let conn = connect(&server);
+    ask_http10(&conn, "/stream/5/100");
+    read_past(conn.socket(), "chunk 0\n");
+    server.signal(Signal::TERM).expect("a live process");
+    let mut rest = String::new();
+    conn.socket().read_to_string(&mut rest).expect("no reset");
+    assert!(rest.ends_with("chunk 4\n"), "{rest}");
+    drained(&mut server);
+}
+
+/// Z8: an answer that has chunks, and is cut, has no last one; over TLS none has a close_notify.
+#[test]
+fn a_cut_answer_does_not_look_whole() {
+    let mut server = hyper(&[("GRACE_MS", "300"), ("KEEP_ALIVE_GRACE_MS", "0")]);
+    let mut conn = connect(&server);
+    conn.get("/stream/1000/50").expect("an open connection");
+    conn.read_head().expect("a head");
+    conn.next_chunk().expect("a chunk");
+    server.signal(Signal::TERM).expect("a live process");
+    conn.read_body().expect_err("no end of the body");
+    assert_eq!(end(&mut server).status.code(), Some(1));
+
+    for version in ["1.0", "1.1"] {
+        let mut server = hyper(&[
+            ("TLS", "1"),
+            ("GRACE_MS", "300"),
+            ("KEEP_ALIVE_GRACE_MS", "0"),
+        ]);
+        let mut conn = TlsConn::open(server.addr()).expect("the server listens");
+        let request = format!("GET /stream/1000/50 HTTP/{version}\r\nhost: test\r\n\r\n");
+        conn.send(request.as_bytes()).expect("an open connection");
+        server.signal(Signal::TERM).expect("a live process");
+        conn.read_to_end().expect_err("no close_notify");
+        assert_eq!(end(&mut server).status.code(), Some(1));
+    }
 }
 
 /// Z4: a handshake that was not over when the drain began may be completed, and a request follow it.
