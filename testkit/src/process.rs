@@ -51,9 +51,14 @@ impl Server {
     }
 
     /// Starts a command, and waits until it says `listening on ADDR`.
-    pub fn spawn(mut command: Command) -> Result<Self> {
+    pub fn spawn(command: Command) -> Result<Self> {
+        Self::spawn_with(Stdio::null(), command)
+    }
+
+    /// Starts a command with this standard input, and waits until it says `listening on ADDR`.
+    pub fn spawn_with(stdin: Stdio, mut command: Command) -> Result<Self> {
         command
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let started = Instant::now();

@@ -11,6 +11,10 @@ use std::{
 pub struct Settings {
     /// `ADDR` [127.0.0.1:0]: where to listen; port 0 picks one.
     pub addr: SocketAddr,
+    /// `INHERIT_FD` [none]: listens on this descriptor of its own, in place of `ADDR`, and does not
+    /// tell async-drain that others hold it too. `LISTEN_FDS` and `LISTEN_PID`, as systemd sets
+    /// them, do tell.
+    pub inherit_fd: Option<i32>,
     /// `GRACE_MS` [10000]
     pub grace: Duration,
     /// `LAME_DUCK_MS` [0, none]
@@ -39,6 +43,13 @@ impl Settings {
                 Some(addr) => addr.parse().map_err(|_| {
                     format!("ADDR is '{addr}', and not an address and port like 127.0.0.1:8080")
                 })?,
+            },
+            inherit_fd: match var("INHERIT_FD")? {
+                None => None,
+                Some(fd) => match fd.parse() {
+                    Ok(fd @ 0..) => Some(fd),
+                    _ => return Err(format!("INHERIT_FD is '{fd}', and not a descriptor")),
+                },
             },
             grace,
             lame_duck: millis("LAME_DUCK_MS", 0)?,

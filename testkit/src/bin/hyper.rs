@@ -3,13 +3,24 @@
 //! Run with: `cargo run --bin hyper`; the settings are in `testkit/src/settings.rs`. Then, say,
 //! `curl -N localhost:PORT/stream/100/100`, and Ctrl-C.
 
-use std::{error::Error, net::TcpListener, process::ExitCode};
+use std::{
+    error::Error,
+    net::{SocketAddr, TcpStream},
+    process::ExitCode,
+};
 
-use async_drain::{Drain, Report, Shutdown, hyper::Server, signal};
+use async_drain::{
+    Drain, Report, Shutdown,
+    hyper::Server,
+    net::{Accept, IntoAccept, Shared},
+    signal,
+};
 use hyper::service::service_fn;
 use smol::Async;
 use testkit::{
-    certificate, routes::Route, routes::answer::answer, routes::websocket, serve,
+    certificate,
+    routes::{Route, answer::answer, websocket},
+    serve::{self, Listening},
     settings::Settings,
 };
 
@@ -19,35 +30,42 @@ fn main() -> ExitCode {
 
 fn run() -> Result<Report, Box<dyn Error>> {
     let settings = Settings::from_env()?;
+    let listening = Listening::new(&settings)?;
+    let addr = listening.local_addr()?;
+    match listening {
+        Listening::Own(listener) => play(Async::new(listener)?, addr, &settings),
+        Listening::Shared(listener) => play(Shared(Async::new(listener)?), addr, &settings),
+    }
+}
+
+fn play<L>(listener: L, addr: SocketAddr, settings: &Settings) -> Result<Report, Box<dyn Error>>
+where
+    L: IntoAccept<Accept: Accept<Conn = Async<TcpStream>> + Unpin>,
+{
     let drain = Drain::builder().track(true).build();
     let shutdown = Shutdown::new(&drain)
         .on(signal::termination()?)
         .lame_duck(settings.lame_duck)
         .grace(settings.grace)
         .abort_grace(settings.abort_grace);
-
-    let listener =
-        Async::<TcpListener>::bind(settings.addr).map_err(serve::cannot_listen(settings.addr))?;
+    serve::announce(addr);
     let server = Server::new(&drain)
         .spawn(|task| smol::spawn(task).detach())
         .keep_alive_grace(settings.keep_alive_grace)
         .first_request_grace(settings.first_request_grace);
+    let close_code = settings.ws_close_code;
     let service = service_fn({
         let drain = drain.clone();
         move |request| {
             let drain = drain.clone();
             async move {
                 match Route::of(request.uri().path()) {
-                    Route::WebSocket => {
-                        Ok(websocket::upgrade(request, &drain, settings.ws_close_code))
-                    }
+                    Route::WebSocket => Ok(websocket::upgrade(request, &drain, close_code)),
                     _ => answer(request, &drain).await,
                 }
             }
         }
     });
-
-    serve::announce(listener.get_ref().local_addr()?);
     Ok(if settings.tls {
         let acceptor = certificate::acceptor()?;
         let server = server.handshake(move |connection| acceptor.accept(connection));

@@ -23,6 +23,7 @@ mod queued;
 mod report;
 mod round;
 mod scenario;
+mod shared;
 mod slow2;
 mod split;
 mod storm;

@@ -3,6 +3,7 @@
 
 use crate::round::{PATIENCE, Round};
 use crate::scenario::Scenario;
+use crate::shared::{self, Socket};
 use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsString;
@@ -54,7 +55,12 @@ pub(crate) fn measure(scenario: &Scenario, size: Size, command: &[OsString]) -> 
         reports: Vec::new(),
     };
     for _ in 0..size.rounds {
-        let mut server = Server::spawn(server_command(command, scenario))?;
+        let command = server_command(command, scenario);
+        let socket = scenario.passed().map(Socket::bind).transpose()?;
+        let (mut server, successor) = match &socket {
+            None => (Server::spawn(command)?, None),
+            Some(socket) => (socket.start(&command)?, Some(socket.start(&command)?)),
+        };
         let tls = scenario
             .tls
             .map(tls::connector)
@@ -67,6 +73,7 @@ pub(crate) fn measure(scenario: &Scenario, size: Size, command: &[OsString]) -> 
         measured.tally +=
             smol::block_on(scenario.play(&Round::new(&server, target, size.connections)))?;
         let (exit, status) = end(&mut server)?;
+        successor.map(shared::dismiss).transpose()?;
         measured.slowest_exit = measured.slowest_exit.max(exit.elapsed);
         measured.statuses.insert(status);
         measured.reports.push(exit.report);

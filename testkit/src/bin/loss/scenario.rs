@@ -4,6 +4,7 @@ use crate::closed_loop;
 use crate::early::Protocol;
 use crate::in_flight::{self, InFlight};
 use crate::round::Round;
+use crate::shared::{self, Passed};
 use crate::split::{self, Split};
 use crate::{behind, early, pipelined, queued, slow2, storm, tunnel};
 use std::io::Result;
@@ -47,6 +48,8 @@ enum Kind {
     Slow2,
     Early(Protocol),
     Tunnel(Protocol),
+    /// Two generations on one socket.
+    Shared(Passed),
 }
 
 /// Longer than any timer but the grace period.
@@ -78,6 +81,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     plain("half-head-behind", 50, 1, Kind::Behind),
     plain("early-answer", 20, 1, Kind::Early(Protocol::Http1)),
     plain("h2-early-answer", 20, 1, Kind::Early(Protocol::Http2)),
+    plain("shared", 8, 3, Kind::Shared(Passed::Declared)),
+    plain("shared-undeclared", 8, 3, Kind::Shared(Passed::Undeclared)),
     plain("h2-slow", 10, 1, Kind::Slow2),
     plain("h2-slow-lame-duck", 10, 1, Kind::Slow2).with(LAME_DUCK),
     plain("tunnel", 20, 1, Kind::Tunnel(Protocol::Http1)).with(LAME_DUCK),
@@ -125,6 +130,14 @@ impl Scenario {
         self
     }
 
+    /// How the server gets its listener, where it does not make one.
+    pub(crate) fn passed(&self) -> Option<Passed> {
+        match self.kind {
+            Kind::Shared(passed) => Some(passed),
+            _ => None,
+        }
+    }
+
     /// Plays one round: clients, signal, and what the clients saw until the last one ended.
     pub(crate) async fn play(&self, round: &Round<'_>) -> Result<Tally> {
         match self.kind {
@@ -144,6 +157,7 @@ impl Scenario {
             Kind::Slow2 => slow2::run(round).await,
             Kind::Early(protocol) => early::run(round, protocol).await,
             Kind::Tunnel(protocol) => tunnel::run(round, protocol).await,
+            Kind::Shared(_) => shared::run(round).await,
         }
     }
 }
