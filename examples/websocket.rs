@@ -48,21 +48,25 @@ async fn accept(mut incoming: Incoming<Async<TcpListener>>) -> io::Result<()> {
     while let Some(connection) = incoming.next().await {
         let connection = connection?;
         let guard = connection.guard.labeled("WebSocket");
-        let session = session(connection.io, guard.clone());
-        smol::spawn(session.until_aborting(&guard).guarded(guard)).detach();
+        smol::spawn(async move {
+            // One guard for one session: a clone of it would count as another.
+            let session = session(connection.io, &guard);
+            session.until_aborting(&guard).await
+        })
+        .detach();
     }
     Ok(())
 }
 
 type Socket = WebSocketStream<Linger<Async<TcpStream>>>;
 
-async fn session(io: Linger<Async<TcpStream>>, guard: Guard) -> Result<(), WsError> {
+async fn session(io: Linger<Async<TcpStream>>, guard: &Guard) -> Result<(), WsError> {
     // A peer that has not asked by now has nothing to lose.
-    let Some(socket) = accept_async(io).until_draining(&guard).await else {
+    let Some(socket) = accept_async(io).until_draining(guard).await else {
         return Ok(());
     };
     let mut socket = socket?;
-    if echo(&mut socket, &guard).await? {
+    if echo(&mut socket, guard).await? {
         say_goodbye(&mut socket).await?;
     }
     Ok(socket.into_inner().close().await?)

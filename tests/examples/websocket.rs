@@ -28,7 +28,7 @@ async fn close_code(socket: &mut WebSocketStream<Async<TcpStream>>) -> CloseCode
     }
 }
 
-/// Z6
+/// Z6, S8: and counts as one.
 #[test]
 fn a_peer_is_told_1001_and_its_goodbye_is_waited_for() {
     let mut server = Server::start(example("websocket"), &[]).expect("it starts");
@@ -53,6 +53,11 @@ fn a_peer_is_told_1001_and_its_goodbye_is_waited_for() {
     });
     let exit = server.wait(SOON).expect("it ends");
     assert!(exit.status.success(), "{}", exit.stderr);
+    assert!(
+        exit.report.starts_with("drained: 1 in flight "),
+        "{}",
+        exit.report
+    );
 }
 
 /// Z4, and the bound on Z6.
