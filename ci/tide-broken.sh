@@ -71,6 +71,11 @@ broken limit-while-idle driver::a_head_that_is_never_completed_is_closed connect
 broken unknown-coding-read driver::a_body_in_an_unknown_coding_is_refused connection.rs \
     'if request.header(TRANSFER_ENCODING).is_some() && request.len().is_some() {' 'if false {'
 
+broken upload-discarded in_flight::an_upload_that_was_answered_early_is_read_by_its_handler connection.rs \
+    'poll_fn(|cx| io.poll_body(cx)).await' 'true'
+broken reader-left-asleep driver::a_task_that_reads_an_upload_is_woken_by_aborting io.rs \
+    'wake(reader);' 'drop(reader);'
+
 # --- answers --------------------------------------------------------------------------------------------------------
 
 broken continue-in-an-answer in_flight::an_answer_is_not_mixed_with_a_continue io.rs \

@@ -22,7 +22,7 @@ use http_types::{
 
 use crate::{
     header,
-    io::{Io, RequestIo},
+    io::{Io, RequestIo, Upload},
 };
 
 /// The limits of a connection.
@@ -148,6 +148,7 @@ where
     }
     request.set_local_addr(local);
     request.set_peer_addr(peer);
+    Upload::wrap(io, &mut request);
     let method = request.method();
     let options = request.header("connection");
     let asks_upgrade = request.header(UPGRADE).is_some() && header::has(options, "upgrade");
@@ -175,7 +176,9 @@ where
     if io.may_withhold_body() {
         return Ok(Then::Close);
     }
-    discard(body).await?;
+    if upgrade.is_none() && poll_fn(|cx| io.poll_body(cx)).await {
+        discard(body).await?;
+    }
     if let Some(upgrade) = upgrade {
         upgrade.send(Connection::new(io.hand_over())).await;
         return Ok(Then::HandOver);

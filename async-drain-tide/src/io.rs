@@ -4,15 +4,15 @@ use std::{
     io,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use async_drain::{
     Guard, Phase, UntilAborting,
     net::{ConnectionGuard, Linger, Transport},
 };
-use futures_io::{AsyncRead, AsyncWrite};
-use http_types::{Request, headers::EXPECT};
+use futures_io::{AsyncBufRead, AsyncRead, AsyncWrite};
+use http_types::{Body, Request, headers::EXPECT};
 
 use crate::ahead::Ahead;
 
@@ -35,6 +35,12 @@ struct State<C> {
     interim: Interim,
     /// Set by the answer that offers an upgrade.
     upgrade: Option<Upgrade>,
+    /// The body of the present request was not dropped, by the endpoint or a task of its own.
+    body_held: bool,
+    /// Waits until it is.
+    driver: Option<Waker>,
+    /// Waits for bytes, and learns that the driver has taken the connection.
+    reader: Option<Waker>,
     /// The driver has ended, and an upgraded connection goes on.
     is_handed_over: bool,
 }
@@ -67,6 +73,9 @@ impl<C: Transport> Io<C> {
             begun: false,
             interim: Interim::NotWanted,
             upgrade: None,
+            body_held: false,
+            driver: None,
+            reader: None,
             is_handed_over: false,
         })))
     }
@@ -158,7 +167,28 @@ impl<C: Transport> Io<C> {
     /// Takes the connection from all clones, to be closed, and its guard, to be dropped after that.
     pub(crate) fn take(&self) -> (Option<Linger<C>>, Option<ConnectionGuard>) {
         let mut state = self.state();
-        (state.conn.take(), state.guard.take())
+        let taken = (state.conn.take(), state.guard.take());
+        let reader = state.reader.take();
+        drop(state);
+        wake(reader);
+        taken
+    }
+
+    /// Waits until nobody reads the body of the present request; returns whether bytes of it are left.
+    ///
+    /// A task that reads on after the answer keeps the connection in flight, until it has all of the body or drops it.
+    pub(crate) fn poll_body(&self, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut state = self.state();
+        if state.ahead.is_over() {
+            return Poll::Ready(false);
+        }
+        if !state.body_held {
+            return Poll::Ready(true);
+        }
+        let last = state.driver.replace(cx.waker().clone());
+        drop(state);
+        drop(last);
+        Poll::Pending
     }
 }
 
@@ -192,10 +222,16 @@ impl<C: Transport> State<C> {
         conn.ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    fn received(&mut self) {
+    /// Records that bytes of a request were handed out; returns the task that waits for the last.
+    fn received(&mut self) -> Option<Waker> {
         self.begun = true;
         if let Some(guard) = &mut self.guard {
             guard.work();
+        }
+        if self.ahead.is_over() {
+            self.driver.take()
+        } else {
+            None
         }
     }
 
@@ -224,6 +260,13 @@ impl<C: Transport> State<C> {
 /// What async-h1 writes once the body of a request that expects it is read.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
+/// Wakes a task, after the lock is released.
+fn wake(waiting: Option<Waker>) {
+    if let Some(waiting) = waiting {
+        waiting.wake();
+    }
+}
+
 /// Fails once aborting has begun.
 fn cancelled(aborting: &mut UntilAborting, cx: &mut Context<'_>) -> io::Result<()> {
     if Pin::new(aborting).poll(cx).is_pending() {
@@ -251,10 +294,21 @@ impl<C: Transport> AsyncRead for Io<C> {
         }
         let kept = state.ahead.take(buf);
         if kept > 0 {
-            state.received();
+            let driver = state.received();
+            drop(state);
+            wake(driver);
             return Poll::Ready(Ok(kept));
         }
-        let read = ready!(state.reader(cx)?.poll_read(cx, buf))?;
+        let Poll::Ready(read) = state.reader(cx)?.poll_read(cx, buf) else {
+            let known = state.reader.as_ref();
+            if !known.is_some_and(|reader| reader.will_wake(cx.waker())) {
+                let last = state.reader.replace(cx.waker().clone());
+                drop(state);
+                drop(last);
+            }
+            return Poll::Pending;
+        };
+        let read = read?;
         if read == 0 {
             // Bytes that are still kept belong to trailers that will never be whole.
             let whole = state.ahead.is_empty();
@@ -266,14 +320,16 @@ impl<C: Transport> AsyncRead for Io<C> {
             return Poll::Ready(end);
         }
         let length = state.ahead.keep(buf, read);
-        if length == 0 && state.ahead.is_empty() {
-            // Empty lines. A peer that sends them without end must not keep other tasks from
-            // running.
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        state.received();
+        // Empty lines are not a request.
+        let driver = if length == 0 && state.ahead.is_empty() {
+            None
+        } else {
+            state.received()
+        };
+        drop(state);
+        wake(driver);
         if length == 0 {
+            // A peer that sends empty lines without end must not keep other tasks from running.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -380,5 +436,58 @@ impl<C: Transport> AsyncWrite for RequestIo<C> {
 
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+/// The body of a request as the endpoint gets it, which says when it is dropped.
+pub(crate) struct Upload<C: Transport> {
+    io: Io<C>,
+    body: Body,
+}
+
+impl<C: Transport + Send + 'static> Upload<C> {
+    /// Wraps the body of a request that has one.
+    pub(crate) fn wrap(io: &Io<C>, request: &mut Request) {
+        let length = request.len();
+        if length == Some(0) {
+            return;
+        }
+        io.state().body_held = true;
+        let body = request.take_body();
+        let mime = body.mime().clone();
+        let io = io.clone();
+        let mut body = Body::from_reader(Self { io, body }, length);
+        body.set_mime(mime);
+        request.set_body(body);
+    }
+}
+
+impl<C: Transport> AsyncRead for Upload<C> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.body).poll_read(cx, buf)
+    }
+}
+
+impl<C: Transport> AsyncBufRead for Upload<C> {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        Pin::new(&mut self.get_mut().body).poll_fill_buf(cx)
+    }
+
+    fn consume(mut self: Pin<&mut Self>, amount: usize) {
+        Pin::new(&mut self.body).consume(amount);
+    }
+}
+
+impl<C: Transport> Drop for Upload<C> {
+    fn drop(&mut self) {
+        let mut state = self.io.state();
+        state.body_held = false;
+        let driver = state.driver.take();
+        drop(state);
+        wake(driver);
     }
 }

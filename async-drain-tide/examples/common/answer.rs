@@ -1,8 +1,11 @@
 //! The routes on http-types, the types of tide and async-h1.
 
-use std::{io, pin::Pin};
+use std::{
+    io::{self, Write},
+    pin::Pin,
+};
 
-use async_drain::{Drain, Phase};
+use async_drain::{Drain, DrainExt, Phase};
 use futures_lite::{AsyncReadExt, Stream, StreamExt, io::BufReader, stream};
 use futures_util::TryStreamExt;
 use http_types::{Body, Request, Response, Result, StatusCode, mime};
@@ -54,10 +57,35 @@ pub(crate) async fn answer(mut request: Request, drain: &Drain) -> Result<Respon
         }
         Route::Ready | Route::Live => response.set_body("ok\n"),
         Route::WebSocket => response = websocket::upgrade(&request, drain).await,
-        Route::Accepted => response.set_status(StatusCode::NotImplemented),
+        Route::Accepted => {
+            let status = accept(&mut request, drain);
+            response.set_status(status);
+        }
         Route::NotFound => response.set_status(StatusCode::NotFound),
     }
     Ok(response)
+}
+
+/// Answers an upload before it is read, and reads it in a task of its own, which says on stdout how
+/// that ended.
+fn accept(request: &mut Request, drain: &Drain) -> StatusCode {
+    let Ok(guard) = drain.guard() else {
+        return StatusCode::ServiceUnavailable;
+    };
+    let guard = guard.labeled(format!("the upload of {}", request.url().path()));
+    let mut body = request.take_body();
+    let read = async move {
+        let mut upload = Vec::new();
+        let end = body.read_to_end(&mut upload).await;
+        let length = upload.len();
+        // Without a stdout there is nothing to say.
+        let _ = match end {
+            Ok(_) => writeln!(io::stdout(), "an upload of {length} bytes was read"),
+            Err(_) => writeln!(io::stdout(), "an upload was cut after {length} bytes"),
+        };
+    };
+    smol::spawn(read.guarded(guard)).detach();
+    StatusCode::Accepted
 }
 
 fn streamed(chunks: impl Stream<Item = String> + Send + Sync + 'static) -> Body {

@@ -189,6 +189,31 @@ fn a_connection_whose_body_outlives_it_is_abandoned() {
     drop(body);
 }
 
+/// Z12: a task that reads an upload after its answer is woken when aborting ends the connection.
+#[test]
+fn a_task_that_reads_an_upload_is_woken_by_aborting() {
+    let drain = Drain::new();
+    let (sender, receiver) = channel::bounded(1);
+    let scene = Scene::open(&drain, move |mut request: Request| {
+        let sender = sender.clone();
+        async move {
+            sender.send(request.take_body()).await.expect("a receiver");
+            Ok(Response::new(202))
+        }
+    });
+    scene.request("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 5\r\n\r\nhe");
+    assert!(scene.read_head().starts_with("HTTP/1.1 202 "));
+    let body = receiver.try_recv().expect("a body");
+    let reader = scene.executor.spawn(body.into_bytes());
+    while scene.executor.try_tick() {}
+    assert_eq!(drain.in_flight(), 1);
+    drain.begin();
+    drain.abort();
+    let read = block_on(scene.executor.run(reader));
+    read.expect_err("an upload that was cut");
+    drain.until_drained().wait();
+}
+
 /// S8: a connection that is dropped between requests is not abandoned.
 #[test]
 fn an_idle_connection_dropped_with_its_executor_is_not_abandoned() {

@@ -213,3 +213,33 @@ fn a_body_that_was_refused_is_not_waited_for() {
         Ok(())
     });
 }
+
+/// Z5: an upload that was answered early is read to its end by the handler's task, and by nothing else.
+#[test]
+fn an_upload_that_was_answered_early_is_read_by_its_handler() {
+    for (head, body) in [
+        ("content-length: 100000", vec![b'x'; 100_000]),
+        (
+            "transfer-encoding: chunked",
+            [b"186a0\r\n", &vec![b'x'; 100_000][..], b"\r\n0\r\n\r\n"].concat(),
+        ),
+    ] {
+        each(&[], |server| {
+            let mut conn = Conn::open(server.addr())?;
+            conn.send(
+                format!("POST /accepted HTTP/1.1\r\nhost: test\r\n{head}\r\n\r\n").as_bytes(),
+            )?;
+            assert_eq!(conn.read_response()?.head.status, 202);
+            let (first, rest) = body.split_at(50_000);
+            conn.send(first)?;
+            terminate(server)?;
+            conn.send(rest)?;
+            // The connection is kept, and idle once the upload is read.
+            conn.get("/")?;
+            last_answer(&mut conn)?;
+            server.wait_for_stdout("an upload of 100000 bytes was read", AT_ONCE)?;
+            drained(server)?;
+            Ok(())
+        });
+    }
+}
