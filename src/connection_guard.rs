@@ -7,14 +7,15 @@ use std::{
     thread,
 };
 
-use crate::{Guard, Phase};
+use crate::{Guard, Phase, net::Delivery};
 #[cfg(feature = "hyper")]
 use crate::{sync::Weak, tally::Seat, tree::Core};
 
-/// A guard of a connection, which is work only at times: between two requests it must be closed with care, and
-/// yet nobody waits for it.
+/// A guard of a connection, which is work only at times: between two requests it must be closed
+/// with care, and yet nobody waits for it.
 ///
-/// It keeps the drain from being drained for as long as it lives, and counts as in flight only while it is at work.
+/// It keeps the drain from being drained for as long as it lives, and counts as in flight only
+/// while it is at work.
 ///
 /// ```
 /// # use async_drain::{Drain, net::ConnectionGuard};
@@ -29,9 +30,10 @@ use crate::{sync::Weak, tally::Seat, tree::Core};
 ///
 /// # What is reported as abandoned
 ///
-/// A connection guard that is at work when aborting begins is abandoned, like any guard. One that is dropped before is
-/// done, whatever dropped it, as a plain [`Guard`] is: its work may have ended by itself, or with its task. A server
-/// knows which, and tells by [`abandoned_if_dropped`](Self::abandoned_if_dropped) and [`finished`](Self::finished):
+/// A connection guard that is at work when aborting begins is abandoned, like any guard. One that
+/// is dropped before is done, whatever dropped it, as a plain [`Guard`] is: its work may have ended
+/// by itself, or with its task. A server knows which, and tells by
+/// [`abandoned_if_dropped`](Self::abandoned_if_dropped) and [`finished`](Self::finished):
 ///
 /// ```
 /// # use async_drain::{Drain, net::ConnectionGuard};
@@ -50,10 +52,13 @@ pub struct ConnectionGuard {
     guard: Guard,
     // Relaxed throughout: whoever changes it does so in the task of the connection.
     at_work: Arc<AtomicBool>,
-    /// Whether being dropped at work is a loss: set by a server, cleared once the connection has ended by itself.
+    /// Whether being dropped at work is a loss: set by a server, cleared once the connection has
+    /// ended by itself.
     abandoned_if_dropped: bool,
     /// Whether the report knows that it was abandoned.
     abandoned: bool,
+    /// What became of the bytes that were written, if its connection tells.
+    delivery: Option<Arc<Delivery>>,
 }
 
 impl ConnectionGuard {
@@ -66,32 +71,48 @@ impl ConnectionGuard {
             at_work,
             abandoned_if_dropped: false,
             abandoned: false,
+            delivery: None,
         }
     }
 
-    /// Counts the work as abandoned if this is dropped at work once the shutdown is under way, lame duck included:
-    /// its executor or task has gone, and with it the answer.
+    /// Counts the work as abandoned if this is dropped at work once the shutdown is under way, lame
+    /// duck included: its executor or task has gone, and with it the answer.
     ///
-    /// Call [`finished`](Self::finished) where the connection ends by itself. A panic that drops it is the
-    /// handler's own failure, and abandons nothing.
+    /// Call [`finished`](Self::finished) where the connection ends by itself. A panic that drops it
+    /// is the handler's own failure, and abandons nothing.
     pub fn abandoned_if_dropped(mut self) -> Self {
         self.abandoned_if_dropped = true;
         self
     }
 
-    /// Says that the connection ended by itself, with all requests answered or by its peer: dropping it abandons nothing.
+    /// Counts the work as abandoned if the connection of `delivery` loses bytes once the shutdown
+    /// is under way. Drop the connection first.
+    pub fn with_delivery(mut self, delivery: Arc<Delivery>) -> Self {
+        self.delivery = Some(delivery);
+        self
+    }
+
+    /// Returns whether the connection is being closed and bytes of it are on their way: it is at
+    /// work.
+    pub fn is_delivering(&self) -> bool {
+        (self.delivery.as_ref()).is_some_and(|delivery| delivery.is_unacknowledged())
+    }
+
+    /// Says that the connection ended by itself, with all requests answered or by its peer:
+    /// dropping it abandons nothing.
     pub fn finished(&mut self) {
         self.abandoned_if_dropped = false;
     }
 
-    /// Counts the work as abandoned, at work or idle: for instance because bytes of an answer were unacknowledged when the
-    /// connection was closed.
+    /// Counts the work as abandoned, at work or idle: for instance because bytes of an answer were
+    /// unacknowledged when the connection was closed.
     ///
-    /// It counts once, however often this is called, and not again if it was among the stragglers when aborting began.
+    /// It counts once, however often this is called, and not again if it was among the stragglers
+    /// when aborting began.
     pub fn abandon(&mut self) {
         self.abandoned_if_dropped = false;
         if !std::mem::replace(&mut self.abandoned, true) {
-            self.guard.abandon();
+            self.guard.abandon(self.at_work.load(Ordering::Relaxed));
         }
     }
 
@@ -141,12 +162,10 @@ impl ConnectionGuard {
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
+        let lost = (self.delivery.as_ref()).is_some_and(|delivery| delivery.is_lost());
         let at_work = self.at_work.load(Ordering::Relaxed);
-        if self.abandoned_if_dropped
-            && at_work
-            && self.phase() > Phase::Running
-            && !thread::panicking()
-        {
+        let dropped = self.abandoned_if_dropped && at_work && !thread::panicking();
+        if (lost || dropped) && self.phase() > Phase::Running {
             self.abandon();
         }
         self.work();

@@ -1,6 +1,8 @@
 use std::{borrow::Cow, error::Error, fmt, panic::Location};
 
 use crate::{Phase, UntilAborting, UntilDraining, straggler::Ticket, sync::Arc, tally::Seat};
+#[cfg(feature = "net")]
+use crate::{sync::Weak, tree::Core};
 
 /// One piece of work that must finish before its [`Drain`](crate::Drain) is drained.
 ///
@@ -77,12 +79,21 @@ impl Guard {
         Some(Arc::downgrade(&self.0))
     }
 
-    /// Records the work as abandoned, unless it was alive when aborting began.
+    /// Records the work as abandoned, unless it was alive and `at_work` when aborting began.
     #[cfg(feature = "net")]
-    pub(crate) fn abandon(&self) {
+    pub(crate) fn abandon(&self, at_work: bool) {
         let core = self.0.core();
-        if !core.latch.is(Phase::Aborting) {
+        if !(at_work && core.latch.is(Phase::Aborting)) {
             core.abandon(self.0.ticket().and_then(Ticket::straggler));
+        }
+    }
+
+    /// Where a loss of this work's bytes is recorded, without keeping the drain from being drained.
+    #[cfg(feature = "net")]
+    pub(crate) fn record(&self) -> Record {
+        Record {
+            core: Arc::clone(self.0.core()),
+            seat: self.0.ticket().map(|_| Arc::downgrade(&self.0)),
         }
     }
 
@@ -123,6 +134,31 @@ impl Guard {
     #[must_use]
     pub fn deadline(&self) -> Option<std::time::Instant> {
         self.0.core().deadline()
+    }
+}
+
+/// Records that work was abandoned whose guard somebody else has.
+#[cfg(feature = "net")]
+pub(crate) struct Record {
+    core: Arc<Core>,
+    /// Where guards are tracked.
+    seat: Option<Weak<Seat>>,
+}
+
+#[cfg(feature = "net")]
+impl Record {
+    /// Whether the shutdown is under way.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.core.latch.phase() > Phase::Running
+    }
+
+    /// The guard that is alive when aborting begins is recorded by that.
+    pub(crate) fn abandon(&self) {
+        if self.is_stopping() && !self.core.latch.is(Phase::Aborting) {
+            let seat = self.seat.as_ref().and_then(Weak::upgrade);
+            let ticket = seat.as_ref().and_then(|seat| seat.ticket());
+            self.core.abandon(ticket.and_then(Ticket::straggler));
+        }
     }
 }
 

@@ -45,7 +45,7 @@ where
     let net::Connection {
         io, guard, peer, ..
     } = connection;
-    let local = io.get_ref().local_addr();
+    let local = io.local_addr();
     let mut aborting = guard.until_aborting();
     let owner = Owner(Io::new(io, guard));
     let io = &owner.0;
@@ -261,7 +261,16 @@ async fn close<C: Transport>(io: &Io<C>, mut aborting: UntilAborting) {
             return Poll::Ready(false);
         }
         // A connection that can't be closed has lost its peer.
-        Pin::new(&mut conn).poll_close(cx).map(|_| true)
+        if Pin::new(&mut conn).poll_close(cx).is_ready() {
+            return Poll::Ready(true);
+        }
+        // Bytes that the peer has still to acknowledge are work, and that it keeps its side open is not.
+        if guard.is_delivering() {
+            guard.work();
+        } else {
+            guard.rest();
+        }
+        Poll::Pending
     })
     .await;
     if closed {

@@ -21,9 +21,9 @@ use crate::ahead::Ahead;
 ///
 /// The clones share the guard, so that the drain waits for an upgraded connection, of which only a
 /// clone is left (Z6).
-pub(crate) struct Io<C>(Arc<Mutex<State<C>>>);
+pub(crate) struct Io<C: Transport>(Arc<Mutex<State<C>>>);
 
-struct State<C> {
+struct State<C: Transport> {
     /// Closed before the guard is dropped (Z5). `None` once the driver has taken it.
     conn: Option<Linger<C>>,
     guard: Option<ConnectionGuard>,
@@ -64,10 +64,11 @@ struct Upgrade {
 }
 
 impl<C: Transport> Io<C> {
-    pub(crate) fn new(conn: Linger<C>, guard: Guard) -> Self {
+    pub(crate) fn new(mut conn: Linger<C>, guard: Guard) -> Self {
+        let guard = ConnectionGuard::new(guard).with_delivery(conn.delivery());
         Self(Arc::new(Mutex::new(State {
             conn: Some(conn),
-            guard: Some(ConnectionGuard::new(guard).abandoned_if_dropped()),
+            guard: Some(guard.abandoned_if_dropped()),
             ahead: Ahead::default(),
             requests: 0,
             begun: false,
@@ -192,7 +193,7 @@ impl<C: Transport> Io<C> {
     }
 }
 
-impl<C> Io<C> {
+impl<C: Transport> Io<C> {
     fn state(&self) -> MutexGuard<'_, State<C>> {
         // Only a transport can panic under this lock, and a connection whose transport has panicked
         // fails by itself.
@@ -276,7 +277,7 @@ fn cancelled(aborting: &mut UntilAborting, cx: &mut Context<'_>) -> io::Result<(
     Err(io::Error::new(io::ErrorKind::ConnectionAborted, why))
 }
 
-impl<C> Clone for Io<C> {
+impl<C: Transport> Clone for Io<C> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
@@ -357,7 +358,7 @@ impl<C: Transport> AsyncWrite for Io<C> {
     }
 }
 
-impl<C> fmt::Debug for Io<C> {
+impl<C: Transport> fmt::Debug for Io<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.state();
         f.debug_struct("Io")
@@ -372,13 +373,13 @@ impl<C> fmt::Debug for Io<C> {
 ///
 /// async-h1 writes it from a task of its own, which may run after the final answer has begun:
 /// between the bytes of the answer, it would corrupt it.
-pub(crate) struct RequestIo<C> {
+pub(crate) struct RequestIo<C: Transport> {
     io: Io<C>,
     /// Which request this is.
     number: usize,
 }
 
-impl<C> RequestIo<C> {
+impl<C: Transport> RequestIo<C> {
     /// For the request that is about to be read.
     pub(crate) fn new(io: &Io<C>) -> Self {
         let number = io.state().requests + 1;
@@ -389,7 +390,7 @@ impl<C> RequestIo<C> {
     }
 }
 
-impl<C> Clone for RequestIo<C> {
+impl<C: Transport> Clone for RequestIo<C> {
     fn clone(&self) -> Self {
         Self {
             io: self.io.clone(),

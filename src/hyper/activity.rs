@@ -10,7 +10,7 @@ use super::framing::{Body, Framing};
 use crate::{
     Drain, Phase,
     connection_guard::Bell,
-    net::{Expected, Expects},
+    net::{Delivery, Expected},
     tree::Core,
 };
 
@@ -29,7 +29,7 @@ struct State {
     framing: Mutex<Framing>,
     /// What the connection's socket is told when it is closed, if it is watched. It then ends the connection when its
     /// peer is left.
-    socket: OnceLock<Arc<Expects>>,
+    socket: OnceLock<Arc<Delivery>>,
     /// Requests whose head has been read, ever.
     requests: AtomicUsize,
     /// Those whose answer has not been written to hyper's buffer yet.
@@ -103,16 +103,16 @@ impl Activity {
     }
 
     /// The connection's socket is watched, and hears what is expected of its peer.
-    pub(super) fn set_socket(&self, expects: Arc<Expects>) {
+    pub(super) fn set_socket(&self, delivery: Arc<Delivery>) {
         // A second socket for the same connection would be the caller's mistake; the first stays.
-        let _ = self.0.socket.set(expects);
+        let _ = self.0.socket.set(delivery);
     }
 
     /// The connection is about to be closed, by its own close.
     pub(super) fn ends(&self) {
-        if let Some(expects) = self.0.socket.get() {
-            expects.set_unended(false);
-            expects.set(if self.framing().is_owed() {
+        if let Some(delivery) = self.0.socket.get() {
+            delivery.set_unended(false);
+            delivery.expect(if self.framing().is_owed() {
                 Expected::Rest
             } else if self.is_left() {
                 Expected::Nothing
@@ -186,8 +186,8 @@ impl Unanswered {
 
     /// Its answer has no end but the connection's.
     pub(super) fn set_unended(&self) {
-        if let Some(expects) = self.0.0.socket.get() {
-            expects.set_unended(true);
+        if let Some(delivery) = self.0.0.socket.get() {
+            delivery.set_unended(true);
         }
     }
 

@@ -24,7 +24,7 @@ use super::{
     service::{Answer, DrainService, Respond},
     watch::Watch,
 };
-use crate::{connection_guard::ConnectionGuard, net::Expects};
+use crate::{connection_guard::ConnectionGuard, net::Delivery};
 
 pin_project! {
     /// A connection of a [`Server`](super::Server), from accept to close; what it spawns.
@@ -59,7 +59,7 @@ pin_project! {
 /// What the connection is served with after the handshake.
 pub(super) struct Start<S, E> {
     pub(super) activity: Activity,
-    pub(super) expects: Arc<Expects>,
+    pub(super) delivery: Arc<Delivery>,
     pub(super) peer: Option<SocketAddr>,
     pub(super) service: S,
     pub(super) builder: Arc<Builder<E>>,
@@ -150,7 +150,7 @@ impl<S, E> Start<S, E> {
         B::Error: Into<BoxError>,
         E: HttpServerConnExec<Respond<S::Future>, Answer<B>> + 'static,
     {
-        let io = self.activity.io_lingering(conn, self.expects);
+        let io = self.activity.io_lingering(conn, self.delivery);
         let service = self.activity.service(self.service).peer(self.peer);
         let conn = self.builder.serve_connection_with_upgrades(io, service);
         Watch::new(conn.into_owned(), ending, Some(standby)).activity(self.activity)

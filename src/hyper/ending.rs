@@ -73,7 +73,11 @@ impl Ending {
 
     /// Lets the guard say whether this is work, and which.
     pub(super) fn report(&mut self, standby: Option<&mut ConnectionGuard>) {
-        let idle = self.activity.as_ref().is_none_or(Activity::is_idle);
+        // Bytes that the peer has still to acknowledge are work, until the grace period ends.
+        let delivering = standby
+            .as_deref()
+            .is_some_and(ConnectionGuard::is_delivering);
+        let idle = self.activity.as_ref().is_none_or(Activity::is_idle) && !delivering;
         self.patience.set_idle(idle);
         // Of a connection whose activity is not known, all is work.
         let Some(standby) = standby.filter(|_| self.activity.is_some()) else {

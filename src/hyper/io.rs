@@ -9,7 +9,7 @@ use ::hyper::rt::{Read, ReadBufCursor, Write};
 use futures_io::{AsyncRead, AsyncWrite};
 
 use super::{activity::Activity, scratch};
-use crate::net::Expects;
+use crate::net::Delivery;
 
 impl Activity {
     /// Makes `conn` ready for hyper and watches it.
@@ -17,13 +17,13 @@ impl Activity {
         self.io_lingering(conn, Arc::default())
     }
 
-    /// The same; `expects` is [`Linger::expects`](crate::net::Linger::expects) of the connection beneath.
-    pub fn io_lingering<C: AsyncRead + AsyncWrite + Unpin>(
+    /// The same; `delivery` is that of the [`Linger`](crate::net::Linger) beneath.
+    pub(super) fn io_lingering<C: AsyncRead + AsyncWrite + Unpin>(
         &self,
         conn: C,
-        expects: Arc<Expects>,
+        delivery: Arc<Delivery>,
     ) -> Io<C> {
-        self.set_socket(expects);
+        self.set_socket(delivery);
         Io {
             conn,
             activity: self.clone(),

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     Drain,
     connection_guard::ConnectionGuard,
-    net::{self, Accept, Graces, IntoAccept, Linger},
+    net::{self, Accept, Graces, IntoAccept, Linger, STALL_LIMIT},
 };
 
 /// An HTTP/1 and HTTP/2 server that stops without losing a request.
@@ -64,6 +64,7 @@ pub struct Server<E = NoSpawner, H = Plaintext> {
     handshake: H,
     graces: Graces,
     peer_addresses: bool,
+    stall_limit: Duration,
 }
 
 /// What a [`Server`] has before it is told how to spawn.
@@ -80,6 +81,7 @@ impl Server {
             handshake: Plaintext,
             graces: Graces::default(),
             peer_addresses: false,
+            stall_limit: STALL_LIMIT,
         }
     }
 }
@@ -122,6 +124,7 @@ impl<E, H> Server<E, H> {
             handshake: self.handshake,
             graces: self.graces,
             peer_addresses: self.peer_addresses,
+            stall_limit: self.stall_limit,
         }
     }
 
@@ -150,6 +153,7 @@ impl<E, H> Server<E, H> {
             handshake,
             graces: self.graces,
             peer_addresses: self.peer_addresses,
+            stall_limit: self.stall_limit,
         }
     }
 
@@ -165,6 +169,13 @@ impl<E, H> Server<E, H> {
     /// that has long been silent is closed with the idle ones.
     pub fn first_request_grace(mut self, grace: Duration) -> Self {
         self.graces.first_request = grace;
+        self
+    }
+
+    /// Sets how long a closing connection waits for acknowledgements if none come; two seconds by
+    /// default. After that it is reset, and counts as abandoned if bytes of an answer are missing.
+    pub fn stall_limit(mut self, limit: Duration) -> Self {
+        self.stall_limit = limit;
         self
     }
 
@@ -207,25 +218,29 @@ impl<E, H> Server<E, H> {
             + Executor<Connection<H::Future, H::Io, S, E>>
             + 'static,
     {
-        let mut incoming = self.drain.accept(listener);
+        let mut incoming = self.drain.accept(listener).stall_limit(self.stall_limit);
         let begin = Arc::new(self.builder);
         async move {
             while let Some(accepted) =
                 future::poll_fn(|cx| Pin::new(&mut incoming).poll_next(cx)).await
             {
                 let net::Connection {
-                    io, guard, peer, ..
+                    mut io,
+                    guard,
+                    peer,
+                    ..
                 } = accepted?;
+                let delivery = io.delivery();
+                let standby = ConnectionGuard::new(guard).with_delivery(Arc::clone(&delivery));
                 let start = Start {
                     activity: Activity::new(&self.drain),
-                    expects: io.expects(),
+                    delivery,
                     peer: peer.filter(|_| self.peer_addresses),
                     service: service.clone(),
                     builder: Arc::clone(&begin),
                 };
                 let handshake = self.handshake.handshake(io);
                 let ending = Ending::new(self.drain.core(), self.graces);
-                let standby = ConnectionGuard::new(guard);
                 self.executor
                     .execute(Connection::new(handshake, start, ending, standby));
             }

@@ -15,7 +15,8 @@ use futures_core::Stream;
 use super::{
     accept::{Accept, IntoAccept, Queue},
     backoff::{Backoff, Failure},
-    linger::Linger,
+    linger::{Linger, STALL_LIMIT},
+    transport::Transport,
 };
 use crate::{Drain, Guard, UntilAborting, UntilDraining, tree::Held};
 
@@ -30,7 +31,7 @@ const BURST: usize = 32;
 /// of it (Z5).
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Connection<C> {
+pub struct Connection<C: Transport> {
     /// The connection; close it, and nothing of what was written is lost.
     pub io: Linger<C>,
     /// To be held until the last byte is written.
@@ -63,6 +64,7 @@ pub struct Incoming<L: IntoAccept> {
     aborting: UntilAborting,
     /// Keeps the drain from being drained; given up together with the listener.
     hold: Option<Held>,
+    stall_limit: Duration,
     /// Where the accept loop is, for the report.
     place: &'static Location<'static>,
     backoff: Backoff,
@@ -188,6 +190,7 @@ impl Drain {
             draining: self.until_draining(),
             aborting: self.until_aborting(),
             hold: self.core().hold(),
+            stall_limit: STALL_LIMIT,
             place: Location::caller(),
             backoff: Backoff::default(),
             burst: 0,
@@ -209,6 +212,13 @@ where
 impl<L: IntoAccept> Unpin for Incoming<L> where L::Accept: Unpin {}
 
 impl<L: IntoAccept> Incoming<L> {
+    /// Sets how long the close of a connection waits for acknowledgements if none come; two seconds
+    /// by default. See [`Linger`].
+    pub fn stall_limit(mut self, limit: Duration) -> Self {
+        self.stall_limit = limit;
+        self
+    }
+
     /// Closes the listener first, so that when the drain is drained new peers are refused.
     fn close<T>(&mut self) -> Poll<Option<T>> {
         self.state = State::Closed;
@@ -275,7 +285,8 @@ impl<L: IntoAccept> Incoming<L> {
                         return self.close();
                     };
                     return Poll::Ready(Some(Ok(Connection {
-                        io: Linger::of(conn, self.backoff.descriptor()),
+                        io: Linger::accepted(conn, guard.record(), self.backoff.descriptor())
+                            .stall_limit(self.stall_limit),
                         guard,
                         peer,
                     })));

@@ -4,7 +4,7 @@
 mod accept;
 mod acknowledged;
 mod backoff;
-mod expects;
+mod delivery;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod handshakes;
 mod incoming;
@@ -15,10 +15,13 @@ mod retire;
 mod transport;
 
 pub use accept::{Accept, Connections, IntoAccept, Queue, Shared};
-pub use acknowledged::Acknowledged;
-pub use expects::{Expected, Expects};
+pub use delivery::Delivery;
+#[cfg(feature = "hyper")]
+pub(crate) use delivery::Expected;
 pub use incoming::{Connection, Incoming};
 pub use linger::Linger;
+#[cfg(feature = "hyper")]
+pub(crate) use linger::STALL_LIMIT;
 #[cfg(unix)]
 pub use listening::bind_unix;
 #[cfg(feature = "hyper")]

@@ -1,45 +1,35 @@
+#[cfg(windows)]
+use std::os::windows::io::{AsSocket, BorrowedSocket};
 #[cfg(unix)]
-use std::os::unix::net::UnixStream;
+use std::os::{
+    fd::{AsFd, BorrowedFd as BorrowedSocket},
+    unix::net::UnixStream,
+};
 use std::{
     io,
-    net::{Shutdown, SocketAddr, TcpStream},
+    net::{Shutdown, TcpStream},
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use async_io::Async;
 use futures_io::{AsyncRead, AsyncWrite};
-use socket2::SockRef;
 
-use super::acknowledged::Acknowledged;
-
-/// A connection that can be closed for writing alone, and may know what its peer has received.
+/// A connection that can be closed for writing alone.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be closed for writing alone",
+    note = "implement `net::Transport` for it, or wrap it in `net::Plain`"
+)]
 pub trait Transport: AsyncRead + AsyncWrite + Unpin {
     /// Sends what is left and the end of the stream; reading goes on.
     fn poll_half_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Whether the peer has acknowledged everything. By default it has, for what the operating system delivers in any
-    /// case. Of TCP all systems but Linux and Android can't tell, and it has not.
-    fn is_acknowledged(&self) -> bool {
-        true
-    }
-
-    /// Ready when [`is_acknowledged`](Self::is_acknowledged) says yes, the end of the stream included. `watch` is what
-    /// the waiting takes, and belongs to this connection.
-    fn poll_acknowledged(&self, watch: &mut Acknowledged, cx: &mut Context<'_>) -> Poll<()> {
-        let _ = (watch, cx);
-        Poll::Ready(())
-    }
-
-    /// Makes the drop of the connection, and the end of its process, a reset rather than an end of the stream, or no
-    /// longer. By default it changes nothing: only TCP has resets.
-    fn set_reset_on_drop(&self, reset: bool) {
-        let _ = reset;
-    }
-
-    /// The address that the peer has connected to, where it has one.
-    fn local_addr(&self) -> Option<SocketAddr> {
+    /// Returns the socket beneath, if there is one: of TCP, the kernel knows what its peer has
+    /// acknowledged.
+    ///
+    /// By default there is none, and what was written counts as delivered when the connection is
+    /// closed.
+    fn socket(&self) -> Option<BorrowedSocket<'_>> {
         None
     }
 }
@@ -49,21 +39,12 @@ impl Transport for Async<TcpStream> {
         Poll::Ready(self.get_ref().shutdown(Shutdown::Write))
     }
 
-    fn is_acknowledged(&self) -> bool {
-        Acknowledged::is(self.get_ref())
-    }
-
-    fn poll_acknowledged(&self, watch: &mut Acknowledged, cx: &mut Context<'_>) -> Poll<()> {
-        watch.poll(self.get_ref(), cx)
-    }
-
-    fn set_reset_on_drop(&self, reset: bool) {
-        // It fails only on a socket that is gone already.
-        let _ = SockRef::from(self.get_ref()).set_linger(reset.then_some(Duration::ZERO));
-    }
-
-    fn local_addr(&self) -> Option<SocketAddr> {
-        self.get_ref().local_addr().ok()
+    fn socket(&self) -> Option<BorrowedSocket<'_>> {
+        #[cfg(unix)]
+        let socket = self.get_ref().as_fd();
+        #[cfg(windows)]
+        let socket = self.get_ref().as_socket();
+        Some(socket)
     }
 }
 
@@ -71,6 +52,10 @@ impl Transport for Async<TcpStream> {
 impl Transport for Async<UnixStream> {
     fn poll_half_close(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(self.get_ref().shutdown(Shutdown::Write))
+    }
+
+    fn socket(&self) -> Option<BorrowedSocket<'_>> {
+        Some(self.get_ref().as_fd())
     }
 }
 

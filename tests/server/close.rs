@@ -1,21 +1,19 @@
-//! How connections are closed: nothing that was written is lost, and nobody is waited for who has everything.
+//! How connections are closed: nothing that was written is lost, and nobody is waited for who has
+//! everything.
 
 use crate::support::client::Conn;
 use crate::support::h2::{Answer, H2Conn};
+use crate::support::process::{Exit, Server};
 use crate::support::subject::{
-    PATIENCE, after_the_last_byte, connect, drained, end, hello, hyper, overtaken, refused,
+    PATIENCE, after_the_last_byte, connect, drained, end, hello, hyper, idle, overtaken, refused,
     two_of_three,
 };
 use crate::support::tls::TlsConn;
-use async_drain::net::{Expected, Linger};
 use rustix::process::Signal;
-use smol::Async;
-use smol::io::AsyncWrite;
+use socket2::{Domain, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::pin::Pin;
+use std::net::{Shutdown, TcpStream};
 use std::sync::Barrier;
-use std::task::{Context, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -87,7 +85,8 @@ fn an_answer_of_300_kb_arrives_whole_in_spite_of_unread_input() {
             .map(|mut conn| {
                 scope.spawn(move || {
                     post(&mut conn, &format!("/bytes/{SIZE}"), body);
-                    // All have sent everything before the first reads, and the server has long answered.
+                    // All have sent everything before the first reads, and the server has long
+                    // answered.
                     asked.wait();
                     thread::sleep(Duration::from_millis(300));
                     let head = conn.read_head()?;
@@ -107,7 +106,8 @@ fn an_answer_of_300_kb_arrives_whole_in_spite_of_unread_input() {
     drained(&mut server);
 }
 
-/// Z8, L2: a peer that has everything and merely keeps its socket open does not hold the exit, nor do a hundred.
+/// Z8, L2: a peer that has everything and merely keeps its socket open does not hold the exit, nor
+/// do a hundred.
 #[test]
 fn who_has_everything_does_not_hold_the_exit() {
     two_of_three(after_the_last_byte(), || {
@@ -185,7 +185,8 @@ fn a_half_closed_client_is_answered() {
     drained(&mut server);
 }
 
-/// Z8, Z5: over TLS an answer in flight arrives whole, and every end is the protocol's own, not a cut.
+/// Z8, Z5: over TLS an answer in flight arrives whole, and every end is the protocol's own, not a
+/// cut.
 #[test]
 fn tls_ends_with_close_notify() {
     let mut server = hyper(&[("TLS", "1")]);
@@ -203,7 +204,8 @@ fn tls_ends_with_close_notify() {
     drained(&mut server);
 }
 
-/// Z8: also for a peer that has sent no request, or not more than half of HTTP/2's preface, or an empty line.
+/// Z8: also for a peer that has sent no request, or not more than half of HTTP/2's preface, or an
+/// empty line.
 #[test]
 fn a_silent_tls_connection_ends_with_close_notify() {
     let mut server = hyper(&[
@@ -338,25 +340,124 @@ fn a_tls_handshake_may_be_completed_while_draining() {
     drained(&mut server);
 }
 
-/// Z8, L2: an idle connection whose peer has acknowledged all is closed at once, though the peer says nothing; where
-/// the peer may be sending, its kernel is waited for.
+/// A client that takes little at a time: its kernel has room for about 64 KB.
+fn small(server: &Server) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a descriptor");
+    socket.set_recv_buffer_size(32 * 1024).expect("a socket");
+    socket
+        .connect(&server.addr().into())
+        .expect("the server listens");
+    socket.into()
+}
+
+/// Asks for a body that its socket has no room for, and reads its first bytes.
+fn ask_for_much(server: &Server) -> TcpStream {
+    let mut conn = small(server);
+    conn.write_all(format!("GET /bytes/{MUCH} HTTP/1.1\r\nhost: test\r\n\r\n").as_bytes())
+        .expect("an open connection");
+    conn.read_exact(&mut [0; 100]).expect("the head");
+    conn
+}
+
+/// What a kernel takes from a server at once, and not from a client.
+const MUCH: usize = 1_500_000;
+
+/// Z5, Z8: bytes that a slow reader acknowledges are work for longer than the stall limit, until it
+/// has all of them.
 #[test]
-fn an_idle_connection_is_closed_without_waiting() {
-    for (expected, at_once) in [(Expected::Nothing, true), (Expected::Unknown, false)] {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let addr = listener.local_addr().expect("a bound listener");
-        let mut theirs = TcpStream::connect(addr).expect("a listener");
-        let (mut ours, _) = listener.accept().expect("a connection");
-        // From the second round on a kernel delays its acknowledgements, and the bytes it sends carry them.
-        for _ in 0..2 {
-            ours.write_all(b"answer").expect("an open connection");
-            theirs.read_exact(&mut [0; 6]).expect("an answer");
-            theirs.write_all(b"request").expect("an open connection");
-            ours.read_exact(&mut [0; 7]).expect("a request");
-        }
-        let mut linger = Linger::new(Async::new(ours).expect("a socket"));
-        linger.expects().set(expected);
-        let closed = Pin::new(&mut linger).poll_close(&mut Context::from_waker(Waker::noop()));
-        assert_eq!(closed.is_ready(), at_once, "{expected:?}");
+fn an_answer_is_work_for_as_long_as_it_is_being_acknowledged() {
+    let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "0")]);
+    let mut conn = ask_for_much(&server);
+    overtaken(&server);
+    server.signal(Signal::TERM).expect("a live process");
+    let mut read = 100;
+    let mut chunk = vec![0; 50_000];
+    while read < MUCH {
+        thread::sleep(Duration::from_millis(100));
+        let size = conn.read(&mut chunk).expect("no reset");
+        assert_ne!(size, 0, "it ends after {read}");
+        read += size;
     }
+    let exit = drained(&mut server);
+    assert!(
+        exit.elapsed > Duration::from_millis(2500),
+        "{:?}",
+        exit.elapsed
+    );
+}
+
+/// S8, Z8: a peer that acknowledges nothing for the stall limit is reset, and its answer abandoned;
+/// the rest of the grace period is not used up.
+#[test]
+fn an_answer_that_nobody_takes_is_abandoned_after_the_stall_limit() {
+    let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "0")]);
+    let mut conn = ask_for_much(&server);
+    overtaken(&server);
+    server.signal(Signal::TERM).expect("a live process");
+    let exit = end(&mut server);
+    abandoned_one(&exit);
+    let bounds = Duration::from_secs(2)..Duration::from_secs(5);
+    assert!(bounds.contains(&exit.elapsed), "{:?}", exit.elapsed);
+    let error = conn.read_to_end(&mut Vec::new()).expect_err("a reset");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+}
+
+/// S8: an answer that is being acknowledged when the grace period ends is abandoned.
+#[test]
+fn an_answer_on_its_way_is_abandoned_with_the_grace_period() {
+    let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "0"), ("GRACE_MS", "1000")]);
+    let _conn = ask_for_much(&server);
+    overtaken(&server);
+    server.signal(Signal::TERM).expect("a live process");
+    abandoned_one(&end(&mut server));
+}
+
+/// S8: so is one that nobody takes, though its connection has been idle since it was written.
+#[test]
+fn an_idle_connection_with_bytes_on_their_way_is_abandoned_with_the_grace_period() {
+    let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "5000"), ("GRACE_MS", "1000")]);
+    let _conn = ask_for_much(&server);
+    overtaken(&server);
+    server.signal(Signal::TERM).expect("a live process");
+    abandoned_one(&end(&mut server));
+}
+
+/// S8, Z5: connections are work until their peers have the answers, though nothing is left to write.
+#[test]
+fn answers_on_their_way_count_as_in_flight() {
+    let mut server = hyper(&[("GRACE_MS", "1000")]);
+    let request = format!("GET /bytes/{MUCH} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+    let _conns = [(); 2].map(|()| {
+        let mut conn = small(&server);
+        conn.write_all(request.as_bytes())
+            .expect("an open connection");
+        conn.read_exact(&mut [0; 100]).expect("the head");
+        conn
+    });
+    // Until the server has gone on to something else: it may be in flight too.
+    let _other = idle(&server);
+    server.signal(Signal::TERM).expect("a live process");
+    let exit = end(&mut server);
+    assert!(exit.report.contains("2 abandoned"), "{}", exit.stderr);
+    for too_few in ["aborted: 0 in flight", "aborted: 1 in flight"] {
+        assert!(!exit.report.starts_with(too_few), "{}", exit.report);
+    }
+}
+
+fn abandoned_one(exit: &Exit) {
+    assert_eq!(exit.status.code(), Some(1), "{}", exit.stderr);
+    assert!(exit.report.contains("1 abandoned"), "{}", exit.stderr);
+    assert!(exit.stderr.contains("GET /bytes/"), "{}", exit.stderr);
+}
+
+/// S8: a peer that goes without its answer has left by itself: nothing is abandoned.
+#[test]
+fn a_peer_that_leaves_in_the_middle_of_its_answer_is_not_abandoned() {
+    let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "0")]);
+    let conn = ask_for_much(&server);
+    overtaken(&server);
+    server.signal(Signal::TERM).expect("a live process");
+    refused(server.addr());
+    drop(conn);
+    drained(&mut server);
 }

@@ -9,6 +9,7 @@ mod close;
 mod farewell;
 mod idle;
 mod in_flight;
+mod linger;
 mod listener;
 mod peers;
 mod pipelined;

@@ -1,12 +1,13 @@
-//! Linux has no readiness event for that, but it has a state change: the acknowledgement of our FIN, the last thing of
-//! all, wakes everyone who polls the socket. An edge-triggered epoll reports each wake as an event, where the
-//! reactor's own, which asks for readiness, would say "writable" without end. So the socket is watched by an
-//! epoll of its own, whose descriptor becomes readable, and that the reactor can wait for.
+//! Linux has no readiness event for acknowledgements: a socket that is closed for writing counts as
+//! writable all the time, and nobody is woken when bytes leave its buffer. But the last of them,
+//! that of our FIN, changes the socket's state, and that wakes everything that polls it. An
+//! edge-triggered epoll reports each wake as an event, where the reactor's own, which asks for
+//! readiness, would report "writable" without end. So the socket is watched by an epoll of its own,
+//! whose descriptor becomes readable, and that the reactor can wait for.
 
 use std::{
-    net::TcpStream,
-    os::fd::{AsFd, OwnedFd},
-    task::{Context, Poll},
+    os::fd::{BorrowedFd, OwnedFd},
+    task::{Context, Poll, ready},
 };
 
 use async_io::Async;
@@ -14,34 +15,39 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
 /// The epoll that watches the socket, once that is needed.
 #[derive(Debug, Default)]
-pub(super) struct Watch(Option<Async<OwnedFd>>);
+pub(in super::super) enum Watch {
+    #[default]
+    Unset,
+    Set(Async<OwnedFd>),
+    /// Descriptors have run out.
+    Failed,
+}
 
 impl Watch {
-    pub(super) fn poll(&mut self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<()> {
-        if delivered(socket) {
-            return Poll::Ready(());
+    /// Ready if the state of `socket`, always the same one, may have changed since this was polled
+    /// last. Look at the socket before: a change after the look makes the descriptor readable.
+    pub(in super::super) fn poll(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        if let Self::Unset = self {
+            *self = watch(socket).map_or(Self::Failed, Self::Set);
         }
-        let epoll = match &self.0 {
-            Some(epoll) => epoll,
-            None => match watch(socket) {
-                Ok(epoll) => self.0.insert(epoll),
-                // Out of descriptors: the kernel delivers what it has, unless the peer goes on sending.
-                Err(_) => return Poll::Ready(()),
-            },
-        };
-        loop {
-            // Taken first, looked second: an event that comes after the look makes the descriptor readable.
-            let mut events = [EVENT];
-            let _ = epoll::wait(epoll, &mut events[..], Some(&NOW));
-            if delivered(socket) {
+        if let Self::Set(epoll) = self {
+            if ready!(epoll.poll_readable(cx)).is_ok() {
+                let mut events = [EVENT];
+                let _ = epoll::wait(epoll, &mut events[..], Some(&NOW));
                 return Poll::Ready(());
             }
-            match epoll.poll_readable(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(_)) => return Poll::Ready(()),
-            }
+            *self = Self::Failed;
         }
+        Poll::Pending
+    }
+
+    /// Whether changes will be heard of.
+    pub(in super::super) fn is_set(&self) -> bool {
+        matches!(self, Self::Set(_))
     }
 }
 
@@ -54,14 +60,15 @@ const EVENT: epoll::Event = epoll::Event {
     data: EventData::new_u64(0),
 };
 
-pub(super) fn delivered(socket: &TcpStream) -> bool {
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere nothing tells")]
+pub(super) fn unacknowledged(socket: BorrowedFd<'_>) -> Option<usize> {
     // A socket that can't say has been reset.
-    async_drain_sys::unacknowledged(socket).map_or(true, |bytes| bytes == 0)
+    Some(async_drain_sys::unacknowledged(socket).unwrap_or(0))
 }
 
-fn watch(socket: &TcpStream) -> std::io::Result<Async<OwnedFd>> {
+fn watch(socket: BorrowedFd<'_>) -> std::io::Result<Async<OwnedFd>> {
     let epoll = epoll::create(CreateFlags::CLOEXEC)?;
     let events = EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
-    epoll::add(&epoll, socket.as_fd(), EventData::new_u64(0), events)?;
+    epoll::add(&epoll, socket, EventData::new_u64(0), events)?;
     Async::new_nonblocking(epoll)
 }
