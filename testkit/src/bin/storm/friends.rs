@@ -9,9 +9,13 @@ use std::time::{Duration, Instant};
 use testkit::meter::gate::Hold;
 use testkit::meter::http1::{Http1, head};
 use testkit::meter::http2::Http2;
+use testkit::meter::http10::Http10;
 use testkit::meter::peer::Peer;
+use testkit::meter::slow2;
+use testkit::meter::stray::Stray;
 use testkit::meter::tally::{Expected, Loss, Outcome, Tally};
 use testkit::meter::transport::Stream;
+use testkit::meter::tunnel::{Tunnel1, Tunnel2, talk};
 
 /// A way to use a server well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +24,10 @@ pub(crate) enum Friend {
     KeepAlive,
     /// The same with HTTP/2.
     KeepAlive2,
+    /// The same with HTTP/1.0.
+    KeepAlive10,
+    /// The same with an empty line after each request.
+    Stray,
     /// A connection for each request.
     OneShot,
     /// Uploads, and reads them back.
@@ -28,17 +36,28 @@ pub(crate) enum Friend {
     SlowHead,
     /// Takes its time to read.
     SlowReader,
+    /// Takes its time to read what a handler gave away in one frame, over HTTP/2.
+    SlowReader2,
+    /// Uses a tunnel.
+    Tunnel,
+    /// The same over HTTP/2.
+    Tunnel2,
     /// Connects, and says nothing for a while.
     Silent,
 }
 
-const ALL: [Friend; 7] = [
+const ALL: [Friend; 12] = [
     Friend::KeepAlive,
     Friend::KeepAlive2,
+    Friend::KeepAlive10,
+    Friend::Stray,
     Friend::OneShot,
     Friend::Upload,
     Friend::SlowHead,
     Friend::SlowReader,
+    Friend::SlowReader2,
+    Friend::Tunnel,
+    Friend::Tunnel2,
     Friend::Silent,
 ];
 
@@ -64,13 +83,38 @@ impl Friend {
         match self {
             Self::KeepAlive2 => course.closed_loop::<Http2>(self, &mut rng).await?,
             Self::KeepAlive => course.closed_loop::<Http1>(self, &mut rng).await?,
+            Self::KeepAlive10 => course.closed_loop::<Http10>(self, &mut rng).await?,
+            Self::Stray => course.closed_loop::<Stray>(self, &mut rng).await?,
             _ => course.single(self, &mut rng).await?,
         }
         Ok(course.tally)
     }
 
+    fn speaks_http2(self) -> bool {
+        matches!(self, Self::KeepAlive2 | Self::SlowReader2 | Self::Tunnel2)
+    }
+
     /// One request on a fresh connection, and what should come of it.
     async fn ask(self, stream: Stream, rng: &mut Rng) -> (Outcome, Expected) {
+        let pause = millis(rng, THINK);
+        let time = millis(rng, 0..1500);
+        match self {
+            Self::Tunnel => {
+                let outcome = talk::<Tunnel1>(stream, pause, time, || {}).await;
+                return (outcome, Expected::OK);
+            }
+            Self::Tunnel2 => {
+                let outcome = talk::<Tunnel2>(stream, pause, time, || {}).await;
+                return (outcome, Expected::OK);
+            }
+            Self::SlowReader2 => {
+                let length = rng.u64(100_000..1_500_000);
+                let pause = Duration::from_millis(10);
+                let outcome = slow2::read(stream, &format!("/full/{length}"), pause, || {}).await;
+                return (outcome, body(length));
+            }
+            _ => {}
+        }
         let mut conn = Http1::new(stream);
         match self {
             Self::Upload => {
@@ -109,7 +153,7 @@ impl Friend {
                 }
                 (conn.get("/").await, Expected::OK)
             }
-            Self::OneShot | Self::KeepAlive | Self::KeepAlive2 => {
+            _ => {
                 let (path, expected) = request(rng);
                 (
                     conn.ask(&head("GET", &path, "connection: close\r\n")).await,
@@ -130,7 +174,7 @@ struct Course<'a> {
 impl Course<'_> {
     async fn closed_loop<P: Peer>(&mut self, friend: Friend, rng: &mut Rng) -> Result<()> {
         while !self.scene.is_over() {
-            let Some(stream) = self.connect(friend == Friend::KeepAlive2).await? else {
+            let Some(stream) = self.connect(friend.speaks_http2()).await? else {
                 break;
             };
             let connected = Instant::now();
@@ -158,7 +202,7 @@ impl Course<'_> {
 
     async fn single(&mut self, friend: Friend, rng: &mut Rng) -> Result<()> {
         while !self.scene.is_over() {
-            let Some(stream) = self.connect(false).await? else {
+            let Some(stream) = self.connect(friend.speaks_http2()).await? else {
                 break;
             };
             let connected = Instant::now();

@@ -23,6 +23,9 @@ pub(crate) struct Plan {
     /// From the moment at which all friends have had an answer to the signal.
     pub(crate) calm: Duration,
     pub(crate) signal: Signal,
+    /// How long after the first the same signal comes once more, as wrappers and process groups have
+    /// it. Not where the process is frozen, which would hear the second one late.
+    pub(crate) again: Option<Duration>,
     /// When and for how long the process is frozen, one after the other, counted from the end of the one before; the first
     /// from the moment at which all friends have had an answer.
     pub(crate) freezes: Vec<Freeze>,
@@ -96,6 +99,13 @@ impl Plan {
                 !blocks || blocked < threads || (subject == Subject::Local && blocked == 1)
             })
             .collect();
+        let freezes: Vec<_> = (0..rng.usize(..4).saturating_sub(1))
+            .map(|_| Freeze {
+                after: millis(rng, 0..200),
+                lasting: millis(rng, 1..300),
+            })
+            .collect();
+        let again = one_in(rng, 3).then(|| millis(rng, 0..100));
         Self {
             seed,
             subject,
@@ -111,12 +121,8 @@ impl Plan {
             } else {
                 Signal::INT
             },
-            freezes: (0..rng.usize(..4).saturating_sub(1))
-                .map(|_| Freeze {
-                    after: millis(rng, 0..200),
-                    lasting: millis(rng, 1..300),
-                })
-                .collect(),
+            again: again.filter(|_| freezes.is_empty() && !overslept),
+            freezes,
             overslept,
         }
     }

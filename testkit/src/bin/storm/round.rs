@@ -85,6 +85,12 @@ async fn act(plan: &Plan, scene: &Scene<'_>) -> Result<Tally> {
         let freezing = executor.spawn(freezes(&plan.freezes, scene));
         Timer::after(plan.calm).await;
         scene.signal(plan.signal)?;
+        if let Some(pause) = plan.again {
+            Timer::after(pause).await;
+            if scene.server.is_running() {
+                scene.server.signal(plan.signal)?;
+            }
+        }
         freezing.await?;
         if plan.overslept {
             within_patience(refused(scene)).await?;
