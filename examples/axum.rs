@@ -27,8 +27,7 @@ fn main() -> Result<Report, Box<dyn Error>> {
 
     let listener = TcpListener::bind(addr)?;
     println!("listening on {}", listener.local_addr()?);
-    let server = Server::new(&drain)
-        .spawn(|task| smol::spawn(task).detach())
+    let server = Server::new(&drain, |task| smol::spawn(task).detach())
         // For the handler of `/peer`.
         .peer_addresses(true)
         .serve(Async::new(listener)?, TowerToHyperService::new(app(&drain)));

@@ -35,8 +35,7 @@ fn main() -> Result<Report, Box<dyn Error>> {
             async move { Ok::<_, Infallible>(answer(&request, &drain)) }
         }
     });
-    let server = Server::new(&drain)
-        .spawn(|task| smol::spawn(task).detach())
+    let server = Server::new(&drain, |task| smol::spawn(task).detach())
         .serve(Async::new(listener)?, service);
 
     let report = smol::block_on(shutdown.run(server));

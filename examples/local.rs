@@ -33,12 +33,11 @@ fn main() -> Result<Report, Box<dyn Error>> {
         }
     });
     let executor = Rc::new(LocalExecutor::new());
-    let server = Server::new(&drain)
-        .spawn_local({
-            let executor = Rc::clone(&executor);
-            move |task| executor.spawn(task).detach()
-        })
-        .serve(Async::new(listener)?, service);
+    let server = Server::local(&drain, {
+        let executor = Rc::clone(&executor);
+        move |task| executor.spawn(task).detach()
+    })
+    .serve(Async::new(listener)?, service);
 
     let run = shutdown.run_watched(server, |report| {
         eprintln!("the executor is blocked\n{report}");

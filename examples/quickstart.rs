@@ -21,9 +21,8 @@ fn main() -> io::Result<Report> {
 
     let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 8080))?;
     println!("listening on {}", listener.get_ref().local_addr()?);
-    let server = Server::new(&drain)
-        .spawn(|task| smol::spawn(task).detach())
-        .serve(listener, service_fn(hello));
+    let server =
+        Server::new(&drain, |task| smol::spawn(task).detach()).serve(listener, service_fn(hello));
 
     let report = smol::block_on(shutdown.run(server));
     eprintln!("{report}");

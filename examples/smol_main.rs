@@ -25,8 +25,7 @@ main! {
         let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8080".to_owned());
         let listener = TcpListener::bind(addr)?;
         println!("listening on {}", listener.local_addr()?);
-        let server = Server::new(&drain)
-            .spawn(move |task| executor.spawn(task).detach())
+        let server = Server::new(&drain, move |task| executor.spawn(task).detach())
             .serve(Async::new(listener)?, service_fn(hello));
 
         let report = shutdown.run(server).await;

@@ -42,8 +42,7 @@ fn run() -> Result<Report, Box<dyn Error>> {
         let drain = drain.clone();
         move |request| call(request, drain.clone())
     });
-    let server = Server::new(&drain)
-        .spawn(|task| smol::spawn(task).detach())
+    let server = Server::new(&drain, |task| smol::spawn(task).detach())
         .keep_alive_grace(settings.keep_alive_grace)
         .first_request_grace(settings.first_request_grace)
         .serve(listener, service);

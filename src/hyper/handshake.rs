@@ -14,8 +14,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 /// #     Ok(Response::default()) }
 /// # async fn serve(acceptor: futures_rustls::TlsAcceptor, drain: Drain) -> std::io::Result<()> {
 /// # let listener = smol::Async::<std::net::TcpListener>::bind(([127, 0, 0, 1], 0))?;
-/// Server::new(&drain)
-///     .spawn(|task| smol::spawn(task).detach())
+/// Server::new(&drain, |task| smol::spawn(task).detach())
 ///     .handshake(move |connection| acceptor.accept(connection))
 ///     .serve(listener, service_fn(hello))
 ///     .await
@@ -46,10 +45,7 @@ where
 }
 
 /// No handshake.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Plaintext;
-
-impl<C: AsyncRead + AsyncWrite + Unpin + Send + 'static> Handshake<C> for Plaintext {
+impl<C: AsyncRead + AsyncWrite + Unpin + Send + 'static> Handshake<C> for () {
     type Io = C;
     type Future = Ready<io::Result<C>>;
 

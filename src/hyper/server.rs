@@ -14,9 +14,9 @@ use super::{
     connection::{Connection, Start},
     ending::Ending,
     graceful::BoxError,
-    handshake::{Handshake, Plaintext},
+    handshake::Handshake,
     service::{Answer, Respond},
-    spawn::{LocalSpawner, LocalTask, SendSpawner, SendTask},
+    spawn::{LocalSpawner, LocalTask, SendSpawner, SendTask, Tasks},
 };
 use crate::{
     Drain,
@@ -50,35 +50,74 @@ use crate::{
 ///
 /// # async fn serve(drain: Drain) -> io::Result<()> {
 /// let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 8080))?;
-/// Server::new(&drain)
-///     .spawn(|task| smol::spawn(task).detach())
+/// Server::new(&drain, |task| smol::spawn(task).detach())
 ///     .serve(listener, service_fn(hello))
 ///     .await
 /// # }
 /// ```
 #[must_use = "a server does nothing until it serves"]
-pub struct Server<E = NoSpawner, H = Plaintext> {
+pub struct Server<E, H = ()> {
     drain: Drain,
-    executor: E,
-    builder: auto::Builder<E>,
+    tasks: Tasks<E>,
+    builder: auto::Builder<Tasks<E>>,
     handshake: H,
     graces: Graces,
     peer_addresses: bool,
     stall_limit: Duration,
 }
 
-/// What a [`Server`] has before it is told how to spawn.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoSpawner;
+impl<F: Fn(SendTask)> Server<SendSpawner<F>> {
+    /// A server whose connections `drain` waits for, on an executor with several threads, such as smol's global one.
+    ///
+    /// `spawn` is called for each connection and each HTTP/2 stream.
+    pub fn new(drain: &Drain, spawn: F) -> Self {
+        Self::with_executor(drain, SendSpawner(spawn))
+    }
+}
 
-impl Server {
-    /// A server whose connections `drain` waits for.
-    pub fn new(drain: &Drain) -> Self {
+impl<F: Fn(LocalTask)> Server<LocalSpawner<F>> {
+    /// A server on an executor of one thread: nothing that serves need be `Send`.
+    ///
+    /// ```no_run
+    /// # use std::rc::Rc;
+    /// # use async_drain::{Drain, hyper::Server};
+    /// # use async_executor::LocalExecutor;
+    /// let executor = Rc::new(LocalExecutor::new());
+    /// let spawner = Rc::clone(&executor);
+    /// let server = Server::local(&Drain::new(), move |task| spawner.spawn(task).detach());
+    /// ```
+    pub fn local(drain: &Drain, spawn: F) -> Self {
+        Self::with_executor(drain, LocalSpawner(spawn))
+    }
+}
+
+impl<E> Server<E> {
+    /// A server on any executor of hyper's. Unlike the functions given to [`new`](Server::new) and
+    /// [`local`](Server::local), it gets its tasks unboxed.
+    ///
+    /// ```no_run
+    /// # use std::future::Future;
+    /// # use async_drain::{Drain, hyper::Server};
+    /// struct Global;
+    ///
+    /// impl<T: Future<Output = ()> + Send + 'static> hyper::rt::Executor<T> for Global {
+    ///     fn execute(&self, task: T) {
+    ///         smol::spawn(task).detach();
+    ///     }
+    /// }
+    ///
+    /// let server = Server::with_executor(&Drain::new(), Global);
+    /// ```
+    pub fn with_executor(drain: &Drain, executor: E) -> Self {
+        let tasks = Tasks::new(executor, Arc::clone(drain.core()));
+        let mut builder = auto::Builder::new(tasks.clone());
+        // A peer may close its side after its request; hyper would drop the request then.
+        builder.http1().half_close(true);
         Self {
             drain: drain.clone(),
-            executor: NoSpawner,
-            builder: auto::Builder::new(NoSpawner),
-            handshake: Plaintext,
+            tasks,
+            builder,
+            handshake: (),
             graces: Graces::default(),
             peer_addresses: false,
             stall_limit: STALL_LIMIT,
@@ -87,58 +126,16 @@ impl Server {
 }
 
 impl<E, H> Server<E, H> {
-    /// Spawns tasks through `spawn`, on an executor with several threads such as smol's global one.
-    ///
-    /// Call it before [`configure`](Self::configure), whose settings it resets.
-    pub fn spawn<F: Fn(SendTask)>(self, spawn: F) -> Server<SendSpawner<F>, H> {
-        let core = Arc::clone(self.drain.core());
-        self.executor(SendSpawner::new(spawn, core))
-    }
-
-    /// Spawns tasks through `spawn`, on an executor of one thread; nothing that serves need be `Send`.
-    ///
-    /// Call it before [`configure`](Self::configure), whose settings it resets.
-    ///
-    /// ```no_run
-    /// # use std::rc::Rc;
-    /// # use async_drain::{Drain, hyper::Server};
-    /// # use async_executor::LocalExecutor;
-    /// let executor = Rc::new(LocalExecutor::new());
-    /// let spawner = Rc::clone(&executor);
-    /// let server = Server::new(&Drain::new())
-    ///     .spawn_local(move |task| spawner.spawn(task).detach());
-    /// ```
-    pub fn spawn_local<F: Fn(LocalTask)>(self, spawn: F) -> Server<LocalSpawner<F>, H> {
-        let core = Arc::clone(self.drain.core());
-        self.executor(LocalSpawner::new(spawn, core))
-    }
-
-    fn executor<X: Clone>(self, executor: X) -> Server<X, H> {
-        let mut builder = auto::Builder::new(executor.clone());
-        // A peer may close its side after its request; hyper would drop the request then.
-        builder.http1().half_close(true);
-        Server {
-            drain: self.drain,
-            executor,
-            builder,
-            handshake: self.handshake,
-            graces: self.graces,
-            peer_addresses: self.peer_addresses,
-            stall_limit: self.stall_limit,
-        }
-    }
-
     /// Changes the settings of HTTP itself.
     ///
     /// ```no_run
     /// # use async_drain::{Drain, hyper::Server};
-    /// let server = Server::new(&Drain::new())
-    ///     .spawn(|task| smol::spawn(task).detach())
+    /// let server = Server::new(&Drain::new(), |task| smol::spawn(task).detach())
     ///     .configure(|http| {
     ///         http.http1().max_buf_size(64 * 1024);
     ///     });
     /// ```
-    pub fn configure(mut self, configure: impl FnOnce(&mut auto::Builder<E>)) -> Self {
+    pub fn configure(mut self, configure: impl FnOnce(&mut auto::Builder<Tasks<E>>)) -> Self {
         configure(&mut self.builder);
         self
     }
@@ -148,7 +145,7 @@ impl<E, H> Server<E, H> {
     pub fn handshake<N>(self, handshake: N) -> Server<E, N> {
         Server {
             drain: self.drain,
-            executor: self.executor,
+            tasks: self.tasks,
             builder: self.builder,
             handshake,
             graces: self.graces,
@@ -214,9 +211,9 @@ impl<E, H> Server<E, H> {
         S::Error: Into<BoxError>,
         B: Body + 'static,
         B::Error: Into<BoxError>,
-        E: auto::HttpServerConnExec<Respond<S::Future>, Answer<B>>
-            + Executor<Connection<H::Future, H::Io, S, E>>
-            + 'static,
+        E: 'static,
+        Tasks<E>: auto::HttpServerConnExec<Respond<S::Future>, Answer<B>>
+            + Executor<Connection<H::Future, H::Io, S, Tasks<E>>>,
     {
         let mut incoming = self.drain.accept(listener).stall_limit(self.stall_limit);
         let begin = Arc::new(self.builder);
@@ -241,7 +238,7 @@ impl<E, H> Server<E, H> {
                 };
                 let handshake = self.handshake.handshake(io);
                 let ending = Ending::new(self.drain.core(), self.graces);
-                self.executor
+                self.tasks
                     .execute(Connection::new(handshake, start, ending, standby));
             }
             Ok(())

@@ -14,25 +14,17 @@ use crate::{
     tree::{Core, Held},
 };
 
-/// A task to be spawned on an executor with several threads.
-pub type SendTask = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// A task for an executor with several threads.
+pub(super) type SendTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A task to be spawned on an executor of a single thread.
-pub type LocalTask = Pin<Box<dyn Future<Output = ()>>>;
+/// A task for an executor of one thread.
+pub(super) type LocalTask = Pin<Box<dyn Future<Output = ()>>>;
 
-/// Spawns connections and HTTP/2 streams through what the caller gave; made by [`Server::spawn`](super::Server::spawn).
-///
-/// Its tasks end when aborting begins, and until then keep the drain from being drained (Z12).
-pub struct SendSpawner<F>(Arc<Spawner<F>>);
+/// The executor of [`Server::new`](super::Server::new): boxes each task for a function that spawns it.
+pub struct SendSpawner<F>(pub(super) F);
 
-/// The same without `Send`; made by [`Server::spawn_local`](super::Server::spawn_local).
-pub struct LocalSpawner<F>(Arc<Spawner<F>>);
-
-/// The one function of all connections.
-struct Spawner<F> {
-    spawn: F,
-    core: Arc<Core>,
-}
+/// The executor of [`Server::local`](super::Server::local): the same without `Send`.
+pub struct LocalSpawner<F>(pub(super) F);
 
 impl<F, T> Executor<T> for SendSpawner<F>
 where
@@ -40,7 +32,7 @@ where
     T: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, task: T) {
-        (self.0.spawn)(Box::pin(Cut::new(&self.0.core, task)));
+        (self.0)(Box::pin(task));
     }
 }
 
@@ -50,13 +42,47 @@ where
     T: Future<Output = ()> + 'static,
 {
     fn execute(&self, task: T) {
-        (self.0.spawn)(Box::pin(Cut::new(&self.0.core, task)));
+        (self.0)(Box::pin(task));
+    }
+}
+
+/// Spawns a server's connections and HTTP/2 streams on `E`.
+///
+/// The tasks end when aborting begins, and until then keep the drain from being drained (Z12).
+pub struct Tasks<E>(Arc<Shared<E>>);
+
+/// The one executor of all connections.
+struct Shared<E> {
+    executor: E,
+    core: Arc<Core>,
+}
+
+impl<E> Tasks<E> {
+    pub(super) fn new(executor: E, core: Arc<Core>) -> Self {
+        Self(Arc::new(Shared { executor, core }))
+    }
+}
+
+impl<E, T> Executor<T> for Tasks<E>
+where
+    E: Executor<Cut<T>>,
+    T: Future<Output = ()>,
+{
+    fn execute(&self, task: T) {
+        self.0.executor.execute(Cut::new(&self.0.core, task));
+    }
+}
+
+impl<E> Clone for Tasks<E> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
     }
 }
 
 pin_project! {
     /// A task that ends when aborting begins.
-    struct Cut<T> {
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Cut<T> {
         #[pin]
         task: Option<T>,
         // Made when the task has to wait: most HTTP/2 streams never do.
@@ -95,27 +121,14 @@ impl<T: Future<Output = ()>> Future for Cut<T> {
     }
 }
 
-macro_rules! spawner {
-    ($spawner:ident) => {
-        impl<F> $spawner<F> {
-            pub(super) fn new(spawn: F, core: Arc<Core>) -> Self {
-                Self(Arc::new(Spawner { spawn, core }))
-            }
-        }
-
-        impl<F> Clone for $spawner<F> {
-            fn clone(&self) -> Self {
-                Self(Arc::clone(&self.0))
-            }
-        }
-
-        impl<F> fmt::Debug for $spawner<F> {
+macro_rules! debug {
+    ($($name:ident),*) => {$(
+        impl<T> fmt::Debug for $name<T> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_struct(stringify!($spawner)).finish_non_exhaustive()
+                f.debug_struct(stringify!($name)).finish_non_exhaustive()
             }
         }
-    };
+    )*};
 }
 
-spawner!(SendSpawner);
-spawner!(LocalSpawner);
+debug!(SendSpawner, LocalSpawner, Tasks, Cut);

@@ -13,8 +13,7 @@ use testkit::scene::{Scene, handler};
 fn on_the_global_executor_of_smol() {
     let (scene, listener) = Scene::new();
     let drain = scene.drain.clone();
-    let server = Server::new(&scene.drain)
-        .spawn(|task| smol::spawn(task).detach())
+    let server = Server::new(&scene.drain, |task| smol::spawn(task).detach())
         .serve(listener, service_fn(move |r| handler(r, drain.clone())));
     smol::block_on(scene.play(server));
 }
@@ -25,8 +24,7 @@ fn on_an_executor_of_two_threads() {
     let (drain, stop) = (scene.drain.clone(), Drain::new());
     let executor = Arc::new(Executor::new());
     let spawner = Arc::clone(&executor);
-    let server = Server::new(&scene.drain)
-        .spawn(move |task| spawner.spawn(task).detach())
+    let server = Server::new(&scene.drain, move |task| spawner.spawn(task).detach())
         .serve(listener, service_fn(move |r| handler(r, drain.clone())));
     thread::scope(|scope| {
         for _ in 0..2 {
@@ -56,8 +54,7 @@ fn on_a_local_executor_with_a_handler_that_is_not_send() {
             response
         }
     });
-    let server = Server::new(&scene.drain)
-        .spawn_local(move |task| spawner.spawn(task).detach())
+    let server = Server::local(&scene.drain, move |task| spawner.spawn(task).detach())
         .serve(listener, service);
     block_on(executor.run(scene.play(server)));
     assert_eq!(answered.get(), 1);
@@ -70,9 +67,10 @@ fn on_block_on_alone() {
     let drain = scene.drain.clone();
     let tasks = async_channel::unbounded();
     let spawner = tasks.0;
-    let server = Server::new(&scene.drain)
-        .spawn_local(move |task| spawner.try_send(task).expect("the channel is open"))
-        .serve(listener, service_fn(move |r| handler(r, drain.clone())));
+    let server = Server::local(&scene.drain, move |task| {
+        spawner.try_send(task).expect("the channel is open");
+    })
+    .serve(listener, service_fn(move |r| handler(r, drain.clone())));
     // One connection at a time, each to its end: the simplest of all loops.
     let connections = async {
         while let Ok(task) = tasks.1.recv().await {

@@ -82,8 +82,7 @@ async fn serve(drain: &Drain, listener: Async<TcpListener>) -> std::io::Result<(
             }
         }
     });
-    Server::new(drain)
-        .spawn(|task| smol::spawn(task).detach())
+    Server::new(drain, |task| smol::spawn(task).detach())
         .keep_alive_grace(Duration::ZERO)
         .first_request_grace(Duration::ZERO)
         .serve(listener, service)

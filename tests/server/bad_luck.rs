@@ -70,9 +70,8 @@ fn a_spawner_that_panics() {
     let drain = Drain::new();
     let (listener, addr) = listener();
     let _peer = TcpStream::connect(addr).expect("room in the queue");
-    let server = Server::new(&drain)
-        .spawn(|_| panic!("no room for a task"))
-        .serve(listener, service_fn(answer));
+    let server =
+        Server::new(&drain, |_| panic!("no room for a task")).serve(listener, service_fn(answer));
     catch_unwind(AssertUnwindSafe(|| block_on(server))).expect_err("the spawner's panic");
     assert_eq!(drain.in_flight(), 0);
     drain.begin();
@@ -85,8 +84,7 @@ fn a_peer_that_resets_in_its_handshake() {
     let drain = Drain::new();
     let (listener, addr) = listener();
     let acceptor = certificate::acceptor().expect("a certificate");
-    let server = Server::new(&drain)
-        .spawn(|task| smol::spawn(task).detach())
+    let server = Server::new(&drain, |task| smol::spawn(task).detach())
         .handshake(move |connection| acceptor.accept(connection))
         .serve(listener, service_fn(answer));
     let last = drain.clone();
@@ -117,9 +115,8 @@ fn a_peer_that_resets_in_its_handshake() {
 fn a_peer_that_resets_in_its_request() {
     let drain = Drain::new();
     let (listener, addr) = listener();
-    let server = Server::new(&drain)
-        .spawn(|task| smol::spawn(task).detach())
-        .serve(listener, service_fn(answer));
+    let server =
+        Server::new(&drain, |task| smol::spawn(task).detach()).serve(listener, service_fn(answer));
     let last = drain.clone();
     during(server, move || {
         let mut peer = TcpStream::connect(addr).expect("the server listens");
@@ -208,8 +205,7 @@ fn a_signal_interrupts_no_connection() {
             .map(|(conn, _)| Interrupted { conn, again: false });
         Some((conn, listener))
     });
-    let server = Server::new(&drain)
-        .spawn(|task| smol::spawn(task).detach())
+    let server = Server::new(&drain, |task| smol::spawn(task).detach())
         .serve(Connections::new(connections), service_fn(answer));
     let last = drain.clone();
     during(server, move || {

@@ -3,6 +3,7 @@
 mod accept;
 mod bad_input;
 mod bad_luck;
+mod builder;
 mod by_hand;
 mod clock;
 mod close;

@@ -36,9 +36,8 @@ fn stopped_before_it_serves() {
     for conn in &mut queued {
         conn.get("/").expect("an open connection");
     }
-    let serving = Server::new(&drain)
-        .spawn(|task| smol::spawn(task).detach())
-        .serve(listener, service_fn(answer));
+    let serving =
+        Server::new(&drain, |task| smol::spawn(task).detach()).serve(listener, service_fn(answer));
     drain.begin();
     assert_eq!(drain.phase(), Phase::Draining);
     block_on(serving).expect("no failure");
@@ -61,9 +60,8 @@ fn stopped_for_good_before_it_serves() {
     drain.begin();
     assert_eq!(drain.phase(), Phase::Drained);
     let (listener, addr) = listener();
-    let serving = Server::new(&drain)
-        .spawn(|task| smol::spawn(task).detach())
-        .serve(listener, service_fn(answer));
+    let serving =
+        Server::new(&drain, |task| smol::spawn(task).detach()).serve(listener, service_fn(answer));
     block_on(serving).expect("no failure");
     refused(addr);
 }
@@ -75,19 +73,17 @@ fn dropped_while_it_serves() {
     let (listener, addr) = listener();
     let (begun, begins) = smol::channel::bounded(1);
     let (release, released) = smol::channel::bounded::<()>(1);
-    let serving = Server::new(&drain)
-        .spawn(|task| smol::spawn(task).detach())
-        .serve(
-            listener,
-            service_fn(move |request| {
-                let (begun, released) = (begun.clone(), released.clone());
-                async move {
-                    begun.send(()).await.expect("the test listens");
-                    released.recv().await.expect("the test releases");
-                    answer(request).await
-                }
-            }),
-        );
+    let serving = Server::new(&drain, |task| smol::spawn(task).detach()).serve(
+        listener,
+        service_fn(move |request| {
+            let (begun, released) = (begun.clone(), released.clone());
+            async move {
+                begun.send(()).await.expect("the test listens");
+                released.recv().await.expect("the test releases");
+                answer(request).await
+            }
+        }),
+    );
     let mut conn = Conn::open(addr).expect("room in the queue");
     conn.get("/").expect("an open connection");
     // Dropped as soon as the handler runs.
@@ -115,8 +111,7 @@ fn a_stream_of_connections_that_ends() {
         let (socket, _) = listener.get_ref().accept().expect("one in the queue");
         Async::new(socket)
     });
-    let serving = Server::new(&drain)
-        .spawn(|task| smol::spawn(task).detach())
+    let serving = Server::new(&drain, |task| smol::spawn(task).detach())
         .serve(Connections::new(stream::iter(accepted)), service_fn(answer));
     block_on(serving).expect("no failure");
     assert_eq!(drain.phase(), Phase::Running);
@@ -135,8 +130,7 @@ fn a_stream_of_connections_that_ends() {
 fn a_stream_of_connections_that_fails_for_ever() {
     let drain = Drain::new();
     let failing = stream::repeat_with(|| Err::<Async<TcpStream>, _>(Error::other("none today")));
-    let serving = Server::new(&drain)
-        .spawn(|task| smol::spawn(task).detach())
+    let serving = Server::new(&drain, |task| smol::spawn(task).detach())
         .serve(Connections::new(failing), service_fn(answer));
     let mut serving = pin!(serving);
     assert!(block_on(poll_once(serving.as_mut())).is_none());
@@ -166,9 +160,8 @@ fn all_of_it_on_one_thread_without_send() {
             }
         }
     });
-    let serving = Server::new(&drain)
-        .spawn_local(move |task| spawner.spawn(task).detach())
-        .serve(listener, service);
+    let serving =
+        Server::local(&drain, move |task| spawner.spawn(task).detach()).serve(listener, service);
     let clients = thread::spawn(move || {
         let mut h2 = H2Conn::open(addr).expect("the server listens");
         let stream = h2.get("/").expect("an open connection");

@@ -10,8 +10,7 @@ use testkit::scene::{Scene, handler};
 fn on_async_std() {
     let (scene, listener) = Scene::new();
     let drain = scene.drain.clone();
-    let server = Server::new(&scene.drain)
-        .spawn(|task| drop(async_std::task::spawn(task)))
+    let server = Server::new(&scene.drain, |task| drop(async_std::task::spawn(task)))
         .serve(listener, service_fn(move |r| handler(r, drain.clone())));
     async_std::task::block_on(scene.play(server));
 }
@@ -23,7 +22,7 @@ fn on_async_std_with_its_listener() {
     let drain = scene.drain.clone();
     let listener = listener.into_inner().expect("nobody else has it");
     let listener = async_std::net::TcpListener::from(listener);
-    let server = Server::new(&scene.drain).spawn(|task| drop(async_std::task::spawn(task)));
+    let server = Server::new(&scene.drain, |task| drop(async_std::task::spawn(task)));
     async_std::task::block_on(async {
         let incoming = stream::unfold(listener, |listener| async {
             let accepted = listener.accept().await;
@@ -38,8 +37,7 @@ fn on_async_std_with_its_listener() {
 fn on_tokio() {
     let (scene, listener) = Scene::new();
     let drain = scene.drain.clone();
-    let server = Server::new(&scene.drain)
-        .spawn(|task| drop(tokio::spawn(task)))
+    let server = Server::new(&scene.drain, |task| drop(tokio::spawn(task)))
         .serve(listener, service_fn(move |r| handler(r, drain.clone())));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -39,8 +39,7 @@ fn run() -> Result<Report, Box<dyn Error>> {
 
     let listener = Async::<TcpListener>::bind(settings.addr)?;
     serve::announce(listener.get_ref().local_addr()?);
-    let server = Server::new(&drain)
-        .spawn(|task| smol::spawn(task).detach())
+    let server = Server::new(&drain, |task| smol::spawn(task).detach())
         .keep_alive_grace(settings.keep_alive_grace)
         .first_request_grace(settings.first_request_grace)
         // For the handler of `/peer`.

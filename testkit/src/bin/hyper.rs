@@ -49,8 +49,7 @@ where
         .grace(settings.grace)
         .abort_grace(settings.abort_grace);
     serve::announce(addr);
-    let server = Server::new(&drain)
-        .spawn(|task| smol::spawn(task).detach())
+    let server = Server::new(&drain, |task| smol::spawn(task).detach())
         .keep_alive_grace(settings.keep_alive_grace)
         .first_request_grace(settings.first_request_grace);
     let close_code = settings.ws_close_code;

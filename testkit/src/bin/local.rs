@@ -40,14 +40,13 @@ fn run() -> Result<Report, Box<dyn Error>> {
             async move { answer(request, &drain).await }
         }
     });
-    let server = Server::new(&drain)
-        .spawn_local({
-            let executor = Rc::clone(&executor);
-            move |task| executor.spawn(task).detach()
-        })
-        .keep_alive_grace(settings.keep_alive_grace)
-        .first_request_grace(settings.first_request_grace)
-        .serve(listener, service);
+    let server = Server::local(&drain, {
+        let executor = Rc::clone(&executor);
+        move |task| executor.spawn(task).detach()
+    })
+    .keep_alive_grace(settings.keep_alive_grace)
+    .first_request_grace(settings.first_request_grace)
+    .serve(listener, service);
 
     serve::announce(address);
     let run = shutdown.run_watched(server, |report| {
