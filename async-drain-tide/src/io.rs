@@ -175,9 +175,11 @@ impl<C: Transport> Io<C> {
         taken
     }
 
-    /// Waits until nobody reads the body of the present request; returns whether bytes of it are left.
+    /// Waits until nobody reads the body of the present request; returns whether bytes of it are
+    /// left.
     ///
-    /// A task that reads on after the answer keeps the connection in flight, until it has all of the body or drops it.
+    /// A task that reads on after the answer keeps the connection in flight, until it has all of
+    /// the body or drops it.
     pub(crate) fn poll_body(&self, cx: &mut Context<'_>) -> Poll<bool> {
         let mut state = self.state();
         if state.ahead.is_over() {

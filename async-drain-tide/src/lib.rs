@@ -12,7 +12,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `tide` (default) | [`DrainListener`] and [`DrainMiddleware`]; without it, only [`Driver`] remains |
+//! | `tide` (default) | [`DrainListener`] and [`DrainMiddleware`], beside the [`Driver`] |
 #![forbid(unsafe_code)]
 
 mod ahead;

@@ -78,7 +78,7 @@ fn accept(request: &mut Request, drain: &Drain) -> StatusCode {
         let mut upload = Vec::new();
         let end = body.read_to_end(&mut upload).await;
         let length = upload.len();
-        // Without a stdout there is nothing to say.
+        // A closed stdout is not an error of the upload.
         let _ = match end {
             Ok(_) => writeln!(io::stdout(), "an upload of {length} bytes was read"),
             Err(_) => writeln!(io::stdout(), "an upload was cut after {length} bytes"),

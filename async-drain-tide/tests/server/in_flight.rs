@@ -214,7 +214,8 @@ fn a_body_that_was_refused_is_not_waited_for() {
     });
 }
 
-/// Z5: an upload that was answered early is read to its end by the handler's task, and by nothing else.
+/// Z5: an upload that was answered early is read to its end by the handler's task, and by nothing
+/// else.
 #[test]
 fn an_upload_that_was_answered_early_is_read_by_its_handler() {
     for (head, body) in [
