@@ -264,7 +264,8 @@ async fn close<C: Transport>(io: &Io<C>, mut aborting: UntilAborting) {
         if Pin::new(&mut conn).poll_close(cx).is_ready() {
             return Poll::Ready(true);
         }
-        // Bytes that the peer has still to acknowledge are work, and that it keeps its side open is not.
+        // It is work while bytes are unacknowledged, and not while the peer merely keeps its side
+        // open.
         if guard.is_delivering() {
             guard.work();
         } else {
