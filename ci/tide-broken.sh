@@ -69,7 +69,8 @@ broken head-without-limit driver::a_head_that_is_never_completed_is_closed conne
 broken limit-while-idle driver::a_head_that_is_never_completed_is_closed connection.rs \
     'if !io.is_in_head() {' 'if false {'
 broken unknown-coding-read driver::a_body_in_an_unknown_coding_is_refused connection.rs \
-    'if request.header(TRANSFER_ENCODING).is_some() && request.len().is_some() {' 'if false {'
+    'if codings.is_some_and(|codings| codings.iter().count() > 1 || request.len().is_some()) {' \
+    'if codings.is_none() && codings.is_some() {'
 
 broken upload-discarded in_flight::an_upload_that_was_answered_early_is_read_by_its_handler connection.rs \
     'poll_fn(|cx| io.poll_body(cx)).await' 'true'

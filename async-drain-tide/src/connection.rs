@@ -142,7 +142,8 @@ where
     };
     io.request(&request);
     // async-h1 ignores other codings, and would read the body as the next request.
-    if request.header(TRANSFER_ENCODING).is_some() && request.len().is_some() {
+    let codings = request.header(TRANSFER_ENCODING);
+    if codings.is_some_and(|codings| codings.iter().count() > 1 || request.len().is_some()) {
         let error = "only the transfer coding `chunked` is supported";
         return Err(Error::from_str(StatusCode::NotImplemented, error));
     }
