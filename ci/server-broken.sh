@@ -153,9 +153,7 @@ broken grace-not-from-idle-on idle::a_connection_that_falls_idle_late_may_place_
 broken handshake-not-raced idle::a_stalled_tls_handshake_ends_with_the_first_request_grace hyper/connection.rs \
     'ready!(ending.poll_handshake(cx));' 'ready!(ending.poll_aborting(cx));'
 broken preface-in-pieces-is-a-head idle::half_an_http2_preface_ends_with_the_first_request_grace hyper/framing/mod.rs \
-    '!self.is_http2()
-            && match' 'true
-            && match'
+    '!matches!(head, Head::Blank)) && !self.is_http2()' '!matches!(head, Head::Blank))'
 broken silent-http2-peer-not-asked idle::an_http2_peer_that_asks_for_nothing_ends_with_the_first_request_grace hyper/ending.rs \
     'match self.patience.poll(silent, cx) {' 'match self.patience.poll(silent, cx) {
             Poll::Ready(()) if http2 => Next::Wait,'

@@ -80,11 +80,11 @@ impl Activity {
         !framing.is_head_begun() && !framing.is_owed()
     }
 
-    /// Whether a request's head has begun and is not complete, or waits behind another request (Z4 Z13). An empty line
-    /// is not the beginning of a head.
+    /// Whether a request's head has begun, its end has not come, and nothing keeps its peer from sending it: the requests
+    /// before it have been answered (Z13). An empty line is not the beginning of a head.
     #[expect(dead_code, reason = "for the time limit of a head")]
-    pub(super) fn is_head_begun(&self) -> bool {
-        self.framing().is_head_begun()
+    pub(super) fn is_reading_head(&self) -> bool {
+        self.is_answered() && self.framing().is_in_head()
     }
 
     /// Whether the connection began as HTTP/2 does; the first bytes may look so and turn out to be HTTP/1.

@@ -107,3 +107,181 @@ impl<C: AsyncWrite + Unpin> Write for Io<C> {
         self.poll_end(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        cell::Cell,
+        future::Future,
+        io,
+        pin::{Pin, pin},
+        rc::Rc,
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering},
+        },
+        task::{Context, Poll, Wake, Waker},
+    };
+
+    use ::hyper::{
+        Request, Response, body::Incoming, rt::Executor, server::conn::http1, service::service_fn,
+    };
+    use futures_io::{AsyncRead, AsyncWrite};
+    use http_body_util::BodyExt;
+    use hyper_util::server::conn::auto;
+
+    use super::Activity;
+    use crate::Drain;
+
+    /// A socket that has received a stream up to some point, and takes whatever is written.
+    #[derive(Clone)]
+    struct Socket {
+        stream: Rc<[u8]>,
+        read: Rc<Cell<usize>>,
+        received: Rc<Cell<usize>>,
+    }
+
+    impl AsyncRead for Socket {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            let bytes = &self.stream[self.read.get()..self.received.get()];
+            let length = bytes.len().min(buf.len());
+            if length == 0 {
+                return Poll::Pending;
+            }
+            buf[..length].copy_from_slice(&bytes[..length]);
+            self.read.set(self.read.get() + length);
+            Poll::Ready(Ok(length))
+        }
+    }
+
+    impl AsyncWrite for Socket {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(buf.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Whether the connection wants to be polled again.
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    async fn echo(request: Request<Incoming>) -> Result<Response<String>, ::hyper::Error> {
+        let body = request.into_body().collect().await?.to_bytes();
+        Ok(Response::new(String::from_utf8_lossy(&body).into_owned()))
+    }
+
+    /// Spawns nothing: no HTTP/2 here.
+    #[derive(Clone)]
+    struct Nowhere;
+
+    impl<T> Executor<T> for Nowhere {
+        fn execute(&self, _: T) {}
+    }
+
+    const REQUESTS: [&str; 3] = [
+        "GET / HTTP/1.1\r\nhost: a\r\n\r\n",
+        "POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\na\r\n\r\n",
+        "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n4\r\n\r\n\r\n\r\n0\r\n\r\n",
+    ];
+    const EMPTY: &str = "\r\n\n";
+
+    /// All pairs of requests, with empty lines before, between and after them.
+    fn streams() -> impl Iterator<Item = (String, Vec<usize>)> {
+        let pairs = REQUESTS.iter().flat_map(|a| REQUESTS.map(|b| [a, b]));
+        pairs.map(|pair| {
+            let (mut stream, mut ends) = (EMPTY.to_owned(), vec![0]);
+            for request in pair {
+                stream.push_str(request);
+                ends.push(stream.len());
+                stream.push_str(EMPTY);
+            }
+            (stream, ends)
+        })
+    }
+
+    /// Z4: a connection of hyper's is idle exactly when nothing but empty lines has come behind a whole request, in
+    /// whatever segments, and at whatever byte the last of them ends.
+    #[test]
+    fn a_connection_is_idle_between_two_requests_and_nowhere_else() {
+        for (stream, ends) in streams() {
+            let idle = |at: usize| ends.iter().any(|&end| end <= at && at <= end + EMPTY.len());
+            for first in 0..stream.len() {
+                for second in [first + 1, first + 2, first + 30, stream.len()] {
+                    let second = second.min(stream.len());
+                    for kind in 0..3 {
+                        let seen = looks(kind, &stream, &[first, second]);
+                        assert_eq!(
+                            seen,
+                            [idle(first), idle(second)],
+                            "{kind}: {:?}, {:?}",
+                            &stream[..first],
+                            &stream[first..second],
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether a connection is idle after each of these cuts.
+    fn looks<const N: usize>(kind: usize, stream: &str, cuts: &[usize; N]) -> [bool; N] {
+        let socket = Socket {
+            stream: stream.as_bytes().into(),
+            read: Rc::default(),
+            received: Rc::default(),
+        };
+        let drain = Drain::new();
+        let activity = Activity::new(&drain);
+        let (io, service) = (
+            activity.io(socket.clone()),
+            activity.service(service_fn(echo)),
+        );
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let look = |mut conn: Pin<&mut dyn Future<Output = ()>>| {
+            cuts.map(|cut| {
+                socket.received.set(cut);
+                woken.0.store(true, Ordering::Relaxed);
+                while woken.0.swap(false, Ordering::Relaxed) {
+                    let polled = conn.as_mut().poll(&mut Context::from_waker(&waker));
+                    assert!(polled.is_pending(), "{:?} ends it", &stream[..cut]);
+                }
+                assert_eq!(socket.read.get(), cut);
+                activity.is_idle()
+            })
+        };
+        match kind {
+            0 | 1 => {
+                let mut http = http1::Builder::new();
+                let conn = http.half_close(kind == 0).serve_connection(io, service);
+                look(pin!(async { drop(conn.await) }))
+            }
+            _ => {
+                let http = auto::Builder::new(Nowhere);
+                let conn = http.serve_connection(io, service);
+                look(pin!(async { drop(conn.await) }))
+            }
+        }
+    }
+}

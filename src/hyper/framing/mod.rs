@@ -169,13 +169,13 @@ impl Framing {
 
     /// Whether a head has begun and hyper has not parsed it, since it is not whole or another request comes first.
     pub(crate) fn is_head_begun(&self) -> bool {
+        self.is_in_head() || matches!(self.stage, Stage::Unparsed(_)) && !self.is_http2()
+    }
+
+    /// Whether a head has begun and its end has not come.
+    pub(crate) fn is_in_head(&self) -> bool {
         // What may be the preface is not half a head: its peer would have to be told in HTTP/2.
-        !self.is_http2()
-            && match self.stage {
-                Stage::Head(head) => !matches!(head, Head::Blank),
-                Stage::Unparsed(_) => true,
-                Stage::Exact(_) | Stage::Chunked(_) | Stage::Foreign => false,
-            }
+        matches!(self.stage, Stage::Head(head) if !matches!(head, Head::Blank)) && !self.is_http2()
     }
 
     /// Whether the peer has yet to send the end of the last request's body.
@@ -214,6 +214,7 @@ mod tests {
             );
             assert_eq!(framing.is_owed(), whole, "cut at {cut}");
             assert_eq!(framing.is_head_begun(), cut > 0 && !whole, "cut at {cut}");
+            assert_eq!(framing.is_in_head(), cut > 0 && !whole, "cut at {cut}");
             read(
                 &mut framing,
                 &message[cut..],
@@ -289,6 +290,8 @@ mod tests {
                     read(&mut framing, &stream[..end], bodies);
                     let text = String::from_utf8_lossy(&stream[..end]);
                     assert_eq!(framing.is_head_begun(), end > begin, "{text}");
+                    let within = end > begin && end < stream.len();
+                    assert_eq!(framing.is_in_head(), within, "{text}");
                     assert!(!framing.is_owed(), "{text}");
                     read(&mut framing, &stream[end..], &[Body::None]);
                     assert!(!framing.is_head_begun() && !framing.is_owed(), "{text}");
