@@ -1,7 +1,9 @@
-//! Work on a thread pool, which nobody can cut: each job holds its guard on its thread, and looks at it between two steps.
+//! Work on a thread pool, which nobody can cut: each job holds its guard on its thread, and looks
+//! at it between two steps.
 //!
-//! Run with: `cargo run --example blocking -- 10 1000`, and Ctrl-C; each argument is a job of so many steps of 20 ms.
-//! One that can finish within `GRACE_MS` does so, and another stops where it can go on next time.
+//! Run with: `cargo run --example blocking -- 10 1000`, and Ctrl-C; each argument is a job of so
+//! many steps of 20 ms. One that can finish within `GRACE_MS` does so, and another stops where it
+//! can go on next time.
 
 use std::{
     env,

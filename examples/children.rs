@@ -1,7 +1,8 @@
-//! A supervisor: each child holds a guard, gets SIGTERM when draining begins, and is killed when aborting begins.
+//! A supervisor: each child holds a guard, gets SIGTERM when draining begins, and is killed when
+//! aborting begins.
 //!
-//! Run with: `cargo run --example children -- 'sleep 100' 'trap "" TERM; sleep 100'`, and Ctrl-C; each argument is a shell's,
-//! and `GRACE_MS` is how long a child may take to end.
+//! Run with: `cargo run --example children -- 'sleep 100' 'trap "" TERM; sleep 100'`, and Ctrl-C;
+//! each argument is a shell's, and `GRACE_MS` is how long a child may take to end.
 
 use std::{
     env,
@@ -43,7 +44,8 @@ fn main() -> Result<Report, Box<dyn Error>> {
 
 async fn run(line: String, guard: Guard) -> io::Result<ExitStatus> {
     let mut command = Command::new("sh");
-    // A group of its own: the terminal's Ctrl-C is ours to pass on, and a shell's children get the signal too.
+    // A group of its own: the terminal's Ctrl-C is ours to pass on, and a shell's children get the
+    // signal too.
     command.args(["-c", &line]).process_group(0);
     let mut command = async_process::Command::from(command);
     let mut child = command.kill_on_drop(true).spawn()?;

@@ -1,5 +1,5 @@
-//! An accept loop for a protocol of one's own, on a bare `LocalExecutor`: each line comes back, and when draining
-//! begins each peer gets its answer to every whole line that it has sent, then `bye`.
+//! An accept loop for a protocol of one's own, on a bare `LocalExecutor`: each line comes back, and
+//! when draining begins each peer gets its answer to every whole line that it has sent, then `bye`.
 //!
 //! Run with: `cargo run --example line_echo`, then `nc localhost 8080`, and Ctrl-C.
 
@@ -58,7 +58,8 @@ async fn accept(
 
 type Peer = Linger<Async<TcpStream>>;
 
-/// Ends with the peer, with the connection, or once draining has begun and nothing that was sent is unanswered.
+/// Ends with the peer, with the connection, or once draining has begun and nothing that was sent is
+/// unanswered.
 async fn echo(io: Peer, draining: impl Future) -> io::Result<()> {
     let mut io = BufReader::new(io);
     let mut line = String::new();

@@ -1,6 +1,7 @@
 //! The smallest server that stops well: it finishes what it has begun, and says so.
 //!
-//! Run with: `cargo run --example quickstart`, then `curl localhost:8080` in another terminal, and Ctrl-C while it waits.
+//! Run with: `cargo run --example quickstart`, then `curl localhost:8080` in another terminal, and
+//! Ctrl-C while it waits.
 
 use std::{convert::Infallible, io, net::TcpListener, time::Duration};
 

@@ -1,9 +1,10 @@
-//! The quickstart for those who have `smol_macros` make their executor.
+//! The quickstart for programs whose executor is made by `smol_macros`.
 //!
-//! `main!` stops its threads as soon as the future returns, and what was detached on them is dropped. So the shutdown
-//! is awaited inside, as the last thing that the future does.
+//! `main!` stops its threads as soon as the future returns, and what was detached on them is
+//! dropped. So the shutdown is awaited inside, as the last thing that the future does.
 //!
-//! Run with: `cargo run --example smol_main`, then `curl localhost:8080` in another terminal, and Ctrl-C while it waits.
+//! Run with: `cargo run --example smol_main`, then `curl localhost:8080` in another terminal, and
+//! Ctrl-C while it waits.
 
 use std::{convert::Infallible, env, io, net::TcpListener, sync::Arc, time::Duration};
 

@@ -1,5 +1,5 @@
-//! A WebSocket server without HTTP: it echoes, and when draining begins it says goodbye with 1001 and waits for the
-//! peer's goodbye, for a bounded time.
+//! A WebSocket server without HTTP: it echoes, and when draining begins it says goodbye with 1001
+//! and waits for the peer's goodbye, for a bounded time.
 //!
 //! Run with: `cargo run --example websocket`, then `websocat ws://localhost:8080`, and Ctrl-C.
 
@@ -72,7 +72,8 @@ async fn session(io: Linger<Async<TcpStream>>, guard: &Guard) -> Result<(), WsEr
     Ok(socket.into_inner().close().await?)
 }
 
-/// Returns whether the server is the one to leave. Between two messages only: one that has begun is answered.
+/// Returns whether the server is the one to leave. Between two messages only: one that has begun is
+/// answered.
 async fn echo(socket: &mut Socket, guard: &Guard) -> Result<bool, WsError> {
     let mut draining = guard.until_draining();
     loop {

@@ -1,6 +1,8 @@
-//! Workers on a channel: when draining begins they stop taking jobs, finish those they have taken, and say how many stay.
+//! Workers on a channel: when draining begins they stop taking jobs, finish those they have taken,
+//! and say how many stay.
 //!
-//! Run with: `cargo run --example worker`, and Ctrl-C; `GRACE_MS` is how long the jobs taken may still last.
+//! Run with: `cargo run --example worker`, and Ctrl-C; `GRACE_MS` is how long the jobs taken may
+//! still last.
 
 use std::{env, error::Error, time::Duration};
 
@@ -28,7 +30,7 @@ fn main() -> Result<Report, Box<dyn Error>> {
         produce(sender).until_draining(&drain).await;
     };
     let report = smol::block_on(shutdown.run(server));
-    // Whoever keeps jobs elsewhere hands these back; nobody has begun them.
+    // A queue that is kept elsewhere gets these back: nobody has begun them.
     println!("{} jobs stay in the queue", queue.len());
     eprintln!("{report}");
     Ok(report)

@@ -7,7 +7,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// How long a read or a write may block before the test is told what it was waiting for.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A response with its whole body.
 #[derive(Debug)]
@@ -26,10 +26,10 @@ pub struct Conn {
 impl Conn {
     /// Connects.
     pub fn open(addr: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect_timeout(&addr, PATIENCE)
+        let stream = TcpStream::connect_timeout(&addr, TIMEOUT)
             .map_err(|error| during("connecting", &error))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
         stream.set_nodelay(true)?;
         Ok(Self {
             stream,
@@ -99,7 +99,7 @@ impl Conn {
             Err(error) if timed_out(&error) => Ok(false),
             Err(error) => Err(during("waiting for the end of the connection", &error)),
         };
-        self.stream.set_read_timeout(Some(PATIENCE))?;
+        self.stream.set_read_timeout(Some(TIMEOUT))?;
         ended
     }
 

@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// How long a read or a write may block before the test is told what it was waiting for.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How a stream ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,10 +38,10 @@ pub struct H2Conn {
 impl H2Conn {
     /// Connects and sends the preface.
     pub fn open(addr: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect_timeout(&addr, PATIENCE)
+        let stream = TcpStream::connect_timeout(&addr, TIMEOUT)
             .map_err(|error| during("connecting", &error))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
         stream.set_nodelay(true)?;
         let mut conn = Self {
             stream,

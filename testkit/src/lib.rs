@@ -3,7 +3,8 @@
 //! - [`process`]: a server as its operator sees it, with signals and an exit status
 //! - [`client`], [`h2`], `tls`: blocking peers that speak to it byte by byte, over [`response`] and
 //!   [`frames`], so that no protocol is parsed in two places
-//! - [`settings`], [`routes`] and [`serve`]: what the HTTP servers offer, and how they begin and end
+//! - [`settings`], [`routes`] and [`serve`]: what the HTTP servers offer, and how they begin and
+//!   end
 //! - `scene`: one request in flight while a drain runs, for any executor
 //! - `meter`: the asynchronous clients of `loss` and `storm`, and how they count
 //!

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a server may take to say where it listens, and its pipes to close after it is gone.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A running server, which is killed when this is dropped.
 #[derive(Debug)]
@@ -102,7 +102,8 @@ impl Server {
     #[cfg(target_os = "linux")]
     pub fn processor_time(&self) -> Result<Duration> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid.as_raw_pid()))?;
-        // After the name, which may contain anything: user and system time are fields 14 and 15, in ticks.
+        // After the name, which may contain anything: user and system time are fields 14 and 15, in
+        // ticks.
         let (_, fields) = stat.rsplit_once(')').unwrap_or_default();
         let ticks: u64 = fields
             .split_whitespace()
@@ -192,7 +193,7 @@ impl Drop for Server {
 
 /// Reads the address from the first line of stdout.
 fn address(stdout: &Lines) -> Result<SocketAddr> {
-    let line = stdout.find(PATIENCE, |_| true)?;
+    let line = stdout.find(TIMEOUT, |_| true)?;
     let addr = line
         .strip_prefix("listening on ")
         .and_then(|addr| addr.trim().parse().ok());
@@ -288,7 +289,7 @@ impl Lines {
         let wait = self
             .0
             .1
-            .wait_timeout_while(text, PATIENCE, |text| !text.closed);
+            .wait_timeout_while(text, TIMEOUT, |text| !text.closed);
         wait.unwrap_or_else(PoisonError::into_inner)
             .0
             .lines

@@ -11,7 +11,8 @@ use async_drain::Report;
 
 use crate::settings::Settings;
 
-/// Runs an example: its report is the last of stderr, and an error before it could serve is exit status 2.
+/// Runs an example: its report is the last of stderr, and an error before it could serve is exit
+/// status 2.
 pub fn run(example: impl FnOnce() -> Result<Report, Box<dyn Error>>) -> ExitCode {
     match example() {
         Ok(report) => {
@@ -35,7 +36,7 @@ pub enum Listening {
 }
 
 impl Listening {
-    /// Binds, or takes over what `LISTEN_FDS` or `INHERIT_FD` say.
+    /// Binds, or takes over the descriptor of `LISTEN_FDS` or `INHERIT_FD`.
     pub fn new(settings: &Settings) -> Result<Self, String> {
         let number = |name| std::env::var(name).ok()?.parse::<u32>().ok();
         let passed = number("LISTEN_PID") == Some(std::process::id())
@@ -84,7 +85,7 @@ pub fn announce(addr: SocketAddr) {
     say(&format!("listening on {addr}"));
 }
 
-/// Prints a line to stdout. That nobody reads it is no reason not to serve.
+/// Prints a line to stdout. If nobody reads it, the server serves all the same.
 pub fn say(line: &str) {
     let mut stdout = io::stdout();
     let _ = writeln!(stdout, "{line}");

@@ -11,9 +11,9 @@ use std::{
 pub struct Settings {
     /// `ADDR` [127.0.0.1:0]: where to listen; port 0 picks one.
     pub addr: SocketAddr,
-    /// `INHERIT_FD` [none]: listens on this descriptor of its own, in place of `ADDR`, and does not
-    /// tell async-drain that others hold it too. `LISTEN_FDS` and `LISTEN_PID`, as systemd sets
-    /// them, do tell.
+    /// `INHERIT_FD` [none]: listens on this descriptor of its own, in place of `ADDR`, and does
+    /// not tell async-drain that others hold it too. `LISTEN_FDS` and `LISTEN_PID`, as systemd
+    /// sets them, do tell.
     pub inherit_fd: Option<i32>,
     /// `GRACE_MS` [10000]
     pub grace: Duration,
@@ -27,7 +27,8 @@ pub struct Settings {
     pub first_request_grace: Duration,
     /// `TLS` [0]: 1 speaks TLS with a certificate made at start.
     pub tls: bool,
-    /// `WS_CLOSE_CODE` [1001, going away]; 1012 says that the service restarts, and that reconnecting is worth it.
+    /// `WS_CLOSE_CODE` [1001, going away]; 1012 says that the service restarts, and that
+    /// reconnecting is worth it.
     pub ws_close_code: u16,
 }
 

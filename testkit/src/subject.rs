@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 pub const PATIENCE: Duration = Duration::from_secs(20);
 /// How late a server may end after the last byte that it had to write.
 const AFTER_THE_LAST_BYTE: Duration = Duration::from_millis(200);
-/// How late it may do what it does at once, beginning with the signal: that takes longer to arrive, and
-/// then the listener retires.
+/// How late it may do what it does at once, beginning with the signal: that takes longer to arrive,
+/// and then the listener retires.
 pub const AT_ONCE: Duration = Duration::from_millis(500);
 
 /// Starts the example with these settings.

@@ -1,6 +1,7 @@
-//! A blocking HTTP/1.1 client over TLS, for which an end of the connection without `close_notify` is an error.
+//! A blocking HTTP/1.1 client over TLS, for which an end of the connection without `close_notify`
+//! is an error.
 
-use crate::client::PATIENCE;
+use crate::client::TIMEOUT;
 use crate::meter::tls::connector;
 use futures_lite::{AsyncReadExt, AsyncWriteExt, FutureExt};
 use futures_rustls::client::TlsStream;
@@ -72,7 +73,7 @@ impl TlsConn {
 
 fn patiently<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     smol::block_on(work.or(async {
-        Timer::after(PATIENCE).await;
+        Timer::after(TIMEOUT).await;
         Err(ErrorKind::TimedOut.into())
     }))
 }

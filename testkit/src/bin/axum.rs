@@ -1,10 +1,11 @@
 //! axum without tokio: a router of axum 0.8 under `hyper::Server`, on smol.
 //!
-//! axum's `tokio` feature is off, and with it `axum::serve` and `ConnectInfo`: the server is ours, and the peer's address
-//! comes as an extension. `DrainLayer` would be too much here, since the server counts and names the requests itself.
+//! axum's `tokio` feature is off, and with it `axum::serve` and `ConnectInfo`: the server is ours,
+//! and the peer's address comes as an extension. `DrainLayer` would be too much here, since the
+//! server counts and names the requests itself.
 //!
-//! Run with: `cargo run --bin axum`; the settings are in `testkit/src/settings.rs`. Then `curl localhost:PORT/peer`, and
-//! Ctrl-C.
+//! Run with: `cargo run --bin axum`; the settings are in `testkit/src/settings.rs`. Then `curl
+//! localhost:PORT/peer`, and Ctrl-C.
 
 use std::{
     error::Error,

@@ -1,6 +1,7 @@
-//! All of what `hyper::Server` offers, on smol's global executor: HTTP/1 and HTTP/2 on one port, with or without TLS.
+//! All of what `hyper::Server` offers, on smol's global executor: HTTP/1 and HTTP/2 on one port,
+//! with or without TLS.
 //!
-//! Run with: `cargo run --bin hyper`; the settings are in `testkit/src/settings.rs`. Then, say,
+//! Run with: `cargo run --bin hyper`; the settings are in `testkit/src/settings.rs`. For example,
 //! `curl -N localhost:PORT/stream/100/100`, and Ctrl-C.
 
 use std::{

@@ -1,4 +1,4 @@
-//! A gate that opens when everyone who held it shut has let go.
+//! A gate that opens when the last hold on it is dropped.
 //!
 //! The scenarios wait for events and not for a guess at how long they take: "every connection has
 //! had an answer" is a gate that each client holds shut until its first answer, and "the signal is

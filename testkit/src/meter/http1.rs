@@ -36,7 +36,7 @@ impl Http1 {
     pub async fn ask(&mut self, request: &[u8]) -> Outcome {
         match self.requests.write(request).await {
             Ok(()) => self.answers.next().await,
-            // The server may have taken some of the bytes: who sends them again may do the work
+            // The server may have taken some of the bytes: to send them again may do the work
             // twice.
             Err(error) => Outcome::Lost(Loss::new(&error, 0)),
         }
@@ -48,8 +48,8 @@ impl Peer for Http1 {
         Self::new(stream)
     }
 
-    /// Bytes that no one asked for count as leaving too: a server that is about to close may say
-    /// why (408).
+    /// Bytes that no one asked for count as leaving too: a server that is about to close may give
+    /// the reason (408).
     async fn look(&mut self) -> bool {
         self.answers.reader.look().await.is_none()
     }

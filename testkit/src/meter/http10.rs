@@ -32,7 +32,8 @@ impl Peer for Http10 {
             Outcome::Answered { status, body, .. } => Outcome::Answered {
                 status,
                 body,
-                // Whatever else it says. Without a length, the end of the answer is the connection's.
+                // Whatever else it says. Without a length, the end of the answer is the
+                // connection's.
                 leaving: !head.has_option("keep-alive") || head.header("content-length").is_none(),
             },
             other => other,

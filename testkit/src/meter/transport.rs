@@ -13,7 +13,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// How long a connection may be silent before its request counts as lost.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a server may take to end a TLS connection after it said that it would.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -50,8 +50,8 @@ impl Target {
     }
 
     async fn try_connect(&self) -> Result<Option<Stream>> {
-        let socket = within(PATIENCE, Async::<TcpStream>::connect(self.addr)).await?;
-        // A port that no one listens on any more may be given to the client itself, which then
+        let socket = within(TIMEOUT, Async::<TcpStream>::connect(self.addr)).await?;
+        // A port that no one listens on may be given to the client itself, which then
         // talks to itself.
         if socket.get_ref().local_addr()? == self.addr {
             return Ok(None);
@@ -61,7 +61,7 @@ impl Target {
             return Ok(Some(Stream::new(socket, false)));
         };
         let name = ServerName::from(self.addr.ip());
-        let socket = within(PATIENCE, tls.connect(name, socket)).await?;
+        let socket = within(TIMEOUT, tls.connect(name, socket)).await?;
         Ok(Some(Stream::new(socket, true)))
     }
 }
@@ -101,7 +101,7 @@ pub struct Reader {
 impl Reader {
     /// Reads what comes next; nothing is the end.
     pub async fn read(&mut self) -> Result<&[u8]> {
-        let result = within(PATIENCE, self.half.read(&mut self.buffer)).await;
+        let result = within(TIMEOUT, self.half.read(&mut self.buffer)).await;
         self.note(result)
     }
 
@@ -143,7 +143,7 @@ pub struct Writer(WriteHalf<Box<dyn Duplex>>);
 impl Writer {
     /// Writes everything.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        within(PATIENCE, async {
+        within(TIMEOUT, async {
             self.0.write_all(bytes).await?;
             self.0.flush().await
         })

@@ -35,8 +35,8 @@ pub enum Route {
     Panic,
     /// `/ws`: a WebSocket that echoes.
     WebSocket,
-    /// `/events` or `/events/MS`: server-sent events without end; the last one says that the server drains, and
-    /// until when.
+    /// `/events` or `/events/MS`: server-sent events without end; the last one says that the server
+    /// drains, and until when.
     Events(Duration),
     /// `/block/MS`: blocks the thread, as no handler should.
     Block(Duration),

@@ -1,5 +1,5 @@
-//! CONNECT, and uploads that are answered before they are read: work that outlives its request, each under a guard of
-//! its own.
+//! CONNECT, and uploads that are answered before they are read: work that outlives its request,
+//! each under a guard of its own.
 
 use std::time::Duration;
 
@@ -66,7 +66,8 @@ async fn echo(upgraded: Upgraded, guard: &Guard) -> std::io::Result<()> {
     }
 }
 
-/// Answers an upload before it is read, and reads it in a task of its own, which says on stdout how that ended.
+/// Answers an upload before it is read, and reads it in a task of its own, which says on stdout how
+/// that ended.
 pub fn accept<B, R: Default>(request: Request<B>, drain: &Drain) -> Response<R>
 where
     B: Body<Data = Bytes> + Send + 'static,
@@ -86,7 +87,8 @@ where
 async fn read(body: impl Body<Data = Bytes> + Send) {
     let mut body = std::pin::pin!(body);
     let mut length = 0;
-    // Once it has answered, hyper 1.12 doesn't end a body of known length before the connection's next request.
+    // Once it has answered, hyper 1.12 doesn't end a body of known length before the connection's
+    // next request.
     while !body.is_end_stream() {
         match body.frame().await {
             Some(Ok(frame)) => length += frame.data_ref().map_or(0, Bytes::len),

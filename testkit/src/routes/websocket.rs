@@ -53,7 +53,7 @@ pub fn upgrade<B, R: Default>(mut request: Request<B>, drain: &Drain, code: u16)
 }
 
 async fn session(upgrade: OnUpgrade, guard: Guard, code: CloseCode) {
-    // A peer that has gone before or meanwhile is no error of ours.
+    // A peer that has left by now is not our error.
     if let Ok(upgraded) = upgrade.await {
         let _ = echo(upgraded, &guard, code).await;
     }

@@ -1,5 +1,5 @@
-//! Uploads that are answered at once, and go on: the handler has said 202 and reads on under a guard
-//! of its own.
+//! Uploads that are answered at once, and go on: the handler has said 202 and reads on under a
+//! guard of its own.
 
 use crate::round::Round;
 use smol::Timer;

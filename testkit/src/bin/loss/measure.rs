@@ -1,7 +1,7 @@
 //! Measures one scenario: as many servers as it has rounds, each started, loaded, stopped and
 //! waited for.
 
-use crate::round::{PATIENCE, Round};
+use crate::round::{Round, TIMEOUT};
 use crate::scenario::Scenario;
 use crate::shared::{self, Socket};
 use std::collections::BTreeSet;
@@ -101,7 +101,7 @@ fn server_command(command: &[OsString], scenario: &Scenario) -> Command {
 fn end(server: &mut Server) -> Result<(Exit, String)> {
     let left = server
         .signalled()
-        .map_or(PATIENCE, |at| PATIENCE.saturating_sub(at.elapsed()));
+        .map_or(TIMEOUT, |at| TIMEOUT.saturating_sub(at.elapsed()));
     match server.wait(left) {
         Ok(exit) => {
             let status = describe(exit.status);
@@ -110,8 +110,8 @@ fn end(server: &mut Server) -> Result<(Exit, String)> {
         Err(error) if error.kind() == ErrorKind::TimedOut => {
             server.kill()?;
             Ok((
-                server.wait(PATIENCE)?,
-                format!("killed after {} s", PATIENCE.as_secs()),
+                server.wait(TIMEOUT)?,
+                format!("killed after {} s", TIMEOUT.as_secs()),
             ))
         }
         Err(error) => Err(error),

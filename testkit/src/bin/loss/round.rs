@@ -14,7 +14,7 @@ use testkit::process::Server;
 
 /// How long the clients may take to be ready for the signal; and how long after it the server may
 /// keep them busy, before they give up and it is killed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a scenario works with.
 pub(crate) struct Round<'a> {
@@ -45,7 +45,7 @@ impl<'a> Round<'a> {
         self.numbers.replace(self.numbers.get() + 1)
     }
 
-    /// Tells the server to stop, and then everyone who waits for that.
+    /// Tells the server to stop, and then the clients that wait for that.
     pub(crate) fn signal(&self) -> Result<()> {
         self.server.signal(Signal::TERM)?;
         self.silence.take();
@@ -62,7 +62,7 @@ impl<'a> Round<'a> {
     pub(crate) fn is_over(&self) -> bool {
         self.server
             .signalled()
-            .is_some_and(|at| at.elapsed() > PATIENCE)
+            .is_some_and(|at| at.elapsed() > TIMEOUT)
     }
 
     /// Opens a connection and counts how that went. A refusal before the signal is an error: there
@@ -129,7 +129,7 @@ impl<'a> Round<'a> {
         executor
             .run(async {
                 let late = async {
-                    Timer::after(PATIENCE).await;
+                    Timer::after(TIMEOUT).await;
                     Err(Error::other(
                         "the clients were not ready for the signal in time",
                     ))

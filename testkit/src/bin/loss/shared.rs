@@ -1,7 +1,7 @@
 //! Two generations of a server on one listening socket, which this program has made and passed on:
 //! the first is told to stop, and nobody notices.
 
-use crate::round::{PATIENCE, Round};
+use crate::round::{Round, TIMEOUT};
 use futures_lite::future::poll_once;
 use rustix::process::Signal;
 use smol::Timer;
@@ -103,6 +103,6 @@ async fn client(round: &Round<'_>, hold: Hold) -> Result<Tally> {
 /// Ends the second generation, which has nothing to do with what was measured.
 pub(crate) fn dismiss(mut server: Server) -> Result<()> {
     server.signal(Signal::TERM)?;
-    server.wait(PATIENCE)?;
+    server.wait(TIMEOUT)?;
     Ok(())
 }

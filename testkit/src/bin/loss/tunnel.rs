@@ -1,7 +1,7 @@
 //! Tunnels, which are used all through lame duck, are told when draining begins, and end then.
 
 use crate::early::Protocol;
-use crate::round::{PATIENCE, Round};
+use crate::round::{Round, TIMEOUT};
 use std::io::Result;
 use std::time::Duration;
 use testkit::meter::gate::Hold;
@@ -28,8 +28,8 @@ async fn client(round: &Round<'_>, protocol: Protocol, hold: Hold) -> Result<Tal
     let mut hold = Some(hold);
     let echoed = || drop(hold.take());
     let outcome = match protocol {
-        Protocol::Http1 => talk::<Tunnel1>(stream, PAUSE, PATIENCE, echoed).await,
-        Protocol::Http2 => talk::<Tunnel2>(stream, PAUSE, PATIENCE, echoed).await,
+        Protocol::Http1 => talk::<Tunnel1>(stream, PAUSE, TIMEOUT, echoed).await,
+        Protocol::Http2 => talk::<Tunnel2>(stream, PAUSE, TIMEOUT, echoed).await,
     };
     round.record(&mut tally, outcome, Expected::OK)?;
     Ok(tally)

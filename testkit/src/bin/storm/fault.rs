@@ -44,8 +44,8 @@ const FUTURE: [&str; 4] = [
     "--boottime=3800000000",
 ];
 
-/// What is wrong with the system in a round. Nothing here excuses a lost request: the calls fail before they do
-/// anything, and would succeed if they were made again.
+/// What is wrong with the system in a round. Nothing here excuses a lost request: the calls fail
+/// before they do anything, and would succeed if they were made again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fault {
     None,
@@ -63,8 +63,9 @@ pub(crate) struct Call {
     when: String,
 }
 
-/// What may fail. `epoll_create1` is also called at the start, which must succeed; `sendto` by the handler of signals, which
-/// can't try again, and needs not, as no call that does not block is ever interrupted.
+/// What may fail. `epoll_create1` is also called at the start, which must succeed; `sendto` by the
+/// handler of signals, which can't try again, and needs not, as no call that does not block is ever
+/// interrupted.
 const CALLS: &[(&str, &[&str], Rhythm)] = &[
     (
         "accept4",
@@ -105,8 +106,8 @@ impl Fault {
         }
     }
 
-    /// The command that runs `server` with this fault. Its process is the server's own: signals reach it, and its
-    /// exit status is the server's.
+    /// The command that runs `server` with this fault. Its process is the server's own: signals
+    /// reach it, and its exit status is the server's.
     pub(crate) fn command(&self, server: &Path) -> Command {
         let words: Vec<OsString> = match self {
             Self::None => Vec::new(),
@@ -141,7 +142,8 @@ impl Fault {
     }
 }
 
-/// The last line that the server wrote to `stderr`: its tracer complains there as well, when it could not make a call fail.
+/// The last line that the server wrote to `stderr`: its tracer complains there as well, when it
+/// could not make a call fail.
 pub(crate) fn last_word(stderr: &str) -> &str {
     let mut lines = stderr.lines();
     lines

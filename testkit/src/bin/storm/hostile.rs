@@ -109,9 +109,9 @@ impl Hostile {
         matches!(self, Self::Panic | Self::Panic2)
     }
 
-    /// Does its worst. Those that hold the server come before the signal, and let go of their hold when they do; the others
-    /// come on either side of it. Who comes too late to connect has nothing to do, and that a connection fails is
-    /// what it is here for.
+    /// Does its worst. Those that hold the server come before the signal, and let go of their hold
+    /// when they do; the others come on either side of it. A peer that comes too late to
+    /// connect has nothing to do, and that a connection fails is what it is here for.
     pub(crate) async fn play(self, scene: &Scene<'_>, mut rng: Rng, hold: Hold) {
         let _ = if self.is_stuck() {
             self.hold_on(scene, hold).await

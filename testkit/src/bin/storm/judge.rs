@@ -45,7 +45,8 @@ impl Ended {
     }
 }
 
-/// L3: lame duck, grace and abort grace, each once; what comes due while the process is frozen is done once it is thawed.
+/// L3: lame duck, grace and abort grace, each once; what comes due while the process is frozen is
+/// done once it is thawed.
 fn late(plan: &Plan, played: &Played) -> Option<String> {
     let settings = &plan.settings;
     let heard = played.heard?;

@@ -1,13 +1,16 @@
-//! A storm of faults: a server is started, loaded, disturbed and told to stop, again and again, and must keep its promises
-//! each time.
+//! A storm of faults: a server is started, loaded, disturbed and told to stop, again and again, and
+//! must keep its promises each time.
 //!
-//! What a round does is drawn from its seed: the settings, the faults that `strace` injects into the server's system
-//! calls, a clock that is far in the future, well-behaved clients, hostile peers, the moments at which the process is
-//! frozen, and the moment of the signal. Whatever is drawn, a round must keep this:
+//! What a round does is drawn from its seed: the settings, the faults that `strace` injects into
+//! the server's system calls, a clock that is far in the future, well-behaved clients, hostile
+//! peers, the moments at which the process is frozen, and the moment of the signal. Whatever is
+//! drawn, a round must keep this:
 //!
 //! - the process ends within its budget, with the report and the exit status that fit;
-//! - only what a hostile peer or handler holds is abandoned, and nothing panics that was not asked to;
-//! - every request of a well-behaved client is answered in full, or refused so that it is safe to send again.
+//! - only what a hostile peer or handler holds is abandoned, and nothing panics that was not asked
+//!   to;
+//! - every request of a well-behaved client is answered in full, or refused so that it is safe to
+//!   send again.
 //!
 //! Run with:
 //! ```sh

@@ -23,11 +23,11 @@ pub(crate) struct Plan {
     /// From the moment at which all friends have had an answer to the signal.
     pub(crate) calm: Duration,
     pub(crate) signal: Signal,
-    /// How long after the first the same signal comes once more, as wrappers and process groups have
-    /// it. Not where the process is frozen, which would hear the second one late.
+    /// How long after the first the same signal comes once more, as wrappers and process groups
+    /// have it. Not where the process is frozen, which would hear the second one late.
     pub(crate) again: Option<Duration>,
-    /// When and for how long the process is frozen, one after the other, counted from the end of the one before; the first
-    /// from the moment at which all friends have had an answer.
+    /// When and for how long the process is frozen, one after the other, counted from the end of
+    /// the one before; the first from the moment at which all friends have had an answer.
     pub(crate) freezes: Vec<Freeze>,
     /// Frozen, from the moment at which it drains, until the whole grace period is over.
     pub(crate) overslept: bool,

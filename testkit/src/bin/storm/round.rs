@@ -1,8 +1,8 @@
-//! Plays a round: the server, its friends, those who are hostile, and the one who freezes and stops it.
+//! Plays a round: the server, its friends, its hostile peers, and what freezes and stops it.
 
 use crate::fault::last_word;
 use crate::plan::{Freeze, Plan};
-use crate::scene::{PATIENCE, Scene};
+use crate::scene::{Scene, TIMEOUT};
 use fastrand::Rng;
 use futures_lite::FutureExt;
 use smol::{LocalExecutor, Timer};
@@ -46,7 +46,7 @@ pub(crate) fn play(plan: &Plan) -> Result<Played> {
     if killed {
         server.kill()?;
     }
-    let mut exit = server.wait(PATIENCE)?;
+    let mut exit = server.wait(TIMEOUT)?;
     exit.report = last_word(&exit.stderr).to_owned();
     Ok(Played {
         tally,
@@ -77,10 +77,10 @@ async fn act(plan: &Plan, scene: &Scene<'_>) -> Result<Tally> {
     let round = async {
         if plan.is_blocked() {
             // Nobody will be answered. That it has come so far shows by what the handler says.
-            within_patience(blocked(scene)).await?;
+            within_timeout(blocked(scene)).await?;
         } else {
-            within_patience(ready.opened()).await?;
-            within_patience(overtaken(scene)).await?;
+            within_timeout(ready.opened()).await?;
+            within_timeout(overtaken(scene)).await?;
         }
         let freezing = executor.spawn(freezes(&plan.freezes, scene));
         Timer::after(plan.calm).await;
@@ -93,7 +93,7 @@ async fn act(plan: &Plan, scene: &Scene<'_>) -> Result<Tally> {
         }
         freezing.await?;
         if plan.overslept {
-            within_patience(refused(scene)).await?;
+            within_timeout(refused(scene)).await?;
             scene.freeze(plan.settings.grace + OVERSLEEP).await?;
         }
         let mut tally = Tally::default();
@@ -121,7 +121,7 @@ async fn freezes(freezes: &[Freeze], scene: &Scene<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Returns once all who have connected before have been accepted: nobody overtakes another.
+/// Returns once all earlier connections have been accepted: nobody overtakes another.
 async fn overtaken(scene: &Scene<'_>) {
     let ask = async |request: &[u8]| match scene.http1.connect().await {
         Ok(Some(stream)) => matches!(
@@ -141,7 +141,7 @@ async fn blocked(scene: &Scene<'_>) {
     }
 }
 
-/// Returns once nobody is accepted any more, or nobody is there to do it.
+/// Returns once nobody is accepted, or the process has gone.
 async fn refused(scene: &Scene<'_>) {
     let soon = Duration::from_millis(30);
     while scene.server.is_running() && TcpStream::connect_timeout(&scene.addr(), soon).is_ok() {
@@ -149,9 +149,9 @@ async fn refused(scene: &Scene<'_>) {
     }
 }
 
-async fn within_patience(wait: impl Future<Output = ()>) -> Result<()> {
+async fn within_timeout(wait: impl Future<Output = ()>) -> Result<()> {
     let late = async {
-        Timer::after(PATIENCE).await;
+        Timer::after(TIMEOUT).await;
         Err(Error::other("the round was not ready in time"))
     };
     let ready = async {

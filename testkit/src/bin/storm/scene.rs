@@ -12,7 +12,7 @@ use testkit::meter::transport::Target;
 use testkit::process::Server;
 
 /// How long after the signal friends go on at most; a server that has not ended by then never will.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// One server.
 pub(crate) struct Scene<'a> {
@@ -54,7 +54,7 @@ impl<'a> Scene<'a> {
         self.http1.addr
     }
 
-    /// Tells the server to stop, and then those who wait for that.
+    /// Tells the server to stop, and then the players that wait for that.
     pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
         self.server.signal(signal)?;
         if !self.frozen.get() {
@@ -113,6 +113,6 @@ impl<'a> Scene<'a> {
     pub(crate) fn is_over(&self) -> bool {
         self.server
             .signalled()
-            .is_some_and(|at| at.elapsed() > PATIENCE)
+            .is_some_and(|at| at.elapsed() > TIMEOUT)
     }
 }
