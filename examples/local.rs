@@ -39,7 +39,7 @@ fn main() -> Result<Report, Box<dyn Error>> {
     })
     .serve(Async::new(listener)?, service);
 
-    let run = shutdown.run_watched(server, |report| {
+    let run = shutdown.run_with_watchdog(server, |report| {
         eprintln!("the executor is blocked\n{report}");
         process::exit(1);
     });

@@ -296,9 +296,9 @@ impl Drain {
     #[cfg(feature = "async-io")]
     #[cfg_attr(docsrs, doc(cfg(feature = "async-io")))]
     pub async fn finish_within(&self, limit: std::time::Duration) -> Report {
-        use crate::time::{AsyncIo, Timer, later};
+        use crate::time::{later, until};
         let deadline = later(Some(Instant::now()), limit);
-        self.finish_by(deadline, AsyncIo.until(deadline)).await
+        self.finish_by(deadline, until(deadline)).await
     }
 
     async fn finish_by<T: Future>(&self, deadline: Option<Instant>, timer: T) -> Report {

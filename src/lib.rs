@@ -89,7 +89,7 @@ mod straggler;
 mod swansong;
 mod sync;
 mod tally;
-pub mod time;
+mod time;
 #[cfg(feature = "tower")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
 pub mod tower;
@@ -108,7 +108,7 @@ pub use crate::{
     guard::{Drained, Guard, Refused},
     phase::Phase,
     report::Report,
-    shutdown::{Never, ServerEnd, Shutdown, StopRequest},
+    shutdown::{ServerEnd, Shutdown, StopRequest},
     straggler::{Straggler, Stragglers},
     until::{UntilAborting, UntilDrained, UntilDraining, UntilLameDuck},
 };

@@ -1,84 +1,55 @@
-//! Where time comes from: any future may be a timer, and async-io supplies the usual one.
+//! Where time comes from: any function that makes a future for a given time, and async-io supplies the usual one.
 
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use pin_project_lite::pin_project;
+/// A future that resolves at its time.
+pub(crate) type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Makes futures that resolve at a given time; any `Fn(Instant) -> impl Future` is one.
-///
-/// ```
-/// # use async_drain::{Drain, Shutdown};
-/// # let drain = Drain::new();
-/// let timer = |deadline| async move {
-///     async_io::Timer::at(deadline).await;
-/// };
-/// let shutdown = Shutdown::with_timer(&drain, timer);
-/// ```
-pub trait Timer {
+/// Makes futures that resolve at a given time, at once if that has passed.
+pub(crate) type BoxTimer = Box<dyn Fn(Instant) -> Sleep + Send>;
+
+/// What [`Shutdown::with_timer`](crate::Shutdown::with_timer) takes: a function of an [`Instant`] that makes a future.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a timer",
+    label = "not a function from an `Instant` to a future that can be sent",
+    note = "a timer makes a future for any deadline: `|deadline| sleep_until(deadline)`",
+    note = "`Shutdown::new` brings a timer that works under every executor"
+)]
+pub trait Timer: Fn(Instant) -> <Self as Timer>::Sleep + Send + 'static {
     /// Resolves at its time; what it yields is ignored.
-    type Sleep: Future;
-
-    /// A future that resolves at `deadline`, at once if that has passed.
-    fn at(&self, deadline: Instant) -> Self::Sleep;
-
-    /// A future that resolves at `deadline`, or never.
-    fn until(&self, deadline: Option<Instant>) -> Sleep<Self::Sleep> {
-        Sleep {
-            inner: deadline.map(|deadline| self.at(deadline)),
-        }
-    }
+    type Sleep: Future + Send + 'static;
 }
 
+#[diagnostic::do_not_recommend]
 impl<F, S> Timer for F
 where
-    F: Fn(Instant) -> S,
-    S: Future,
+    F: Fn(Instant) -> S + Send + 'static,
+    S: Future + Send + 'static,
 {
     type Sleep = S;
-
-    fn at(&self, deadline: Instant) -> S {
-        self(deadline)
-    }
 }
 
-pin_project! {
-    /// Resolves when its timer does, or never; made by [`Timer::until`].
-    #[derive(Debug)]
-    #[must_use = "futures do nothing unless polled"]
-    pub struct Sleep<S> {
-        #[pin]
-        inner: Option<S>,
-    }
+/// Boxes `timer`.
+pub(crate) fn boxed(timer: impl Timer) -> BoxTimer {
+    Box::new(move |deadline| {
+        let sleep = timer(deadline);
+        Box::pin(async {
+            sleep.await;
+        })
+    })
 }
 
-impl<S: Future> Future for Sleep<S> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        match self.project().inner.as_pin_mut() {
-            Some(inner) => inner.poll(cx).map(|_| ()),
-            None => Poll::Pending,
-        }
-    }
-}
-
-/// The timer of async-io's reactor. It works under every executor, since the reactor has a thread of its own.
+/// Resolves at `deadline`, by the reactor of async-io, or never. It works under every executor, since that reactor has
+/// a thread of its own.
 #[cfg(feature = "async-io")]
-#[cfg_attr(docsrs, doc(cfg(feature = "async-io")))]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct AsyncIo;
-
-#[cfg(feature = "async-io")]
-impl Timer for AsyncIo {
-    type Sleep = async_io::Timer;
-
-    fn at(&self, deadline: Instant) -> async_io::Timer {
-        async_io::Timer::at(deadline)
+pub(crate) async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => drop(async_io::Timer::at(deadline).await),
+        None => std::future::pending().await,
     }
 }
 

@@ -9,191 +9,200 @@ use std::{
     time::Instant,
 };
 
-use futures_core::Stream;
-
-use super::{Budget, ServerEnd, StopRequest};
+use super::{Budget, ServerEnd, Shutdown, requests::Requests};
 use crate::{
     Drain, Phase, Report,
-    time::{self, Timer},
+    time::{self, BoxTimer, Sleep},
     until::Until,
 };
 
 /// Runs `server` until the shutdown is over.
-pub(super) async fn drive<S, T, F>(
-    drain: &Drain,
-    budget: Budget,
-    timer: T,
-    requests: S,
-    server: F,
-) -> Report
+pub(super) async fn run<F>(shutdown: Shutdown, server: F) -> Report
 where
-    S: Stream,
-    S::Item: StopRequest,
-    T: Timer,
     F: Future,
     F::Output: ServerEnd,
 {
-    let Budget {
-        lame_duck,
-        grace,
-        abort_grace,
-    } = budget;
-    let mut stages = Stages {
-        drain,
-        timer,
-        requests: pin!(Some(requests)),
-        requested: 0,
-        server: pin!(Some(server)),
-        failure: None,
-    };
-
-    stages.running(lame_duck.is_zero()).await;
-    let begun = Instant::now();
-    let lame_duck_ends = time::later(Some(begun), lame_duck);
-    let latest = time::later(lame_duck_ends, grace);
-    let mut draining = begun;
-    if drain.phase() < Phase::Draining && !lame_duck.is_zero() && stages.server.is_some() {
-        drain.core().raise(Phase::LameDuck, latest);
-        stages.lame_duck(lame_duck_ends).await;
-        draining = Instant::now();
-    }
-
-    // Cut short or not, lame duck takes nothing from the grace period, and gives it nothing.
-    let grace_ends = earlier(latest, time::later(Some(draining), grace));
-    drain.core().raise(Phase::Draining, grace_ends);
-    let mut report = Report::begun(drain.core().begun_with());
-    report.lame_duck = draining.saturating_duration_since(begun);
-    stages.draining(grace_ends).await;
-    report.draining = draining.elapsed();
-
-    if drain.phase() < Phase::Drained {
-        let aborting = Instant::now();
-        let mut stragglers = drain.stragglers();
-        if stragglers.count() == 0 {
-            // The shards are counted one after the other: work that was handed on meanwhile shows at a second look.
-            stragglers = drain.stragglers();
-        }
-        report.abandoned(stragglers);
-        let end = time::later(Some(aborting), abort_grace);
-        drain.core().raise(Phase::Aborting, end);
-        stages.aborting(end).await;
-        report.aborting = aborting.elapsed();
-        report.deaf(drain.in_flight());
-    }
-    report.lost(drain.core().abandoned());
-    if let Some(error) = stages.failure {
-        report.failed(error);
-    }
-    report
-}
-
-fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
+    Stages::new(shutdown, pin!(Some(server))).run().await
 }
 
 /// What is waited for in every stage: requests, the drain, the clock; and the server, which runs meanwhile.
-struct Stages<'a, S, T, F> {
-    drain: &'a Drain,
-    timer: T,
-    requests: Pin<&'a mut Option<S>>,
-    requested: usize,
+pub(super) struct Stages<'a, F> {
+    drain: Drain,
+    timer: BoxTimer,
+    requests: Requests,
+    budget: Budget,
+    /// When the whole budget is used up, if it ever is; set when the shutdown starts.
+    ends: Option<Instant>,
     server: Pin<&'a mut Option<F>>,
     failure: Option<Box<dyn Error + Send + Sync>>,
 }
 
 #[derive(PartialEq)]
 enum Event {
-    Requested,
+    /// One more request, the nth.
+    Requested(usize),
     ServerEnded,
-    /// The drain has reached the phase that was waited for.
+    /// What was waited for has come.
     Reached,
     TimeIsUp,
 }
 
-impl<S, T, F> Stages<'_, S, T, F>
+impl<'a, F> Stages<'a, F>
 where
-    S: Stream,
-    S::Item: StopRequest,
-    T: Timer,
     F: Future,
     F::Output: ServerEnd,
 {
-    /// Until the end begins. Where lame duck has no duration of its own, one that was begun by hand lasts until
-    /// somebody begins the drain.
-    async fn running(&mut self, no_lame_duck: bool) {
-        let end = if no_lame_duck {
-            Phase::Draining
-        } else {
-            Phase::LameDuck
-        };
-        self.next(end, None).await;
+    pub(super) fn new(shutdown: Shutdown, server: Pin<&'a mut Option<F>>) -> Self {
+        Self {
+            drain: shutdown.drain,
+            timer: shutdown.timer,
+            requests: shutdown.requests,
+            budget: shutdown.budget,
+            ends: None,
+            server,
+            failure: None,
+        }
     }
 
+    /// All stages, one after the other.
+    pub(super) async fn run(&mut self) -> Report {
+        let drain = self.drain.clone();
+        let Budget {
+            lame_duck,
+            grace,
+            abort_grace,
+        } = self.budget;
+
+        self.running().await;
+        let begun = Instant::now();
+        let lame_duck_ends = time::later(Some(begun), lame_duck);
+        let latest = time::later(lame_duck_ends, grace);
+        self.ends = time::later(latest, abort_grace);
+        let mut draining = begun;
+        if drain.phase() < Phase::Draining && !lame_duck.is_zero() && self.server.is_some() {
+            drain.core().raise(Phase::LameDuck, latest);
+            self.lame_duck(lame_duck_ends).await;
+            draining = Instant::now();
+        }
+
+        // Cut short or not, lame duck takes nothing from the grace period, and gives it nothing.
+        let grace_ends = earlier(latest, time::later(Some(draining), grace));
+        drain.core().raise(Phase::Draining, grace_ends);
+        let mut report = Report::begun(drain.core().begun_with());
+        report.lame_duck = draining.saturating_duration_since(begun);
+        self.draining(grace_ends).await;
+        report.draining = draining.elapsed();
+
+        if drain.phase() < Phase::Drained {
+            let aborting = Instant::now();
+            let mut stragglers = drain.stragglers();
+            if stragglers.count() == 0 {
+                // The shards are counted one after the other: work that was handed on meanwhile shows at a second look.
+                stragglers = drain.stragglers();
+            }
+            report.abandoned(stragglers);
+            let end = time::later(Some(aborting), abort_grace);
+            drain.core().raise(Phase::Aborting, end);
+            self.aborting(end).await;
+            report.aborting = aborting.elapsed();
+            report.deaf(drain.in_flight());
+        }
+        report.lost(drain.core().abandoned());
+        if let Some(error) = self.failure.take() {
+            report.failed(error);
+        }
+        report
+    }
+
+    /// Until the shutdown starts: by a request, by hand, or because the server has ended.
+    async fn running(&mut self) {
+        self.next(Phase::LameDuck, None).await;
+    }
+
+    /// Until it is over, or cut short by the second request. The first one cuts nothing: it may come here, where lame duck
+    /// was begun by hand.
     async fn lame_duck(&mut self, end: Option<Instant>) {
-        self.next(Phase::Draining, end).await;
+        while self.next(Phase::Draining, end).await == Event::Requested(1) {}
     }
 
     async fn draining(&mut self, end: Option<Instant>) {
-        while self.next(Phase::Aborting, end).await == Event::ServerEnded {}
+        while let Event::Requested(1) | Event::ServerEnded = self.next(Phase::Aborting, end).await {
+        }
     }
 
     async fn aborting(&mut self, end: Option<Instant>) {
-        while self.next(Phase::Drained, end).await == Event::ServerEnded {}
+        while let Event::Requested(1) | Event::ServerEnded = self.next(Phase::Drained, end).await {}
     }
 
     async fn next(&mut self, phase: Phase, deadline: Option<Instant>) -> Event {
         let mut reached = Until::new(self.drain.core(), phase);
-        let mut sleep = pin!(self.timer.until(deadline));
+        self.event(|cx| reached.poll(cx), deadline).await
+    }
+
+    /// Waits until `taken` is ready: true. Until `end` only, and from the second request on until `hurry`: false.
+    pub(super) async fn wait_for(
+        &mut self,
+        mut taken: impl FnMut(&mut Context<'_>) -> Poll<()>,
+        mut end: Option<Instant>,
+        hurry: Instant,
+    ) -> bool {
+        loop {
+            match self.event(&mut taken, end).await {
+                Event::Reached => return true,
+                Event::TimeIsUp => return false,
+                Event::Requested(1) | Event::ServerEnded => {}
+                Event::Requested(_) => end = Some(hurry),
+            }
+        }
+    }
+
+    /// When the whole budget is used up; never, if there is none.
+    pub(super) fn ends(&self) -> Option<Instant> {
+        self.ends
+    }
+
+    async fn event(
+        &mut self,
+        mut reached: impl FnMut(&mut Context<'_>) -> Poll<()>,
+        deadline: Option<Instant>,
+    ) -> Event {
+        let mut sleep = deadline.map(|deadline| (self.timer)(deadline));
         poll_fn(|cx| {
-            // The end before the server: one that is always ready must not put it off.
-            if reached.poll(cx).is_ready() {
-                return Poll::Ready(Event::Reached);
+            let event = if reached(cx).is_ready() {
+                Poll::Ready(Event::Reached)
+            } else if let Poll::Ready(requested) = self.requests.poll(cx) {
+                Poll::Ready(Event::Requested(requested))
+            } else if poll_sleep(sleep.as_mut(), cx).is_ready() {
+                Poll::Ready(Event::TimeIsUp)
+            } else {
+                Poll::Pending
+            };
+            // The server last, and whatever has happened: it may have something to do in the phase that has been reached, and
+            // this may be its last poll.
+            let Poll::Ready(end) = poll_server(self.server.as_mut(), cx) else {
+                return event;
+            };
+            self.failure = end;
+            match event {
+                Poll::Pending => Poll::Ready(Event::ServerEnded),
+                event @ Poll::Ready(_) => event,
             }
-            if poll_requests(self.requests.as_mut(), &mut self.requested, cx).is_ready() {
-                return Poll::Ready(Event::Requested);
-            }
-            if sleep.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Event::TimeIsUp);
-            }
-            if let Poll::Ready(end) = poll_server(self.server.as_mut(), cx) {
-                self.failure = end;
-                return Poll::Ready(Event::ServerEnded);
-            }
-            Poll::Pending
         })
         .await
     }
 }
 
-/// Ready when there is one more request; the third ends the process (L4).
-fn poll_requests<S>(
-    mut requests: Pin<&mut Option<S>>,
-    requested: &mut usize,
-    cx: &mut Context<'_>,
-) -> Poll<()>
-where
-    S: Stream,
-    S::Item: StopRequest,
-{
-    let Some(stream) = requests.as_mut().as_pin_mut() else {
-        return Poll::Pending;
-    };
-    match stream.poll_next(cx) {
-        Poll::Pending => Poll::Pending,
-        Poll::Ready(None) => {
-            requests.set(None);
-            Poll::Pending
-        }
-        Poll::Ready(Some(request)) => {
-            *requested += 1;
-            if *requested >= 3 {
-                request.end_process();
-            }
-            Poll::Ready(())
-        }
+fn poll_sleep(sleep: Option<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
+    match sleep {
+        Some(sleep) => sleep.as_mut().poll(cx),
+        None => Poll::Pending,
+    }
+}
+
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
     }
 }
 

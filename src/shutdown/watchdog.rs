@@ -1,13 +1,12 @@
 //! The shutdown's clock in a thread of its own, for programs whose handlers may block all of the executor's (L3).
 
 use std::{
-    cell::Cell,
+    error::Error,
     future::{Future, pending, poll_fn},
     io,
     pin::{Pin, pin},
-    rc::Rc,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Waker},
@@ -15,78 +14,93 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_core::Stream;
-
-use super::{Budget, ServerEnd, StopRequest, stages};
-use crate::{Drain, Report, park::Parker, time::Timer};
+use super::{ServerEnd, Shutdown, stages::Stages};
+use crate::{Report, park::Parker, time::BoxTimer};
 
 /// How long the report waits to be taken by a task that has been woken for it.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-pub(super) async fn run<S, F>(
-    drain: Drain,
-    budget: Budget,
-    requests: S,
+pub(super) async fn run<F>(
+    shutdown: Shutdown,
     server: F,
     stuck: impl FnOnce(&Report) + Send + 'static,
 ) -> io::Result<Report>
 where
-    S: Stream + Send + 'static,
-    S::Item: StopRequest,
     F: Future,
     F::Output: ServerEnd,
 {
-    let result = Arc::new(Handover::default());
+    let handover = Arc::new(Handover::default());
     let parker = Parker::default();
     // Dropped with this future, however that ends.
     let cancel = Cancel {
         thread: parker.waker(),
-        result: Arc::clone(&result),
+        handover: Arc::clone(&handover),
     };
+    let drain = shutdown.drain.clone();
     thread::Builder::new().name("async-drain".into()).spawn({
-        let (drain, result) = (drain.clone(), Arc::clone(&result));
+        let handover = Arc::clone(&handover);
         move || {
             let clock = Clock::default();
-            let shutdown = stages::drive(&drain, budget, clock.clone(), requests, pending::<()>());
-            if let Some(report) = clock.block_on(shutdown, &parker, &result.cancelled) {
-                result.offer(report, stuck);
-            }
+            let shutdown = Shutdown {
+                timer: clock.timer(),
+                ..shutdown
+            };
+            clock.block_on(watch(shutdown, &handover, stuck), &parker, &handover);
         }
     })?;
+
     let mut server = pin!(Some(server));
-    let mut failure = None;
-    let mut report = poll_fn(|cx| {
-        if let Some(report) = result.take(cx) {
-            return Poll::Ready(report);
-        }
+    let report = poll_fn(|cx| {
+        let mut report = handover.take(cx);
         if let Some(running) = server.as_mut().as_pin_mut() {
+            // Also when all is over: it may be its last poll, and the first in the last phase.
             if let Poll::Ready(end) = running.poll(cx) {
                 server.set(None);
-                failure = end.failure();
+                match (end.failure(), &mut report) {
+                    (Some(error), Some(report)) => report.failed(error),
+                    (Some(error), None) => handover.fail(error),
+                    (None, _) => {}
+                }
                 // The thread goes on from here.
                 drain.begin();
             }
         }
-        Poll::Pending
+        report.map_or(Poll::Pending, Poll::Ready)
     })
     .await;
     drop(cancel);
-    if let Some(error) = failure {
-        report.failed(error);
-    }
     Ok(report)
+}
+
+/// What the thread does: it runs the shutdown, and sees to it that the report is heard of.
+async fn watch(shutdown: Shutdown, handover: &Handover, stuck: impl FnOnce(&Report)) {
+    let server = pin!(Some(pending::<()>()));
+    let mut stages = Stages::new(shutdown, server);
+    let report = stages.run().await;
+    let patience = Instant::now() + PATIENCE;
+    let end = if report.is_drained() {
+        // Nothing is lost yet: whatever blocks the executor may go on, and has the rest of the budget for that.
+        stages.ends().map(|ends| ends.max(patience))
+    } else {
+        Some(patience)
+    };
+    handover.offer(report);
+    let taken = stages.wait_for(|cx| handover.poll_taken(cx), end, patience);
+    if !taken.await {
+        handover.give_to(stuck);
+    }
 }
 
 /// Ends the thread if nobody waits for it any more.
 struct Cancel {
     thread: Waker,
-    result: Arc<Handover>,
+    handover: Arc<Handover>,
 }
 
 impl Drop for Cancel {
     fn drop(&mut self) {
         // The thread looks at the flag before it sleeps.
-        self.result.cancelled.store(true, Ordering::Release);
+        self.handover.cancelled.store(true, Ordering::Release);
         self.thread.wake_by_ref();
     }
 }
@@ -95,14 +109,17 @@ impl Drop for Cancel {
 #[derive(Default)]
 struct Handover {
     state: Mutex<State>,
-    taken: Condvar,
     cancelled: AtomicBool,
 }
 
 #[derive(Default)]
 struct State {
     report: Option<Report>,
-    waker: Option<Waker>,
+    taken: bool,
+    /// Why the server failed, if the task has heard of that.
+    failure: Option<Box<dyn Error + Send + Sync>>,
+    task: Option<Waker>,
+    thread: Option<Waker>,
 }
 
 impl Handover {
@@ -110,58 +127,76 @@ impl Handover {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn fail(&self, error: Box<dyn Error + Send + Sync>) {
+        self.lock().failure = Some(error);
+    }
+
     /// Takes the report, or asks to be woken for it.
     fn take(&self, cx: &mut Context<'_>) -> Option<Report> {
-        let waker = cx.waker().clone();
-        let (report, replaced) = {
+        let task = cx.waker().clone();
+        let (report, replaced, thread) = {
             let mut state = self.lock();
-            (state.report.take(), state.waker.replace(waker))
+            let report = state.take();
+            state.taken |= report.is_some();
+            (report, state.task.replace(task), state.thread.take())
         };
         drop(replaced);
-        if report.is_some() {
-            self.taken.notify_one();
+        if let Some(thread) = thread {
+            thread.wake();
         }
         report
     }
 
-    /// Offers the report, and gives it to `stuck` if nobody takes it.
-    fn offer(&self, report: Report, stuck: impl FnOnce(&Report)) {
-        let waker = {
+    /// Offers the report to the task.
+    fn offer(&self, report: Report) {
+        let task = {
             let mut state = self.lock();
             state.report = Some(report);
-            state.waker.take()
+            state.task.take()
         };
-        if let Some(waker) = waker {
-            waker.wake();
+        if let Some(task) = task {
+            task.wake();
         }
-        let (mut state, _) = self
-            .taken
-            .wait_timeout_while(self.lock(), PATIENCE, |state| state.report.is_some())
-            .unwrap_or_else(PoisonError::into_inner);
-        let left = state.report.take();
+    }
+
+    /// Ready once the task has the report.
+    fn poll_taken(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let thread = cx.waker().clone();
+        let mut state = self.lock();
+        if state.taken {
+            return Poll::Ready(());
+        }
+        let replaced = state.thread.replace(thread);
         drop(state);
-        if let Some(report) = left {
+        drop(replaced);
+        Poll::Pending
+    }
+
+    /// Shows the report to `stuck`, unless the task has taken it meanwhile, and offers it again.
+    fn give_to(&self, stuck: impl FnOnce(&Report)) {
+        let report = self.lock().take();
+        if let Some(report) = report {
             if !self.cancelled.load(Ordering::Acquire) {
                 stuck(&report);
             }
+            self.offer(report);
         }
     }
 }
 
-/// A clock for one thread, which parks until the time that was asked for.
+impl State {
+    fn take(&mut self) -> Option<Report> {
+        let mut report = self.report.take()?;
+        if let Some(error) = self.failure.take() {
+            report.failed(error);
+        }
+        Some(report)
+    }
+}
+
+/// A clock for one thread, which sleeps until the time that was asked for.
 #[derive(Clone, Default)]
-struct Clock(Rc<Cell<Option<Instant>>>);
-
-impl Timer for Clock {
-    type Sleep = Sleep;
-
-    fn at(&self, deadline: Instant) -> Sleep {
-        Sleep {
-            deadline,
-            clock: self.clone(),
-        }
-    }
-}
+struct Clock(Arc<Mutex<Option<Instant>>>);
 
 struct Sleep {
     deadline: Instant,
@@ -175,31 +210,40 @@ impl Future for Sleep {
         if self.deadline <= Instant::now() {
             return Poll::Ready(());
         }
-        let asked = self.clock.0.get();
-        let next = asked.map_or(self.deadline, |asked| asked.min(self.deadline));
-        self.clock.0.set(Some(next));
+        let mut asked = self.clock.asked();
+        *asked = Some(asked.map_or(self.deadline, |asked| asked.min(self.deadline)));
         Poll::Pending
     }
 }
 
 impl Clock {
-    /// Runs `future`, whose timers are this clock's, unless it is `cancelled`.
-    fn block_on<F: Future>(
-        &self,
-        future: F,
-        parker: &Parker,
-        cancelled: &AtomicBool,
-    ) -> Option<F::Output> {
+    fn timer(&self) -> BoxTimer {
+        let clock = self.clone();
+        Box::new(move |deadline| {
+            Box::pin(Sleep {
+                deadline,
+                clock: clock.clone(),
+            })
+        })
+    }
+
+    /// The earliest time that was asked for since the last sleep.
+    fn asked(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `future`, whose timers are this clock's, unless it is cancelled.
+    fn block_on(&self, future: impl Future<Output = ()>, parker: &Parker, handover: &Handover) {
         let mut future = pin!(future);
         let waker = parker.waker();
         let mut cx = Context::from_waker(&waker);
-        while !cancelled.load(Ordering::Acquire) {
-            self.0.set(None);
-            if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
-                return Some(output);
+        while !handover.cancelled.load(Ordering::Acquire) {
+            *self.asked() = None;
+            if future.as_mut().poll(&mut cx).is_ready() {
+                return;
             }
-            parker.park(self.0.get());
+            let deadline = *self.asked();
+            parker.park(deadline);
         }
-        None
     }
 }

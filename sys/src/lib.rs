@@ -1,5 +1,8 @@
-//! The one question that async-drain asks the kernel and that no safe crate answers: how many bytes has the peer
-//! not acknowledged yet? It stands apart so that async-drain itself can forbid unsafe code.
+//! What async-drain asks of the kernel and can't ask in safe Rust: how many bytes the peer has not acknowledged yet, and
+//! what a signal handler does. It stands apart so that async-drain itself can forbid unsafe code.
+
+#[cfg(feature = "signal")]
+pub mod signal;
 
 /// How many bytes written to the TCP socket `fd`, its FIN included, the peer has not acknowledged.
 ///

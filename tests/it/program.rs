@@ -232,9 +232,8 @@ struct Carried {
     poll: Carrier,
     task: (Arc<Wakes>, Waker),
     listed: bool,
-    /// A stream that has been cut says so only once.
-    cut: bool,
-    /// A future that has yielded its output; its wrapper is terminated.
+    /// Whether it is terminated before its drain has come so far, or has nothing more to say afterwards: a future that has
+    /// yielded its output, a stream that has said it was cut.
     done: bool,
 }
 
@@ -578,7 +577,6 @@ impl Program {
             poll,
             task: Wakes::new(),
             listed: false,
-            cut: false,
             done: false,
         });
     }
@@ -590,7 +588,7 @@ impl Program {
         let over = carried.end().is_some_and(|end| phase >= end);
         let expected = match carried.how {
             How::UntilDraining { .. } if over => Seen::End,
-            How::UntilAborting { .. } if over && carried.stream && carried.cut => Seen::End,
+            How::UntilAborting { .. } if over && carried.stream && carried.done => Seen::End,
             How::UntilDraining { .. } if carried.done => Seen::End,
             How::UntilAborting { .. } if over || carried.done => Seen::Cut,
             _ if ready => Seen::Output,
@@ -598,8 +596,12 @@ impl Program {
         };
         let seen = (carried.poll)(&mut Context::from_waker(&carried.task.1));
         assert_eq!(seen, expected);
-        carried.cut |= seen == Seen::Cut;
-        carried.done |= !carried.stream && carried.end().is_some() && seen == Seen::Output;
+        let last = if carried.stream {
+            Seen::Cut
+        } else {
+            Seen::Output
+        };
+        carried.done |= carried.end().is_some() && seen == last;
         carried.listed |= carried.end().is_some() && !over;
         assert_eq!(carried.inner.is_gone(), over || carried.done);
     }

@@ -1,14 +1,19 @@
 //! A shutdown by hand: the timer and the requests are the test's.
 
 use std::{
-    future::{pending, ready},
-    pin::pin,
+    cell::Cell,
+    future::{Pending, pending, ready},
+    io,
+    pin::{Pin, pin},
+    sync::mpsc,
+    thread,
     time::{Duration, Instant},
 };
 
-use async_drain::{Drain, Drained, Phase, Shutdown};
+use async_channel::{Receiver, Sender, unbounded};
+use async_drain::{Drain, Drained, Phase, Report, Shutdown};
 use futures_lite::{
-    future::{block_on, poll_once},
+    future::{block_on, poll_once, zip},
     stream,
 };
 
@@ -91,6 +96,293 @@ fn requests_that_end_are_no_request() {
     assert_eq!(drain.phase(), Phase::Running);
     drain.begin();
     assert!(block_on(run).is_drained());
+}
+
+/// No time is ever over.
+fn never(_: Instant) -> Pending<()> {
+    pending()
+}
+
+fn channel() -> (Sender<()>, Receiver<()>) {
+    unbounded()
+}
+
+/// A request that is not the one before.
+fn request_later(requests: &Sender<()>) {
+    thread::sleep(Duration::from_millis(260));
+    requests.try_send(()).unwrap();
+}
+
+/// Polls a shutdown that goes on.
+fn goes_on(run: &mut Pin<&mut impl Future<Output = Report>>) {
+    // Twice: a request and what it leads to may take a poll each.
+    for _ in 0..2 {
+        if let Some(report) = block_on(poll_once(run.as_mut())) {
+            panic!("it has ended: {report}");
+        }
+    }
+}
+
+/// L4: wrappers, process groups and supervisors ask twice for what they want once.
+#[test]
+fn two_requests_at_once_are_one() {
+    let drain = Drain::new();
+    let work = drain.guard().unwrap();
+    let (ask, requests) = channel();
+    let (ask_too, other) = channel();
+    let shutdown = Shutdown::with_timer(&drain, never).on(requests).on(other);
+    let mut run = pin!(shutdown.run(pending::<()>()));
+    for stream in [&ask, &ask, &ask, &ask_too] {
+        stream.try_send(()).unwrap();
+        goes_on(&mut run);
+        assert_eq!(drain.phase(), Phase::Draining);
+    }
+    request_later(&ask_too);
+    goes_on(&mut run);
+    assert_eq!(drain.phase(), Phase::Aborting);
+    drop(work);
+    assert!(!block_on(run).is_drained());
+}
+
+/// L4: the second request ends lame duck or draining, whichever it finds; and aborting, if all else was done by hand.
+#[test]
+fn a_second_request_ends_the_current_phase() {
+    let drain = Drain::new();
+    let _work = drain.guard().unwrap();
+    let (ask, requests) = channel();
+    let shutdown = Shutdown::with_timer(&drain, never)
+        .on(requests)
+        .lame_duck(Duration::from_secs(1));
+    let mut run = pin!(shutdown.run(pending::<()>()));
+    goes_on(&mut run);
+    ask.try_send(()).unwrap();
+    goes_on(&mut run);
+    assert_eq!(drain.phase(), Phase::LameDuck);
+    request_later(&ask);
+    goes_on(&mut run);
+    assert_eq!(drain.phase(), Phase::Draining);
+
+    let (ask, requests) = channel();
+    let mut other = pin!(
+        Shutdown::with_timer(&drain, never)
+            .on(requests)
+            .run(async {})
+    );
+    drain.abort();
+    ask.try_send(()).unwrap();
+    goes_on(&mut other);
+    request_later(&ask);
+    assert_eq!(block_on(other).left(), 1);
+}
+
+/// L4: to begin by hand is no request: the first one after it cuts nothing, the second does.
+#[test]
+fn a_request_after_a_beginning_by_hand_cuts_nothing() {
+    type Begin = fn(&Drain) -> bool;
+    let by_hand: [Begin; 2] = [Drain::begin, Drain::lame_duck];
+    for begin in by_hand.into_iter().map(Some).chain([None]) {
+        let drain = Drain::new();
+        let _work = drain.guard().unwrap();
+        let (ask, requests) = channel();
+        let shutdown = Shutdown::with_timer(&drain, never)
+            .on(requests)
+            .lame_duck(Duration::from_secs(1));
+        let server = async {
+            if begin.is_some() {
+                pending::<()>().await;
+            }
+        };
+        let mut run = pin!(shutdown.run(server));
+        if let Some(begin) = begin {
+            goes_on(&mut run);
+            begin(&drain);
+        }
+        goes_on(&mut run);
+        let begun = drain.phase();
+        ask.try_send(()).unwrap();
+        goes_on(&mut run);
+        assert_eq!(drain.phase(), begun);
+        request_later(&ask);
+        goes_on(&mut run);
+        assert!(drain.phase() > begun, "{begun}");
+    }
+}
+
+/// L4: two shutdowns of one drain don't cut each other's work.
+#[test]
+fn two_shutdowns_of_one_drain_are_asked_once() {
+    let drain = Drain::new();
+    let work = drain.guard().unwrap();
+    let shutdown = || {
+        Shutdown::with_timer(&drain, never)
+            .on(stream::once(()))
+            .run(pending::<()>())
+    };
+    let (mut one, mut other) = (pin!(shutdown()), pin!(shutdown()));
+    for _ in 0..2 {
+        goes_on(&mut one);
+        goes_on(&mut other);
+        assert_eq!(drain.phase(), Phase::Draining);
+    }
+    drop(work);
+    assert!(block_on(one).is_drained() && block_on(other).is_drained());
+}
+
+/// L4: lame duck that was begun by hand starts the shutdown, and ends with its own time, if it has any.
+#[test]
+fn lame_duck_by_hand_starts_the_shutdown() {
+    for lame_duck in [Duration::ZERO, Duration::from_secs(1)] {
+        let drain = Drain::new();
+        let shutdown = Shutdown::with_timer(&drain, at_once).lame_duck(lame_duck);
+        let mut run = pin!(shutdown.run(pending::<()>()));
+        goes_on(&mut run);
+        drain.lame_duck();
+        assert!(block_on(poll_once(run)).is_some());
+    }
+}
+
+/// L4: `on` adds a stream, and takes none away.
+#[test]
+fn all_streams_of_requests_are_heard() {
+    for heard in 0..2 {
+        let drain = Drain::new();
+        let streams = [channel(), channel()];
+        let shutdown = (streams.iter()).fold(Shutdown::with_timer(&drain, never), |s, (_, r)| {
+            s.on(r.clone())
+        });
+        let mut run = pin!(shutdown.run(pending::<()>()));
+        goes_on(&mut run);
+        streams[heard].0.try_send(()).unwrap();
+        assert!(block_on(run).is_drained());
+    }
+}
+
+/// L3: a stream that is always ready does not keep the shutdown from looking at anything else.
+#[test]
+fn requests_without_end_hold_nobody_up() {
+    let drain = Drain::new();
+    let work = drain.guard().unwrap();
+    let shutdown = Shutdown::with_timer(&drain, never).on(stream::repeat(()));
+    let mut run = pin!(shutdown.run(pending::<()>()));
+    assert!(block_on(poll_once(run.as_mut())).is_none());
+    assert_eq!(drain.phase(), Phase::Draining);
+    drop(work);
+    assert!(block_on(run).is_drained());
+}
+
+/// L1: a server hears of each phase before it is dropped, also where nothing is in flight: it tidies up, and its failure is
+/// reported.
+#[test]
+fn an_idle_server_tidies_up() {
+    for watched in [false, true] {
+        let drain = Drain::new();
+        let tidied = Cell::new(false);
+        let server = async {
+            drain.until_draining().await;
+            tidied.set(true);
+            Err::<(), _>(io::Error::other("the journal can't be flushed"))
+        };
+        let shutdown = Shutdown::with_timer(&drain, never);
+        let mut run = pin!(async {
+            if watched {
+                (shutdown.run_with_watchdog(server, |_| ()).await).unwrap()
+            } else {
+                shutdown.run(server).await
+            }
+        });
+        goes_on(&mut run);
+        drain.begin();
+        let report = block_on(run);
+        assert!(tidied.get());
+        assert_eq!(
+            report.failure().unwrap().to_string(),
+            "the journal can't be flushed"
+        );
+    }
+}
+
+/// A server may say that it never ends.
+#[test]
+fn a_server_that_never_ends_is_a_server() {
+    async fn serve() -> ! {
+        loop {
+            pending::<()>().await;
+        }
+    }
+    let drain = Drain::new();
+    drain.begin();
+    let shutdown = || Shutdown::with_timer(&drain, never);
+    let endless = async {
+        loop {
+            pending::<()>().await;
+        }
+    };
+    assert!(block_on(shutdown().run(endless)).is_drained());
+    assert!(block_on(shutdown().run(serve())).is_drained());
+}
+
+/// L3: a handler that goes on blocking once its guard is gone is not given up before the budget ends.
+#[test]
+fn an_executor_that_is_blocked_with_nothing_in_flight_has_its_budget() {
+    let drain = Drain::new();
+    let guard = drain.guard().unwrap();
+    let server = async {
+        drain.until_draining().await;
+        drop(guard);
+        thread::sleep(Duration::from_millis(600));
+    };
+    let shutdown = Shutdown::with_timer(&drain, never).on(stream::once(()));
+    let (telling, told) = mpsc::channel();
+    let stuck = move |report: &Report| telling.send(report.to_string()).unwrap();
+    let report = block_on(shutdown.run_with_watchdog(server, stuck)).unwrap();
+    assert!(report.is_drained(), "{report}");
+    // The thread drops its end unused.
+    assert_eq!(told.recv().ok(), None);
+}
+
+/// L3: but no longer than that, nor than the second request.
+#[test]
+fn an_executor_that_stays_blocked_is_given_up() {
+    for (grace, ask_again) in [(Duration::from_millis(300), false), (Duration::MAX, true)] {
+        let drain = Drain::new();
+        let (ask, requests) = channel();
+        let (telling, told) = mpsc::channel();
+        let shutdown = Shutdown::with_timer(&drain, never)
+            .on(requests)
+            .grace(grace)
+            .abort_grace(Duration::ZERO);
+        let stuck = move |report: &Report| telling.send(report.is_drained()).unwrap();
+        let run = shutdown.run_with_watchdog(pending::<()>(), stuck);
+        let blocked = async {
+            ask.try_send(()).unwrap();
+            if ask_again {
+                request_later(&ask);
+            }
+            assert!(told.recv_timeout(Duration::from_secs(20)).unwrap());
+        };
+        // What `stuck` has not ended goes on, once it can.
+        let (report, ()) = block_on(zip(run, blocked));
+        assert!(report.unwrap().is_drained());
+    }
+}
+
+/// S8: the report that is given to `stuck` says why the server failed.
+#[test]
+fn who_gives_an_executor_up_is_told_why_the_server_failed() {
+    let drain = Drain::new();
+    let _work = drain.guard().unwrap();
+    let (telling, told) = mpsc::channel();
+    let shutdown = Shutdown::with_timer(&drain, never)
+        .grace(Duration::from_millis(1))
+        .abort_grace(Duration::from_millis(1));
+    let stuck = move |report: &Report| telling.send(report.to_string()).unwrap();
+    let run = shutdown.run_with_watchdog(ready(Err::<(), _>("no port is free")), stuck);
+    let blocked = async {
+        let report = told.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert!(report.contains("no port is free"), "{report}");
+    };
+    let (report, ()) = block_on(zip(run, blocked));
+    assert!(report.unwrap().failure().is_some());
 }
 
 /// Logs and readiness probes show them.

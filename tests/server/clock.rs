@@ -48,6 +48,8 @@ fn a_budget_without_end() {
                 move || {
                     stop.try_send(()).expect("somebody listens");
                     lame_duck.wait();
+                    // Not the same request.
+                    thread::sleep(Duration::from_millis(260));
                     stop.try_send(()).expect("somebody listens");
                     draining.wait();
                     drop(work);
@@ -56,7 +58,7 @@ fn a_budget_without_end() {
             let server = std::future::pending::<()>();
             let report = if watched {
                 let stuck = |report: &Report| panic!("nobody blocks the executor: {report}");
-                block_on(shutdown.run_watched(server, stuck)).expect("room for a thread")
+                block_on(shutdown.run_with_watchdog(server, stuck)).expect("room for a thread")
             } else {
                 block_on(shutdown.run(server))
             };

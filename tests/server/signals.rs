@@ -4,12 +4,14 @@ use crate::support::subject::{
     PATIENCE, ask, at_once, connect, drained, end, hello, hyper, idle, refused, two_of_three,
 };
 use crate::support::{process::Server, server};
+use async_drain::signal::{self, Signal as Caught};
 use rustix::process::{Pid, Signal, kill_process};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Z11, L2: with nobody there, there is nothing to wait for.
@@ -30,6 +32,15 @@ fn a_signal_before_the_first_connection_ends_the_process_at_once() {
     }
 }
 
+/// For how long after a request another signal is the same request, and a little more.
+const SAME_REQUEST: Duration = Duration::from_millis(260);
+
+/// Sends SIGTERM to a server that has heard of the signal before, as another request.
+fn request_again(server: &Server) {
+    thread::sleep(SAME_REQUEST);
+    server.signal(Signal::TERM).expect("a live process");
+}
+
 /// L4, Z12: a second signal cuts what is in flight at once, and the report says so.
 #[test]
 fn a_second_signal_aborts_at_once() {
@@ -38,8 +49,8 @@ fn a_second_signal_aborts_at_once() {
         let mut conn = ask(&server, "/sleep/60000");
         server.signal(Signal::TERM).expect("a live process");
         refused(server.addr());
+        request_again(&server);
         let second = Instant::now();
-        server.signal(Signal::TERM).expect("a live process");
         conn.read_head().expect_err("the connection was cut");
         let exit = end(&mut server);
         assert_eq!(exit.status.code(), Some(1), "{}", exit.stderr);
@@ -72,9 +83,9 @@ fn a_third_signal_takes_its_default_action() {
     let conn = ask(&server, "/sleep/60000");
     server.signal(Signal::TERM).expect("a live process");
     unready(&server);
-    server.signal(Signal::TERM).expect("a live process");
+    request_again(&server);
     refused(server.addr());
-    server.signal(Signal::TERM).expect("a live process");
+    request_again(&server);
     let exit = end(&mut server);
     assert_eq!(exit.status.signal(), Some(15), "{}", exit.stderr);
     drop(conn);
@@ -111,6 +122,7 @@ fn a_second_signal_cuts_lame_duck_short() {
     let mut conn = ask(&server, "/sleep/1000");
     server.signal(Signal::TERM).expect("a live process");
     unready(&server);
+    thread::sleep(SAME_REQUEST);
     server.signal(Signal::INT).expect("a live process");
     refused(server.addr());
     let answer = conn.read_response().expect("a whole answer");
@@ -119,6 +131,195 @@ fn a_second_signal_cuts_lame_duck_short() {
         (200, b"slept\n".to_vec())
     );
     drained(&mut server);
+}
+
+/// L4: a stop that arrives as several signals, as wrappers and process groups send it, is one request.
+#[test]
+fn a_request_that_arrives_as_two_signals_cuts_nothing() {
+    for signals in [[Signal::TERM; 3], [Signal::TERM, Signal::INT, Signal::TERM]] {
+        let mut server = hyper(&[]);
+        let mut conn = ask(&server, "/sleep/1000");
+        for signal in signals {
+            server.signal(signal).expect("a live process");
+            thread::sleep(Duration::from_millis(60));
+        }
+        let answer = conn.read_response().expect("a whole answer");
+        assert_eq!(answer.body, b"slept\n");
+        drained(&mut server);
+    }
+}
+
+/// L4: the first signal after a handler has begun the drain cuts nothing.
+#[test]
+fn a_signal_after_a_beginning_by_hand_cuts_nothing() {
+    let mut server = hyper(&[]);
+    let mut conn = ask(&server, "/sleep/1500");
+    let mut begin = connect(&server);
+    begin.get("/begin").expect("an open connection");
+    begin.read_response().expect("an answer");
+    refused(server.addr());
+    request_again(&server);
+    let answer = conn.read_response().expect("a whole answer");
+    assert_eq!(answer.body, b"slept\n");
+    drained(&mut server);
+}
+
+/// What the process does that [`Role::start`] makes of this test's own program.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Role {
+    /// It has caught the termination signals, and nothing polls.
+    Blocked,
+    /// It has given them up again.
+    Dropped,
+    /// It has caught SIGHUP for a purpose of its own.
+    Reloads,
+}
+
+const ROLES: [Role; 3] = [Role::Blocked, Role::Dropped, Role::Reloads];
+const READY: &str = "ready for signals";
+
+/// Not a test: the process of a [`Role`], and its only thread.
+#[test]
+#[ignore = "a process for other tests"]
+fn in_a_role() {
+    let Ok(name) = std::env::var("SIGNALS_ROLE") else {
+        return;
+    };
+    let role = ROLES.iter().find(|role| format!("{role:?}") == name);
+    let caught = match role.expect("a role") {
+        Role::Blocked => Some(signal::termination().expect("signals")),
+        Role::Dropped => {
+            drop(signal::termination().expect("signals"));
+            None
+        }
+        Role::Reloads => Some(signal::catch([Caught::Hup]).expect("signals")),
+    };
+    println!("{READY}");
+    thread::sleep(PATIENCE * 6);
+    drop(caught);
+}
+
+/// A process in a role; killed when this is dropped.
+struct InRole {
+    child: Child,
+    pid: Pid,
+}
+
+impl InRole {
+    /// Starts it by `program`, such as unshare(1), or alone.
+    fn start(self_as: Role, program: &[&str]) -> Self {
+        let test = std::env::current_exe().expect("a path");
+        let mut command = match program {
+            [] => Command::new(&test),
+            [first, rest @ ..] => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(&test);
+                command
+            }
+        };
+        let mut child = command
+            .args(["--exact", "signals::in_a_role", "--ignored", "--nocapture"])
+            .env("SIGNALS_ROLE", format!("{self_as:?}"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("this program");
+        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut lines = stdout.lines().map(|line| line.expect("text"));
+        assert!(lines.any(|line| line.contains(READY)));
+        // The rest is nobody's concern, but there must be room for it.
+        thread::spawn(move || lines.for_each(drop));
+        let mut pid = Pid::from_child(&child);
+        if !program.is_empty() {
+            let path = format!(
+                "/proc/{pid}/task/{pid}/children",
+                pid = pid.as_raw_nonzero()
+            );
+            let children = std::fs::read_to_string(path).expect("proc(5)");
+            let first = children.split_whitespace().next().expect("a child");
+            pid = Pid::from_raw(first.parse().expect("a number")).expect("not zero");
+        }
+        Self { child, pid }
+    }
+
+    /// Sends `signal` until the process ends: how often that was, and how it ended. Signals that come too fast may be
+    /// one to the kernel.
+    fn signal_until_it_ends(
+        &mut self,
+        signal: Signal,
+        patience: usize,
+    ) -> (usize, Option<ExitStatus>) {
+        for sent in 1..=patience {
+            kill_process(self.pid, signal).expect("a live process");
+            let asked = Instant::now();
+            while asked.elapsed() < SAME_REQUEST {
+                if let Some(status) = self.child.try_wait().expect("a child") {
+                    return (sent, Some(status));
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+        (patience, None)
+    }
+}
+
+impl Drop for InRole {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// L4: the handler itself counts, so that the third signal ends a process whose only thread is blocked, and whose shutdown
+/// nobody polls.
+#[test]
+fn a_third_signal_ends_a_process_that_polls_nothing() {
+    let mut process = InRole::start(Role::Blocked, &[]);
+    // The same request, three times.
+    for _ in 0..3 {
+        kill_process(process.pid, Signal::INT).expect("a live process");
+        thread::sleep(Duration::from_millis(20));
+    }
+    thread::sleep(SAME_REQUEST);
+    let (sent, status) = process.signal_until_it_ends(Signal::TERM, 20);
+    assert_eq!(status.and_then(|status| status.signal()), Some(15));
+    assert!(sent >= 2, "{sent} and one before");
+}
+
+/// L4: what is caught to reload a configuration ends nothing, however often it comes.
+#[test]
+fn signals_that_are_no_requests_are_not_counted() {
+    let mut process = InRole::start(Role::Reloads, &[]);
+    assert_eq!(process.signal_until_it_ends(Signal::HUP, 5).1, None);
+}
+
+/// As the first process of a container, from which the kernel keeps signals without a handler: 128 + n by the third request,
+/// and by any signal once the stream is dropped.
+///
+/// L4: by a signal's default action, or as PID 1 by exit status.
+#[test]
+fn pid_1_ends_with_128_and_the_signals_number() {
+    let unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
+    let probe = Command::new(unshare[0])
+        .args(&unshare[1..])
+        .arg("true")
+        .output();
+    if !probe.is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: this machine lets nobody make a PID namespace");
+        return;
+    }
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut process = InRole::start(Role::Dropped, &unshare);
+        let (sent, status) = process.signal_until_it_ends(signal, 20);
+        let wanted = Some(128 + signal.as_raw());
+        assert_eq!(status.and_then(|status| status.code()), wanted);
+        assert_eq!(sent, 1);
+
+        let mut process = InRole::start(Role::Blocked, &unshare);
+        let (sent, status) = process.signal_until_it_ends(signal, 20);
+        assert_eq!(status.and_then(|status| status.code()), wanted);
+        assert!(sent >= 3, "{sent}");
+    }
 }
 
 /// Z11: a signal that comes while the server starts is kept until it serves.

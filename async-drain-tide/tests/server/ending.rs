@@ -1,6 +1,6 @@
 //! Shutdowns that differ from a single SIGTERM.
 
-use std::{io::Result, process::Command};
+use std::{io::Result, process::Command, thread, time::Duration};
 
 use rustix::process::Signal;
 
@@ -17,6 +17,8 @@ fn the_second_signal_aborts_at_once() {
         conn.get("/stream/1000/1000")?;
         conn.read_head()?;
         terminate(server)?;
+        // At once it would be the same request.
+        thread::sleep(Duration::from_millis(300));
         server.signal(Signal::TERM)?;
         assert!(conn.read_body().is_err());
         let exit = server.wait(AT_ONCE)?;

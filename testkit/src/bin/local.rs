@@ -49,7 +49,7 @@ fn run() -> Result<Report, Box<dyn Error>> {
     .serve(listener, service);
 
     serve::announce(address);
-    let run = shutdown.run_watched(server, |report| {
+    let run = shutdown.run_with_watchdog(server, |report| {
         eprintln!("the executor is blocked\n{report}");
         process::exit(1);
     });

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 use rustix::process::Signal;
 
@@ -63,6 +63,8 @@ pub(super) fn second_signal(subject: &Subject) -> Probed {
     conn.get("/sleep/60000")?;
     settle(&server)?;
     begin(&server)?;
+    // At once it would be the same request.
+    thread::sleep(Duration::from_millis(300));
     server.signal(Signal::TERM)?;
     let exit = server.wait(SOON)?;
     check(exit.status.code() == Some(1), exit.status)?;

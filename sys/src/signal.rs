@@ -1,0 +1,256 @@
+//! What happens inside a signal handler: requests to stop are counted, and the process is ended.
+//!
+//! A handler may run at any moment, in any thread, and may call only what is async-signal-safe: no locks, no allocation.
+//! All that runs in one stands here, and is called by nothing but [`Counting::of`] and [`default_while`], so that their
+//! callers need no `unsafe`.
+
+#[cfg(unix)]
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+#[cfg(unix)]
+use signal_hook::SigId;
+use signal_hook::low_level;
+
+/// For how long after a request that counted another signal is taken for the same request.
+#[cfg(unix)]
+const SAME_REQUEST_MS: u32 = 250;
+
+/// By how much two handlers that run at the same time may disagree on which of them was first.
+#[cfg(unix)]
+const SLACK_MS: u32 = 1000;
+
+/// The requests to stop that signals made: the first two, since a third ends the process.
+#[cfg(unix)]
+#[derive(Debug, Default)]
+pub struct Requests {
+    counted: [Counted; 2],
+    third_ends: AtomicBool,
+}
+
+/// One request. Both are zero until there is one; `at` is set first, by whoever makes it.
+#[cfg(unix)]
+#[derive(Debug, Default)]
+struct Counted {
+    /// In milliseconds of the monotonic clock, which come round after 49 days. (Not all systems have atomics of 64 bits.)
+    at: AtomicU32,
+    signal: AtomicI32,
+}
+
+#[cfg(unix)]
+impl Requests {
+    /// From now on the third request ends the process.
+    pub fn end_at_third(&self) {
+        // Relaxed: the flag publishes nothing else, and handlers that run now may or may not see it.
+        self.third_ends.store(true, Ordering::Relaxed);
+    }
+
+    /// The `n`th request, from zero: its signal, and how long ago it came.
+    pub fn get(&self, n: usize) -> Option<(i32, Duration)> {
+        self.at(n, now())
+    }
+
+    fn at(&self, n: usize, now: u32) -> Option<(i32, Duration)> {
+        let counted = self.counted.get(n)?;
+        // Acquire: pairs with the store in `hear`, so that `at` is that of this signal.
+        let signal = counted.signal.load(Ordering::Acquire);
+        let at = counted.at.load(Ordering::Relaxed);
+        let age = now.wrapping_sub(at);
+        let age = if age > u32::MAX - SLACK_MS { 0 } else { age };
+        (signal != 0).then_some((signal, Duration::from_millis(age.into())))
+    }
+
+    /// Counts a `signal`, unless it belongs to the last request that counted. Whether it makes the third.
+    ///
+    /// Async-signal-safe: nothing but atomics.
+    fn hear(&self, signal: i32, now: u32) -> bool {
+        let now = now.max(1);
+        for counted in &self.counted {
+            // Relaxed: only this one number is decided here, by whoever exchanges it first.
+            let exchanged =
+                (counted.at).compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+            match exchanged {
+                Ok(_) => {
+                    // Release: pairs with the load in `at`.
+                    counted.signal.store(signal, Ordering::Release);
+                    return false;
+                }
+                Err(at) if is_same(at, now) => return false,
+                Err(_) => {}
+            }
+        }
+        true
+    }
+}
+
+#[cfg(unix)]
+fn is_same(at: u32, now: u32) -> bool {
+    now.wrapping_sub(at).wrapping_add(SLACK_MS) < SLACK_MS + SAME_REQUEST_MS
+}
+
+/// While it lives, a signal's handler counts it.
+#[cfg(unix)]
+#[derive(Debug)]
+pub struct Counting(SigId);
+
+#[cfg(unix)]
+impl Counting {
+    /// Counts `signal` among `requests` whenever it comes, before the actions that are registered later.
+    ///
+    /// # Errors
+    ///
+    /// If the signal can't be caught.
+    pub fn of(signal: i32, requests: Arc<Requests>) -> io::Result<Self> {
+        register(signal, move || {
+            let third = requests.hear(signal, now());
+            // Relaxed: see `end_at_third`.
+            if third && requests.third_ends.load(Ordering::Relaxed) {
+                end_process(signal);
+            }
+        })
+        .map(Self)
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Counting {
+    fn drop(&mut self) {
+        low_level::unregister(self.0);
+    }
+}
+
+/// From now on `signal` takes its default action whenever it comes while `nobody` is set. A handler that is taken out
+/// again leaves its signal ignored for the rest of the process's life, so this one never is.
+///
+/// # Errors
+///
+/// If the signal can't be caught.
+#[cfg(unix)]
+pub fn default_while(signal: i32, nobody: Arc<AtomicBool>) -> io::Result<()> {
+    register(signal, move || {
+        // SeqCst, as those who write it: what they did before, the handler may rely on, and it is rare.
+        if nobody.load(Ordering::SeqCst) {
+            take_default_action(signal);
+        }
+    })
+    .map(drop)
+}
+
+/// Only for the two above: `action` must be async-signal-safe.
+#[cfg(unix)]
+fn register(signal: i32, action: impl Fn() + Send + Sync + 'static) -> io::Result<SigId> {
+    if signal_hook::consts::FORBIDDEN.contains(&signal) {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    // SAFETY: both actions load and exchange atomics that an `Arc` of their own keeps alive, read the monotonic clock by
+    // `clock_gettime`, and end the process by `getpid`, `sigaction`, `sigprocmask`, `raise`, `abort` and `_exit`; all of
+    // these are async-signal-safe by POSIX. They take no lock, allocate nothing, drop nothing, and can't panic.
+    // The registry drops an action outside of the handler, once no handler runs it.
+    unsafe { low_level::register(signal, action) }
+}
+
+/// The monotonic clock in milliseconds, which come round.
+#[cfg(unix)]
+fn now() -> u32 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: it writes one `timespec`, which is ours. Should there be no such clock, it is zero for ever.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it comes round on purpose"
+    )]
+    let (seconds, nanos) = (now.tv_sec as u32, now.tv_nsec as u32);
+    seconds.wrapping_mul(1000).wrapping_add(nanos / 1_000_000)
+}
+
+/// Ends the process by the default action of `signal`, and where that ends nothing, by exit status 128 + its number.
+pub fn end_process(signal: i32) -> ! {
+    take_default_action(signal);
+    low_level::exit(128 + signal)
+}
+
+fn take_default_action(signal: i32) {
+    // The kernel keeps from the first process of a container all signals that it has no handler for, its own included.
+    #[cfg(unix)]
+    if std::process::id() == 1 && ends_by_default(signal) {
+        low_level::exit(128 + signal);
+    }
+    // It refuses only signals that it does not know.
+    let _ = low_level::emulate_default_handler(signal);
+}
+
+#[cfg(unix)]
+fn ends_by_default(signal: i32) -> bool {
+    use signal_hook::consts::{
+        SIGCHLD, SIGCONT, SIGIO, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH,
+    };
+    ![
+        SIGCHLD, SIGCONT, SIGIO, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH,
+    ]
+    .contains(&signal)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::time::Duration;
+
+    use super::Requests;
+
+    const TERM: i32 = 15;
+    const INT: i32 = 2;
+
+    fn seen(requests: &Requests, now: u32) -> Vec<(i32, u128)> {
+        let seen = (0..3).filter_map(|n| requests.at(n, now));
+        seen.map(|(signal, age)| (signal, age.as_millis()))
+            .collect()
+    }
+
+    /// L4: a signal within 250 ms of the last request that counted is that request, whichever signal it is.
+    #[test]
+    fn a_signal_soon_after_a_request_is_the_same_request() {
+        let requests = Requests::default();
+        assert!(!requests.hear(TERM, 1000));
+        for now in [1000, 1001, 1100, 1249] {
+            assert!(!requests.hear(INT, now));
+        }
+        assert_eq!(seen(&requests, 1249), [(TERM, 249)]);
+        assert!(!requests.hear(INT, 1250));
+        assert!(!requests.hear(TERM, 1499));
+        assert_eq!(seen(&requests, 2000), [(TERM, 1000), (INT, 750)]);
+        assert!(requests.hear(TERM, 1500));
+        assert!(requests.hear(TERM, 9000));
+    }
+
+    /// L4: two handlers that run at once count one request, though the one that was first counts last.
+    #[test]
+    fn handlers_that_run_at_once_count_one_request() {
+        let requests = Requests::default();
+        assert!(!requests.hear(TERM, 1002));
+        assert!(!requests.hear(INT, 1000));
+        assert_eq!(seen(&requests, 1001), [(TERM, 0)]);
+    }
+
+    /// L4: the milliseconds come round, once in 49 days, and may be zero.
+    #[test]
+    fn a_clock_that_comes_round_counts_on() {
+        let requests = Requests::default();
+        assert!(!requests.hear(TERM, u32::MAX - 99));
+        assert!(!requests.hear(TERM, 149));
+        assert_eq!(seen(&requests, 149), [(TERM, 249)]);
+        assert!(!requests.hear(TERM, 150));
+        assert!(requests.hear(TERM, 400));
+        let requests = Requests::default();
+        assert!(!requests.hear(TERM, 0));
+        assert_eq!(requests.at(0, 1), Some((TERM, Duration::ZERO)));
+    }
+}
