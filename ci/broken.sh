@@ -308,6 +308,41 @@ broken cut-but-not-dropped test:ext::a_future_is_cut_when_aborting_begins ext/ta
         let output = match this.inner.as_mut().as_pin_mut() {
             Some(inner) => Ok(ready!(inner.poll(cx))),'
 
+# --- the shutdown --------------------------------------------------------------------------------------------------
+
+broken each-request-counts test:shutdown::two_requests_at_once_are_one shutdown/requests.rs \
+    'if is_another(self.last, request.at) {' 'if is_another(self.last, request.at) || true {'
+
+broken one-stream-is-heard test:shutdown::all_streams_of_requests_are_heard shutdown/requests.rs \
+    'self.streams.push(' 'self.streams.clear();
+        self.streams.push('
+
+broken begun-by-hand-is-a-request test:shutdown::a_request_after_a_beginning_by_hand_cuts_nothing shutdown/stages.rs \
+    'while let Event::Requested(1) | Event::ServerEnded = self.next(Phase::Aborting' \
+    'while let Event::ServerEnded = self.next(Phase::Aborting'
+
+broken lame-duck-by-hand-is-a-request test:shutdown::a_request_after_a_beginning_by_hand_cuts_nothing shutdown/stages.rs \
+    'while self.next(Phase::Draining, end).await == Event::Requested(1) {}' \
+    'self.next(Phase::Draining, end).await;'
+
+broken the-server-is-dropped-unasked test:shutdown::an_idle_server_tidies_up shutdown/stages.rs \
+    'let Poll::Ready(end) = poll_server(self.server.as_mut(), cx) else {' \
+    'if event.is_ready() {
+                return event;
+            }
+            let Poll::Ready(end) = poll_server(self.server.as_mut(), cx) else {'
+
+broken stuck-though-drained \
+    test:shutdown::an_executor_that_is_blocked_with_nothing_in_flight_has_its_budget shutdown/watchdog.rs \
+    'let end = if report.is_drained() {' 'let end = if false {'
+
+broken waited-for-in-spite-of-a-request test:shutdown::an_executor_that_stays_blocked_is_given_up shutdown/stages.rs \
+    'Event::Requested(_) => end = Some(hurry),' 'Event::Requested(_) => end = end.or(None.filter(|_| hurry > Instant::now())),'
+
+broken stuck-without-the-failure test:shutdown::who_gives_an_executor_up_is_told_why_the_server_failed \
+    shutdown/watchdog.rs \
+    'if let Some(error) = self.failure.take() {' 'if let Some(error) = None {'
+
 [ -z "${DRY:-}" ] || { echo "$0: all variants apply"; exit 0; }
 echo "$caught caught, $missed missed"
 [ $missed -eq 0 ] && [ $caught -gt 0 ]

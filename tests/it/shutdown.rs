@@ -366,7 +366,7 @@ fn an_executor_that_stays_blocked_is_given_up() {
     }
 }
 
-/// S8: the report that is given to `stuck` says why the server failed.
+/// L3: the report that is given to `stuck` says why the server failed.
 #[test]
 fn who_gives_an_executor_up_is_told_why_the_server_failed() {
     let drain = Drain::new();
