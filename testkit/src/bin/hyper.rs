@@ -31,26 +31,36 @@ fn main() -> ExitCode {
 
 fn run() -> Result<Report, Box<dyn Error>> {
     let settings = Settings::from_env()?;
-    let listening = Listening::new(&settings)?;
-    let addr = listening.local_addr()?;
-    match listening {
-        Listening::Own(listener) => play(Async::new(listener)?, addr, &settings),
-        Listening::Shared(listener) => play(Shared(Async::new(listener)?), addr, &settings),
-    }
-}
-
-fn play<L>(listener: L, addr: SocketAddr, settings: &Settings) -> Result<Report, Box<dyn Error>>
-where
-    L: IntoAccept<Accept: Accept<Conn = Async<TcpStream>> + Unpin>,
-{
     let drain = Drain::builder().track(true).build();
+    // First of all: a signal that comes before ends the process.
     let shutdown = Shutdown::new(&drain)
         .on(signal::termination()?)
         .lame_duck(settings.lame_duck)
         .grace(settings.grace)
         .abort_grace(settings.abort_grace);
+    let listening = Listening::new(&settings)?;
+    let addr = listening.local_addr()?;
+    match listening {
+        Listening::Own(listener) => play(Async::new(listener)?, addr, &settings, &drain, shutdown),
+        Listening::Shared(listener) => {
+            let listener = Shared(Async::new(listener)?);
+            play(listener, addr, &settings, &drain, shutdown)
+        }
+    }
+}
+
+fn play<L>(
+    listener: L,
+    addr: SocketAddr,
+    settings: &Settings,
+    drain: &Drain,
+    shutdown: Shutdown,
+) -> Result<Report, Box<dyn Error>>
+where
+    L: IntoAccept<Accept: Accept<Conn = Async<TcpStream>> + Unpin>,
+{
     serve::announce(addr);
-    let server = Server::new(&drain, |task| smol::spawn(task).detach())
+    let server = Server::new(drain, |task| smol::spawn(task).detach())
         .keep_alive_grace(settings.keep_alive_grace)
         .first_request_grace(settings.first_request_grace);
     let close_code = settings.ws_close_code;
