@@ -118,9 +118,9 @@ broken accept-loop-not-waited-for server::stopped_before_it_serves net/incoming.
 
 # --- connections ---------------------------------------------------------------------------------------------------
 
-broken no-keep-alive-grace idle::an_idle_connection_may_place_one_more_request net/patience.rs \
+broken no-keep-alive-grace idle::an_idle_connection_may_place_one_more_request net/idle.rs \
     'time::later(Some(idle), self.keep_alive)' 'Some(idle)'
-broken no-keep-alive-grace-at-5-ms idle::keep_alive_at_5_ms_loses_nothing net/patience.rs \
+broken no-keep-alive-grace-at-5-ms idle::keep_alive_at_5_ms_loses_nothing net/idle.rs \
     'time::later(Some(idle), self.keep_alive)' 'Some(idle)'
 broken no-connection-close idle::an_idle_connection_may_place_one_more_request http.rs \
     'say_close(response.headers_mut());' 'let _ = say_close;'
@@ -135,7 +135,7 @@ broken tunnels-told-to-close farewell::an_opened_tunnel_is_not_told_to_close htt
     '|| self.connect && status.is_success()' ''
 broken http10-told-both farewell::an_answer_to_http10_does_not_say_keep_alive_when_the_server_leaves http.rs \
     '*response.version_mut() = Version::HTTP_10;' ''
-broken no-first-request-grace idle::a_silent_connection_may_send_its_first_request net/patience.rs \
+broken no-first-request-grace idle::a_silent_connection_may_send_its_first_request net/idle.rs \
     'time::later(Some(accepted), self.first_request)?' 'begun'
 broken half-a-head-is-idle idle::half_a_head_may_be_completed hyper/activity.rs \
     '!framing.is_head_begun() && !framing.is_owed()' '!framing.is_owed()'
@@ -145,10 +145,10 @@ broken an-early-answer-makes-idle in_flight::an_upload_that_was_answered_early_m
     '!framing.is_head_begun() && !framing.is_owed()' '!framing.is_head_begun()'
 broken empty-lines-are-a-head idle::empty_lines_do_not_hold_the_process hyper/framing/mod.rs \
     "(Self::Blank, b'\\r' | b'\\n') => Self::Blank," ''
-broken one-time-sweep idle::a_connection_that_falls_idle_late_ends_with_the_keep_alive_grace net/patience.rs \
+broken one-time-sweep idle::a_connection_that_falls_idle_late_ends_with_the_keep_alive_grace net/idle.rs \
     'Some(idle) => self.graces.keep_alive(idle),' \
     'Some(idle) if idle > begun => None, Some(idle) => self.graces.keep_alive(idle),'
-broken grace-not-from-idle-on idle::a_connection_that_falls_idle_late_may_place_one_more_request net/patience.rs \
+broken grace-not-from-idle-on idle::a_connection_that_falls_idle_late_may_place_one_more_request net/idle.rs \
     'self.graces.keep_alive(idle)' '{ let _ = idle; self.graces.keep_alive(begun) }'
 broken handshake-not-raced idle::a_stalled_tls_handshake_ends_with_the_first_request_grace hyper/connection.rs \
     'ready!(ending.poll_handshake(cx));' 'ready!(ending.poll_aborting(cx));'
@@ -159,7 +159,7 @@ broken silent-http2-peer-not-asked idle::an_http2_peer_that_asks_for_nothing_end
             Poll::Ready(()) if http2 => Next::Wait,'
 broken deaf-http2-peer-waited-for idle::a_deaf_http2_peer_does_not_hold_the_process hyper/ending.rs \
     'filter(|_| http2)' 'filter(|_| http2 && false)'
-broken goaway-time-from-idle-on idle::an_http2_connection_that_was_idle_for_long_may_place_one_more_request net/patience.rs \
+broken goaway-time-from-idle-on idle::an_http2_connection_that_was_idle_for_long_may_place_one_more_request net/idle.rs \
     'Self::Long => Some(told),' 'Self::Long => told.checked_sub(Duration::from_secs(60)),'
 broken one-goaway streams::a_stream_between_the_goaways_is_served_and_a_later_one_may_be_retried hyper/watch.rs \
     'conn.graceful_shutdown();' 'drop(conn);'
@@ -174,7 +174,7 @@ broken acknowledgements-are-not-progress close::an_answer_is_work_for_as_long_as
 broken acknowledgements-unseen-after-the-peers-end linger::a_close_lasts_for_as_long_as_bytes_are_acknowledged net/linger.rs \
     'Some(bytes) => bytes == 0 || lingering.was_over,' 'Some(bytes) => bytes == 0 || lingering.was_over || lingering.ended,'
 broken arrivals-are-progress linger::a_peer_that_sends_for_ever_is_not_waited_for net/linger.rs \
-    'if left < lingering.left {' 'if left < lingering.left || std::mem::take(&mut lingering.arriving) {'
+    'if left < lingering.left {' 'if left < lingering.left || lingering.arriving {'
 broken stalled-peer-not-reset linger::a_connection_that_stalls_is_reset_and_reported net/linger.rs \
     'self.reset_on_drop(true);' ''
 broken stalled-answer-unreported close::an_answer_that_nobody_takes_is_abandoned_after_the_stall_limit net/linger.rs \

@@ -18,7 +18,7 @@ use crate::{sync::Weak, tally::Seat, tree::Core};
 /// while it is at work.
 ///
 /// ```
-/// # use async_drain::{Drain, net::ConnectionGuard};
+/// # use async_drain::{Drain, net::idle::ConnectionGuard};
 /// let drain = Drain::new();
 /// let mut connection = ConnectionGuard::new(drain.guard()?);
 /// connection.rest(); // answered, and kept alive
@@ -36,7 +36,7 @@ use crate::{sync::Weak, tally::Seat, tree::Core};
 /// [`abandoned_if_dropped`](Self::abandoned_if_dropped) and [`finished`](Self::finished):
 ///
 /// ```
-/// # use async_drain::{Drain, net::ConnectionGuard};
+/// # use async_drain::{Drain, net::idle::ConnectionGuard};
 /// # use futures_lite::future::{block_on, pending};
 /// let drain = Drain::new();
 /// let served = ConnectionGuard::new(drain.guard()?).abandoned_if_dropped();

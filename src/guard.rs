@@ -11,7 +11,7 @@ use crate::{sync::Weak, tree::Core};
 ///
 /// Work whose guard is dropped is done, whatever dropped it: its own end, a panic, a destructor, another thread, or a task that
 /// was cancelled or went down with its executor. The report can't tell these apart; a server can, and says so by
-/// `net::ConnectionGuard` (feature `net`). `mem::forget` keeps
+/// `net::idle::ConnectionGuard` (feature `net`). `mem::forget` keeps
 /// the drain waiting for ever. In a forked child guards and drains are copies that count for the child alone: what it
 /// does with them leaves the parent's as they were.
 ///
@@ -86,6 +86,11 @@ impl Guard {
         if !(at_work && core.latch.is(Phase::Aborting)) {
             core.abandon(self.0.ticket().and_then(Ticket::straggler));
         }
+    }
+
+    #[cfg(feature = "net")]
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        self.0.core()
     }
 
     /// Where a loss of this work's bytes is recorded, without keeping the drain from being drained.

@@ -9,7 +9,7 @@ use std::{
 
 use async_drain::{
     UntilAborting,
-    net::{self, Patience, Transport},
+    net::{self, Transport, idle::IdleTimer},
 };
 use async_h1::server::{Encoder, decode};
 use async_io::Timer;
@@ -27,7 +27,7 @@ use crate::{
 
 /// The limits of a connection.
 pub(crate) struct Limits {
-    pub(crate) patience: Patience,
+    pub(crate) patience: IdleTimer,
     pub(crate) head_timeout: Duration,
 }
 

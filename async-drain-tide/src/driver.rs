@@ -2,7 +2,10 @@ use std::{future::Future, time::Duration};
 
 use async_drain::{
     Drain,
-    net::{Connection, Graces, Patience, Transport},
+    net::{
+        Connection, Transport,
+        idle::{Graces, IdleTimer},
+    },
 };
 use http_types::{Request, Response, Result};
 
@@ -105,7 +108,7 @@ impl Driver {
         Fut: Future<Output = Result<Response>>,
     {
         let limits = Limits {
-            patience: Patience::new(&self.drain, self.graces),
+            patience: IdleTimer::new(&self.drain, self.graces),
             head_timeout: self.head_timeout,
         };
         connection::serve(connection, limits, endpoint)

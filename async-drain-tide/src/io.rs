@@ -9,7 +9,7 @@ use std::{
 
 use async_drain::{
     Guard, Phase, UntilAborting,
-    net::{ConnectionGuard, Linger, Transport},
+    net::{Linger, Transport, idle::ConnectionGuard},
 };
 use futures_io::{AsyncBufRead, AsyncRead, AsyncWrite};
 use http_types::{Body, Request, headers::EXPECT};

@@ -11,7 +11,7 @@ use super::{activity::Activity, graceful::GracefulConnection};
 use crate::{
     UntilAborting, UntilLameDuck,
     connection_guard::ConnectionGuard,
-    net::{Alarm, Graces, Patience},
+    net::idle::{Alarm, Graces, IdleTimer},
     sync::Arc,
     time,
     tree::Core,
@@ -26,7 +26,7 @@ pub(super) struct Ending {
     lame_duck: UntilLameDuck,
     aborting: UntilAborting,
     pub(super) activity: Option<Activity>,
-    pub(super) patience: Patience,
+    pub(super) patience: IdleTimer,
     /// When it was asked to end.
     pub(super) asked: Option<Instant>,
     goaway: Alarm,
@@ -46,7 +46,7 @@ impl Ending {
             lame_duck: UntilLameDuck::new(core),
             aborting: UntilAborting::new(core),
             activity: None,
-            patience: Patience::of(core, graces),
+            patience: IdleTimer::of(core, graces),
             asked: None,
             goaway: Alarm::default(),
         }

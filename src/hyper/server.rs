@@ -21,7 +21,7 @@ use super::{
 use crate::{
     Drain,
     connection_guard::ConnectionGuard,
-    net::{self, Accept, Graces, IntoAccept, Linger, STALL_LIMIT},
+    net::{self, Accept, IntoAccept, Linger, STALL_LIMIT, idle::Graces},
 };
 
 /// An HTTP/1 and HTTP/2 server that stops without losing a request.

@@ -12,7 +12,7 @@ use super::{
     ending::{Ending, Next},
     graceful::GracefulConnection,
 };
-use crate::{Drain, connection_guard::ConnectionGuard, net::Graces};
+use crate::{Drain, connection_guard::ConnectionGuard, net::idle::Graces};
 
 pin_project! {
     /// A connection that drains; made by [`Drain::watch`].

@@ -1,5 +1,5 @@
-//! Accept loops that lose no connection, for any protocol: [`Drain::accept`](crate::Drain::accept) retires its listener
-//! without loss (Z1), and [`Linger`] closes a connection without loss (Z8).
+//! Accept loops that lose no connection, for any protocol: [`Drain::accept`](crate::Drain::accept)
+//! retires its listener without loss (Z1), and [`Linger`] closes a connection without loss (Z8).
 
 mod accept;
 mod acknowledged;
@@ -7,10 +7,10 @@ mod backoff;
 mod delivery;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod handshakes;
+pub mod idle;
 mod incoming;
 mod linger;
 mod listening;
-mod patience;
 mod retire;
 mod transport;
 
@@ -24,9 +24,4 @@ pub use linger::Linger;
 pub(crate) use linger::STALL_LIMIT;
 #[cfg(unix)]
 pub use listening::bind_unix;
-#[cfg(feature = "hyper")]
-pub(crate) use patience::Alarm;
-pub use patience::{Graces, Patience};
 pub use transport::{Plain, Transport};
-
-pub use crate::connection_guard::ConnectionGuard;

@@ -5,6 +5,7 @@ mod blocking;
 mod children;
 mod line_echo;
 mod program;
+mod proxy;
 mod smol_main;
 mod websocket;
 mod worker;

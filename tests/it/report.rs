@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_drain::{Drain, Report, Shutdown, net::ConnectionGuard};
+use async_drain::{Drain, Report, Shutdown, net::idle::ConnectionGuard};
 use futures_lite::{future::block_on, stream};
 
 const A_MOMENT: Duration = Duration::from_millis(1);

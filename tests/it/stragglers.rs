@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_drain::{Drain, Phase, net::ConnectionGuard};
+use async_drain::{Drain, Phase, net::idle::ConnectionGuard};
 
 fn tracked() -> Drain {
     Drain::builder().track(true).build()
