@@ -294,6 +294,9 @@ fn a_whole_answer_without_a_length_ends_with_the_stream() {
     conn.socket().read_to_string(&mut rest).expect("no reset");
     assert!(rest.ends_with("chunk 4\n"), "{rest}");
     drained(&mut server);
+    // Nor comes a reset behind the end of the stream.
+    let error = conn.socket().take_error().expect("an open socket");
+    assert!(error.is_none(), "{error:?}");
 }
 
 /// Z8: an answer that has chunks, and is cut, has no last one; over TLS none has a close_notify.
