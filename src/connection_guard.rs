@@ -1,15 +1,8 @@
-use std::{
-    borrow::Cow,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-};
+use std::{borrow::Cow, sync::Arc, thread};
 
-use crate::{Guard, Phase, net::Delivery};
+use crate::{Guard, Phase, net::Delivery, straggler::Work, tree::Core};
 #[cfg(feature = "hyper")]
-use crate::{sync::Weak, tally::Seat, tree::Core};
+use crate::{sync::Weak, tally::Seat};
 
 /// A guard of a connection, which is work only at times: between two requests it must be closed
 /// with care, and yet nobody waits for it.
@@ -49,14 +42,12 @@ use crate::{sync::Weak, tally::Seat, tree::Core};
 #[derive(Debug)]
 #[must_use = "dropping it drops the guard"]
 pub struct ConnectionGuard {
-    guard: Guard,
-    // Relaxed throughout: whoever changes it does so in the task of the connection.
-    at_work: Arc<AtomicBool>,
+    /// `None` once it is being dropped.
+    guard: Option<Guard>,
+    work: Arc<Work>,
     /// Whether being dropped at work is a loss: set by a server, cleared once the connection has
     /// ended by itself.
     abandoned_if_dropped: bool,
-    /// Whether the report knows that it was abandoned.
-    abandoned: bool,
     /// What became of the bytes that were written, if its connection tells.
     delivery: Option<Arc<Delivery>>,
 }
@@ -64,13 +55,14 @@ pub struct ConnectionGuard {
 impl ConnectionGuard {
     /// At work, until it is told to rest.
     pub fn new(guard: Guard) -> Self {
-        let at_work = Arc::new(AtomicBool::new(true));
-        guard.stand_by(&at_work);
+        let work = Arc::new(Work::new());
+        if let Some(ticket) = guard.seat().ticket() {
+            ticket.stand_by(&work);
+        }
         Self {
-            guard,
-            at_work,
+            guard: Some(guard),
+            work,
             abandoned_if_dropped: false,
-            abandoned: false,
             delivery: None,
         }
     }
@@ -108,29 +100,31 @@ impl ConnectionGuard {
     /// unacknowledged when the connection was closed.
     ///
     /// It counts once, however often this is called, and not again if it was among the stragglers
-    /// when aborting began.
+    /// when aborting began. From now on the connection is idle.
     pub fn abandon(&mut self) {
-        self.abandoned_if_dropped = false;
-        if !std::mem::replace(&mut self.abandoned, true) {
-            self.guard.abandon(self.at_work.load(Ordering::Relaxed));
+        if !self.work.is_abandoned() {
+            let ticket = self.guard().seat().ticket();
+            self.core().abandon(Some(&self.work), ticket);
         }
     }
 
     /// Nobody waits for it.
     #[inline]
     pub fn rest(&mut self) {
-        if self.at_work.load(Ordering::Relaxed) {
-            self.at_work.store(false, Ordering::Relaxed);
-            self.guard.rest();
+        if self.work.is_on() {
+            self.core().rest(&self.work);
         }
     }
 
     /// Somebody does.
     #[inline]
     pub fn work(&mut self) {
-        if !self.at_work.load(Ordering::Relaxed) {
-            self.guard.resume();
-            self.at_work.store(true, Ordering::Relaxed);
+        if !self.work.is_on() && !self.work.is_abandoned() {
+            self.core().resume(&self.work);
+            if let Some(ticket) = self.guard().seat().ticket() {
+                ticket.resume();
+            }
+            self.work.set_on(true);
         }
     }
 
@@ -138,44 +132,51 @@ impl ConnectionGuard {
     #[cfg(feature = "hyper")]
     pub(crate) fn bell(&self) -> Bell {
         Bell {
-            at_work: Arc::clone(&self.at_work),
-            seat: self.guard.tracked_seat(),
+            work: Arc::clone(&self.work),
+            seat: self.guard().tracked_seat(),
         }
     }
 
     /// Names the work that has just begun; `label` is made only where guards are tracked.
     pub fn label(&self, label: impl FnOnce() -> Cow<'static, str>) {
-        self.guard.relabel(label);
+        self.guard().relabel(label);
     }
 
     /// The guard.
     pub fn guard(&self) -> &Guard {
-        &self.guard
+        let guard = self.guard.as_ref();
+        guard.unwrap_or_else(|| unreachable!("only `drop` takes it"))
     }
 
     /// How far the end of its drain has come.
     #[must_use]
     pub fn phase(&self) -> Phase {
-        self.guard.phase()
+        self.guard().phase()
+    }
+
+    fn core(&self) -> &Core {
+        self.guard().seat().core()
     }
 }
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         let lost = (self.delivery.as_ref()).is_some_and(|delivery| delivery.is_lost());
-        let at_work = self.at_work.load(Ordering::Relaxed);
-        let dropped = self.abandoned_if_dropped && at_work && !thread::panicking();
+        let dropped = self.abandoned_if_dropped && self.work.is_on() && !thread::panicking();
         if (lost || dropped) && self.phase() > Phase::Running {
             self.abandon();
         }
-        self.work();
+        // At work it is a guard like any other.
+        if let (false, Some(guard)) = (self.work.is_on(), self.guard.take()) {
+            Core::give_up_hold(guard.into_seat());
+        }
     }
 }
 
 /// Calls a [`ConnectionGuard`] to work, and keeps nothing alive.
 #[cfg(feature = "hyper")]
 pub(crate) struct Bell {
-    at_work: Arc<AtomicBool>,
+    work: Arc<Work>,
     /// Where guards are tracked.
     seat: Option<Weak<Seat>>,
 }
@@ -184,14 +185,17 @@ pub(crate) struct Bell {
 impl Bell {
     /// Work has begun under `core`, and `label` writes what it is called.
     pub(crate) fn ring(&self, core: &Core, label: impl FnOnce(&mut String)) {
-        if !self.at_work.load(Ordering::Relaxed) {
-            core.tally.forgo_hold();
+        if self.work.is_abandoned() {
+            return;
+        }
+        if !self.work.is_on() {
+            core.resume(&self.work);
         }
         let seat = self.seat.as_ref().and_then(Weak::upgrade);
         if let Some(ticket) = seat.as_ref().and_then(|seat| seat.ticket()) {
             ticket.begin(label);
         }
-        self.at_work.store(true, Ordering::Relaxed);
+        self.work.set_on(true);
     }
 }
 

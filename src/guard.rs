@@ -49,27 +49,14 @@ impl Guard {
         self
     }
 
-    /// Stops counting as in flight and goes on keeping the drain from being drained; [`ConnectionGuard`](crate::connection_guard::ConnectionGuard)
-    /// pairs it with `resume`.
     #[cfg(feature = "net")]
-    pub(crate) fn rest(&self) {
-        self.0.core().tally.add_hold();
+    pub(crate) fn seat(&self) -> &Arc<Seat> {
+        &self.0
     }
 
     #[cfg(feature = "net")]
-    pub(crate) fn resume(&self) {
-        self.0.core().tally.forgo_hold();
-        if let Some(ticket) = self.0.ticket() {
-            ticket.resume();
-        }
-    }
-
-    /// A straggler only while `at_work` says so.
-    #[cfg(feature = "net")]
-    pub(crate) fn stand_by(&self, at_work: &std::sync::Arc<std::sync::atomic::AtomicBool>) {
-        if let Some(ticket) = self.0.ticket() {
-            ticket.stand_by(at_work);
-        }
+    pub(crate) fn into_seat(self) -> Arc<Seat> {
+        self.0
     }
 
     /// The seat without keeping it, where guards are tracked.
@@ -77,15 +64,6 @@ impl Guard {
     pub(crate) fn tracked_seat(&self) -> Option<crate::sync::Weak<Seat>> {
         self.0.ticket()?;
         Some(Arc::downgrade(&self.0))
-    }
-
-    /// Records the work as abandoned, unless it was alive and `at_work` when aborting began.
-    #[cfg(feature = "net")]
-    pub(crate) fn abandon(&self, at_work: bool) {
-        let core = self.0.core();
-        if !(at_work && core.latch.is(Phase::Aborting)) {
-            core.abandon(self.0.ticket().and_then(Ticket::straggler));
-        }
     }
 
     #[cfg(feature = "net")]
@@ -159,10 +137,10 @@ impl Record {
 
     /// The guard that is alive when aborting begins is recorded by that.
     pub(crate) fn abandon(&self) {
-        if self.is_stopping() && !self.core.latch.is(Phase::Aborting) {
+        if self.is_stopping() {
             let seat = self.seat.as_ref().and_then(Weak::upgrade);
             let ticket = seat.as_ref().and_then(|seat| seat.ticket());
-            self.core.abandon(ticket.and_then(Ticket::straggler));
+            self.core.abandon(None, ticket);
         }
     }
 }

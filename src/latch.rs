@@ -112,20 +112,36 @@ impl Latch {
         &self.desks[tally::slot() & (self.desks.len() - 1)]
     }
 
+    /// [`is`](Self::is) for one who has acquired the raise by other means, if it must be seen.
+    #[inline]
+    pub(crate) fn is_relaxed(&self, phase: Phase) -> bool {
+        self.level.load(Ordering::Relaxed) >= phase as u8
+    }
+
     /// Raises the level to `phase` unless it is there, wakes everyone who waited for it or for a phase that it
     /// skips, and returns the phase before.
     pub(crate) fn raise(&self, phase: Phase) -> Phase {
+        let before = self.advance(phase);
+        self.wake(before, phase);
+        before
+    }
+
+    /// The first half of [`raise`](Self::raise), for one who holds a lock. The second, `wake`, must follow.
+    pub(crate) fn advance(&self, phase: Phase) -> Phase {
         // E1: `Release` for what the caller did before, `Acquire` for what an earlier raise published, so
         // that a waker run from here may rely on both. It need not be stronger: E2 is the locks' work.
-        let before = self.level.fetch_max(phase as u8, Ordering::AcqRel);
-        for passed in before..phase as u8 {
+        Phase::from_u8(self.level.fetch_max(phase as u8, Ordering::AcqRel))
+    }
+
+    /// Wakes those who wait for a phase after `before`, up to `phase`.
+    pub(crate) fn wake(&self, before: Phase, phase: Phase) {
+        for passed in before as u8..phase as u8 {
             for desk in &self.desks {
                 // E2: pairs with the second look in `list`.
                 let woken = mem::take(&mut *lock(&desk.0.waiting[usize::from(passed)]));
                 wake_all(woken);
             }
         }
-        Phase::from_u8(before)
     }
 }
 

@@ -28,8 +28,10 @@ use shuttle::{
 use crate::{
     Drain, Guard, Phase,
     latch::{Latch, Waiter},
+    straggler,
     sync::{AtomicUsize, Ordering::Relaxed},
-    tally::set_slot,
+    tally::{Seat, seat, set_slot},
+    tree::Core,
 };
 
 /// Explores `model` and says how many interleavings there were.
@@ -748,6 +750,142 @@ fn begin_by_vs_abort() {
         assert_eq!(drain.deadline(), Some(aborting));
         beginner.join().unwrap();
         assert_eq!([drain.deadline(), work.deadline()], [Some(aborting); 2]);
+    });
+}
+
+/// Keeps the shard of the calling thread from ending, and is no work.
+struct Idle(Option<crate::sync::Arc<Seat>>);
+
+impl Idle {
+    fn new(drain: &Drain) -> Self {
+        let seat = seat(drain.core().shards());
+        drain.core().tally.add_hold();
+        Self(seat)
+    }
+}
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        Core::give_up_hold(self.0.take().unwrap());
+    }
+}
+
+/// Aborts `drain` while work moves to a new guard of `to` on the first shard. It is in the record.
+fn abort_vs_move(drain: &Drain, to: &Drain, work: Guard) {
+    let moved = Arc::new(std::sync::Mutex::new(None));
+    let mover = on(0, {
+        let (moved, to) = (Arc::clone(&moved), to.clone());
+        move || {
+            let next = to.guard().unwrap();
+            drop(work);
+            *moved.lock().unwrap() = Some(next);
+        }
+    });
+    drain.abort();
+    let abandoned = drain.core().abandoned().count();
+    assert!((1..=2).contains(&abandoned), "{abandoned} in the record");
+    mover.join().unwrap();
+}
+
+/// S8: aborting races a guard that moves from the shard that is counted last to the first.
+#[test]
+fn abort_vs_move_between_shards() {
+    explore("abort_vs_move_between_shards", || {
+        let drain = drain(2);
+        let _idle = Idle::new(&drain);
+        set_slot(1);
+        let work = drain.guard().unwrap();
+        abort_vs_move(&drain, &drain, work);
+    });
+}
+
+/// S8: the same for a guard that moves from a child to its parent, which is counted first.
+#[test]
+fn abort_vs_move_to_the_parent() {
+    explore("abort_vs_move_to_the_parent", || {
+        let drain = drain(1);
+        let child = drain.child();
+        let work = child.guard().unwrap();
+        abort_vs_move(&drain, &drain, work);
+    });
+}
+
+/// S8: the same for a guard that moves from a drain to its child.
+#[test]
+fn abort_vs_move_to_a_child() {
+    explore("abort_vs_move_to_a_child", || {
+        let drain = drain(1);
+        let child = drain.child();
+        let _idle = Idle::new(&child);
+        let work = drain.guard().unwrap();
+        abort_vs_move(&drain, &child, work);
+    });
+}
+
+/// S8: aborting races a connection that goes to rest, works again and is then lost. Each piece of work is in the record
+/// once: the first if it was alive when aborting began, the second in any case.
+#[test]
+fn abort_vs_connection() {
+    explore("abort_vs_connection", || {
+        let drain = drain(1);
+        let seat = seat(drain.core().shards()).unwrap();
+        let first = Arc::new(Plain::new(0));
+        let connection = on(0, {
+            let first = Arc::clone(&first);
+            move || {
+                let (core, work) = (seat.core(), straggler::Work::new());
+                core.rest(&work);
+                first.store(usize::from(!work.is_uncounted()), SeqCst);
+                core.resume(&work);
+                work.set_on(true);
+                core.abandon(Some(&work), None);
+                Core::give_up_hold(seat);
+            }
+        });
+        drain.abort();
+        connection.join().unwrap();
+        assert_eq!(drain.core().abandoned().count(), 1 + first.load(SeqCst));
+    });
+}
+
+/// Aborts `drain` while `other` happens. Nothing is in flight, and so nothing was abandoned.
+fn abort_vs_no_work(drain: &Drain, other: impl FnOnce() + Send + 'static) {
+    let other = on(0, other);
+    drain.abort();
+    other.join().unwrap();
+    assert_eq!(drain.core().abandoned().count(), 0);
+}
+
+/// S8: aborting races the close of an idle connection.
+#[test]
+fn abort_vs_end_of_an_idle_connection() {
+    explore("abort_vs_end_of_an_idle_connection", || {
+        let drain = drain(1);
+        let idle = Idle::new(&drain);
+        abort_vs_no_work(&drain, || drop(idle));
+    });
+}
+
+/// S8: aborting races the making, and the end, of a child without work.
+#[test]
+fn abort_vs_idle_child() {
+    explore("abort_vs_idle_child", || {
+        let drain = drain(1);
+        let maker = drain.clone();
+        abort_vs_no_work(&drain, move || drop(maker.child()));
+    });
+}
+
+/// S8: aborting races the beginning of a drain that is idle.
+#[test]
+fn abort_vs_begin_while_idle() {
+    explore("abort_vs_begin_while_idle", || {
+        let drain = drain(2);
+        let _idle = Idle::new(&drain);
+        let beginner = drain.clone();
+        abort_vs_no_work(&drain, move || {
+            beginner.begin();
+        });
     });
 }
 

@@ -50,35 +50,11 @@ impl Report {
         }
     }
 
-    /// Aborting begins with `stragglers` left. If there are none after all, as where idle connections were all that was
-    /// waited for, nothing was cut.
-    pub(crate) fn abandoned(&mut self, stragglers: Stragglers) {
-        let deaf = stragglers.count();
-        if deaf > 0 {
+    /// What was abandoned, if anything, and how many guards are left now that the report is made.
+    pub(crate) fn abandoned(&mut self, stragglers: Stragglers, left: usize) {
+        let deaf = left.min(stragglers.count());
+        if stragglers.count() > 0 {
             self.cut = Some(Cut { stragglers, deaf });
-        }
-    }
-
-    /// Work was `lost` before aborting began.
-    pub(crate) fn lost(&mut self, lost: Stragglers) {
-        if lost.count() == 0 {
-            return;
-        }
-        match &mut self.cut {
-            Some(cut) => cut.stragglers.append(lost),
-            None => {
-                self.cut = Some(Cut {
-                    stragglers: lost,
-                    deaf: 0,
-                });
-            }
-        }
-    }
-
-    /// `deaf` guards are left at the end of aborting.
-    pub(crate) fn deaf(&mut self, deaf: usize) {
-        if let Some(cut) = &mut self.cut {
-            cut.deaf = deaf.min(cut.stragglers.count());
         }
     }
 

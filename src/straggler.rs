@@ -6,7 +6,7 @@ use std::{
     panic::Location,
     sync::{
         Arc as StdArc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
     time::Duration,
 };
@@ -54,6 +54,13 @@ impl Stragglers {
         }
     }
 
+    /// So many, of which some are `known`.
+    pub(crate) fn new(count: usize, known: Vec<Straggler>) -> Self {
+        // Guards come and go while we look.
+        let count = count.max(known.len());
+        Self { known, count }
+    }
+
     pub(crate) fn of(core: &Core) -> Self {
         let now = Stamp::now();
         let mut known = Vec::new();
@@ -62,25 +69,19 @@ impl Stragglers {
                 registry.collect(now, &mut known);
             }
         });
-        known.sort_by_key(|straggler| std::cmp::Reverse(straggler.age));
-        Self {
-            // Guards come and go while we look.
-            count: core.in_flight().max(known.len()),
-            known,
-        }
+        let mut stragglers = Self::new(core.in_flight(), known);
+        stragglers.sort();
+        stragglers
     }
 
-    /// One more, of which `known` is known.
-    #[cfg(feature = "net")]
-    pub(crate) fn add(&mut self, known: Option<Straggler>) {
-        self.count += 1;
-        self.known.extend(known);
-    }
-
-    /// All of both.
+    /// All of both, in no order.
     pub(crate) fn append(&mut self, others: Self) {
         self.count += others.count;
         self.known.extend(others.known);
+    }
+
+    /// Oldest first.
+    pub(crate) fn sort(&mut self) {
         (self.known).sort_by_key(|straggler| std::cmp::Reverse(straggler.age));
     }
 
@@ -145,7 +146,7 @@ struct Record {
     place: &'static Location<'static>,
     since: Stamp,
     /// Of a guard that is at work only at times: a straggler then, and only then.
-    at_work: Option<StdArc<AtomicBool>>,
+    work: Option<StdArc<Work>>,
 }
 
 enum Hold {
@@ -165,10 +166,10 @@ impl Record {
     /// Its age is that of the work.
     #[cfg(feature = "net")]
     fn resume(&mut self) {
-        if let Some(at_work) = &self.at_work {
-            if !at_work.load(Ordering::Relaxed) {
+        if let Some(work) = &self.work {
+            if !work.is_on() {
                 self.since = Stamp::lately();
-                at_work.store(true, Ordering::Relaxed);
+                work.set_on(true);
             }
         }
     }
@@ -183,7 +184,7 @@ impl Record {
 
     fn is_at_work(&self) -> bool {
         // Relaxed: it is set under the lock, by which we see the time as well; that it is cleared we may see late.
-        (self.at_work.as_ref()).is_none_or(|at_work| at_work.load(Ordering::Relaxed))
+        self.work.as_ref().is_none_or(|work| work.is_on())
     }
 }
 
@@ -241,7 +242,7 @@ impl Registry {
                 let seat = Arc::clone(seat);
                 record.place = place;
                 record.since = since;
-                record.at_work = None;
+                record.work = None;
                 let old = mem::replace(&mut record.label, label);
                 drop(guard);
                 drop(old);
@@ -265,7 +266,7 @@ impl Registry {
             label,
             place,
             since,
-            at_work: None,
+            work: None,
         };
         let old = if let Some(vacant) = desk.records.get_mut(index) {
             Some(mem::replace(vacant, record))
@@ -278,24 +279,21 @@ impl Registry {
         Some(seat)
     }
 
-    /// Gives up the kept `Arc`s; `tally` is that of the core.
-    pub(crate) fn release(&self, tally: &Tally) {
+    /// Gives up the kept `Arc`s; `tally` is that of the core, whose state is locked. What has ended is put with the `ended`.
+    pub(crate) fn release(&self, tally: &Tally, ended: &mut Vec<Seat>) {
         for desk in &self.0 {
-            let mut kept = Vec::new();
-            {
-                let mut desk = lock(desk);
-                desk.released = true;
-                for record in &mut desk.records {
-                    if let Hold::Kept(seat) = &record.seat {
-                        // From here on the shards count the guard in it.
-                        tally.forgo_hold();
-                        let released = Hold::Released(Arc::downgrade(seat));
-                        kept.push(mem::replace(&mut record.seat, released));
+            let mut desk = lock(desk);
+            desk.released = true;
+            for record in &mut desk.records {
+                if let Hold::Kept(seat) = &record.seat {
+                    // From here on the shards count the guard in it.
+                    tally.forgo_hold();
+                    let released = Hold::Released(Arc::downgrade(seat));
+                    if let Hold::Kept(seat) = mem::replace(&mut record.seat, released) {
+                        ended.extend(Seat::give_up(seat));
                     }
                 }
             }
-            // What ends with them may wake waiters: not under our lock (S6).
-            drop(kept);
         }
     }
 
@@ -308,12 +306,72 @@ impl Registry {
             .sum()
     }
 
-    fn collect(&self, now: Stamp, into: &mut Vec<Straggler>) {
+    pub(crate) fn collect(&self, now: Stamp, into: &mut Vec<Straggler>) {
         for desk in &self.0 {
             let desk = lock(desk);
             let stragglers = desk.taken().filter(|record| record.is_at_work());
             into.extend(stragglers.map(|record| record.straggler(now)));
         }
+    }
+}
+
+/// What is known of a guard that is at work only at times, to all who ask.
+// Relaxed throughout: whoever changes it does so in the task of the connection.
+#[derive(Debug)]
+pub(crate) struct Work(AtomicU8);
+
+#[cfg_attr(
+    not(feature = "net"),
+    expect(dead_code, reason = "only connections rest")
+)]
+impl Work {
+    const ON: u8 = 1;
+    const UNCOUNTED: u8 = 2;
+    const ABANDONED: u8 = 4;
+
+    pub(crate) fn new() -> Self {
+        Self(AtomicU8::new(Self::ON))
+    }
+
+    fn is(&self, flag: u8) -> bool {
+        self.0.load(Ordering::Relaxed) & flag != 0
+    }
+
+    fn set(&self, flag: u8, on: bool) {
+        let others = self.0.load(Ordering::Relaxed) & !flag;
+        let flag = if on { flag } else { 0 };
+        self.0.store(others | flag, Ordering::Relaxed);
+    }
+
+    /// Whether the guard is at work.
+    #[inline]
+    pub(crate) fn is_on(&self) -> bool {
+        self.is(Self::ON)
+    }
+
+    pub(crate) fn set_on(&self, on: bool) {
+        self.set(Self::ON, on);
+    }
+
+    /// Whether the record that is taken when aborting begins lacks the work, or the last one of an idle guard.
+    pub(crate) fn is_uncounted(&self) -> bool {
+        self.is(Self::UNCOUNTED)
+    }
+
+    pub(crate) fn set_uncounted(&self, uncounted: bool) {
+        self.set(Self::UNCOUNTED, uncounted);
+    }
+
+    /// Whether the guard has been recorded as abandoned: it will not work again.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.is(Self::ABANDONED)
+    }
+
+    /// Marks the guard as recorded and at rest; returns whether it was at work.
+    pub(crate) fn abandon(&self) -> bool {
+        let on = self.is_on();
+        self.0.store(Self::ABANDONED, Ordering::Relaxed);
+        on
     }
 }
 
@@ -330,6 +388,10 @@ impl Ticket {
         &self.shard
     }
 
+    pub(crate) fn into_shard(self) -> Arc<Seat> {
+        self.shard
+    }
+
     /// Runs `f` on the record, under the lock.
     fn with<T>(&self, f: impl FnOnce(&mut Record) -> T) -> Option<T> {
         let registry = self.shard.core().registry.as_ref()?;
@@ -344,11 +406,11 @@ impl Ticket {
         drop(old);
     }
 
-    /// The guard is at work only while `at_work` says so.
+    /// The guard is at work only while `work` says so.
     #[cfg(feature = "net")]
-    pub(crate) fn stand_by(&self, at_work: &StdArc<AtomicBool>) {
-        let at_work = Some(StdArc::clone(at_work));
-        let old = self.with(|record| mem::replace(&mut record.at_work, at_work));
+    pub(crate) fn stand_by(&self, work: &StdArc<Work>) {
+        let work = Some(StdArc::clone(work));
+        let old = self.with(|record| mem::replace(&mut record.work, work));
         drop(old);
     }
 
@@ -379,7 +441,7 @@ impl Ticket {
     }
 
     /// What is known of the guard.
-    #[cfg(feature = "net")]
+    #[cfg(any(feature = "net", all(test, any(loom, shuttle))))]
     pub(crate) fn straggler(&self) -> Option<Straggler> {
         let now = Stamp::now();
         self.with(|record| record.straggler(now))
@@ -389,9 +451,11 @@ impl Ticket {
     pub(crate) fn further(&self, place: &'static Location<'static>) -> Arc<Seat> {
         let core = self.shard.core();
         let shard = || Some(Arc::clone(&self.shard));
-        (core.registry.as_ref())
+        let seat = (core.registry.as_ref())
             .and_then(|known| known.enter(core, place, self.label(), shard))
-            .unwrap_or_else(|| Arc::clone(&self.shard))
+            .unwrap_or_else(|| Arc::clone(&self.shard));
+        core.created();
+        seat
     }
 }
 

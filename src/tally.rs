@@ -16,7 +16,7 @@
 //!     releases its count, the beginner after the raise; who has found each count at zero acquires them by a
 //!     fence, since `Weak::upgrade` acquires only where it succeeds.
 //! E5. `count` is never too low for a child or a kept `Arc` that comes or goes meanwhile: a hold that it knows of is
-//!     one that it finds among the seats, or one that it finds given up.
+//!     one that it finds among the seats, or one that it finds given up. `look` is exact; see E7 and E8 of the tree.
 
 use std::cell::Cell;
 
@@ -64,6 +64,15 @@ impl Seat {
         }
     }
 
+    /// Drops an owner without ending anything: what has ended is the caller's to drop, or to end.
+    pub(crate) fn give_up(seat: Arc<Self>) -> Option<Self> {
+        let mut last = Arc::into_inner(seat)?;
+        match std::mem::replace(&mut last.0.0, Kind::Ended) {
+            Kind::Tracked(ticket) => Self::give_up(ticket.into_shard()),
+            shard => Some(Self(CachePadded(shard))),
+        }
+    }
+
     /// The core of a shard that has no owner but the caller; the caller ends it.
     pub(crate) fn into_core(mut self) -> Option<Arc<Core>> {
         match std::mem::replace(&mut self.0.0, Kind::Ended) {
@@ -85,16 +94,20 @@ impl Drop for Seat {
 pub(crate) struct Tally {
     live: AtomicUsize,
     /// How many `Arc`s ever were no work, the kept first ones and the seats of children, and how many of them have been
-    /// given up. Both only rise, so that `count` can read the one before it looks and the other after.
+    /// given up. Both only rise, so that `count` can read the one before it looks and the other after. Each is
+    /// in units of `ONE`; the bit below says that `look` has read it.
     held: AtomicUsize,
     forgone: AtomicUsize,
 }
+
+const LOOKED: usize = 1;
+const ONE: usize = 2;
 
 impl Tally {
     pub(crate) fn new(shards: usize) -> Self {
         Self {
             live: AtomicUsize::new(shards),
-            held: AtomicUsize::new(shards),
+            held: AtomicUsize::new(shards * ONE),
             forgone: AtomicUsize::new(0),
         }
     }
@@ -105,16 +118,16 @@ impl Tally {
         self.live.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
-    /// To be called after the held `Arc` is made.
-    pub(crate) fn add_hold(&self) {
-        // E5: `Release` for the `Arc`.
-        self.held.fetch_add(1, Ordering::Release);
+    /// To be called after the held `Arc` is made. Returns whether `look` has counted it as work before.
+    pub(crate) fn add_hold(&self) -> bool {
+        // E5: `Release` for the `Arc`. E8: `Acquire`, so that one who works again sees the phase that `look` has seen.
+        self.held.fetch_add(ONE, Ordering::AcqRel) & LOOKED != 0
     }
 
-    /// To be called before the held `Arc` is dropped.
-    pub(crate) fn forgo_hold(&self) {
-        // E5: the drop of the `Arc` releases it.
-        self.forgone.fetch_add(1, Ordering::Relaxed);
+    /// To be called before the held `Arc` is dropped. Returns whether `look` has left it out as no work.
+    pub(crate) fn forgo_hold(&self) -> bool {
+        // E5: the drop of the `Arc` releases it. E7: `Acquire`, pairs with `look`.
+        self.forgone.fetch_add(ONE, Ordering::Acquire) & LOOKED != 0
     }
 
     /// The guards of `shards`, and the `kept` ones that are in none: exact while nobody makes or drops one, too high by
@@ -126,14 +139,43 @@ impl Tally {
         // E5: pairs with the drops of `Arc`s that were seen.
         fence(Ordering::Acquire);
         let forgone = self.forgone.load(Ordering::Relaxed);
-        // The two wrap where many children come and go, and `forgone` may be ahead; what is left does not wrap.
-        let count = (seats + kept).wrapping_sub(held.wrapping_sub(forgone));
-        // A guard that went to rest in a kept seat meanwhile may be among the holds and not among the seats.
-        if isize::try_from(count).is_ok() {
-            count
-        } else {
-            0
-        }
+        work(seats + kept, held, forgone)
+    }
+
+    /// [`count`](Self::count) that misses no guard, and tells those it concerns on which side of it they were: once, while
+    /// the state of the drain is locked. A shard that ends here is put with the `ended`.
+    pub(crate) fn look(&self, shards: &[Weak<Seat>], kept: usize, ended: &mut Vec<Seat>) -> usize {
+        // E5: pairs with `add_hold`. E8: `Release`, pairs with it too.
+        let held = self.held.fetch_or(LOOKED, Ordering::AcqRel);
+        let seats: usize = shards
+            .iter()
+            .map(|shard| {
+                let Some(seat) = shard.upgrade() else {
+                    return 0;
+                };
+                // E7: the decrement releases, pairs with the upgrade in `seat`.
+                ended.extend(Seat::give_up(seat));
+                shard.strong_count()
+            })
+            .sum();
+        // E5: pairs with the drops of `Arc`s that were seen.
+        fence(Ordering::Acquire);
+        // E7: `Release`, pairs with `forgo_hold`.
+        let forgone = self.forgone.fetch_or(LOOKED, Ordering::AcqRel);
+        work(seats + kept, held, forgone)
+    }
+}
+
+/// Of so many `seats`, those that are work.
+fn work(seats: usize, held: usize, forgone: usize) -> usize {
+    let holds = (held & !LOOKED).wrapping_sub(forgone & !LOOKED);
+    // The two wrap where many children come and go, and `forgone` may be ahead; what is left does not wrap.
+    let work = (seats * ONE).wrapping_sub(holds);
+    // A guard that went to rest in a kept seat meanwhile may be among the holds and not among the seats.
+    if isize::try_from(work).is_ok() {
+        work / ONE
+    } else {
+        0
     }
 }
 

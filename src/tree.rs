@@ -4,15 +4,36 @@
 //!
 //! E6. Whoever finds a drain settled at a phase sees all below it moved to that phase: `settled` is raised with
 //!     `Release` once the walk is done, and read with `Acquire`. Children that come later move themselves (`adopt`).
+//! E7. Work that is alive while aborting begins is counted, wherever it moves while we count (S8). To move is to create
+//!     a guard in one place and then to end the one in another. `abort` raises draining first, holds the `state`
+//!     locks of all drains concerned while it counts, and reads each place by a read-modify-write that releases the
+//!     raise: an upgrade of a shard, an addition to `forgone`, the lock of a list of tracked guards. A creation that
+//!     comes before it in that place is counted. One that comes after it acquires the raise, so its look at the phase
+//!     (`created`) finds draining, and it waits for `state`: it returns when all is counted, and the guard that it
+//!     replaces ends later still. So the last place of each piece of work that was created without waiting is one
+//!     that is counted. Nobody waits while the drain runs.
+//! E8. What is no work is not counted. Whoever takes or gives up a hold, which is an `Arc` that is no work, does both
+//!     halves of it under `state`. A connection that goes to rest or to work can't, since it is the hot path; it
+//!     learns from its own read-modify-write on which side of the count it was (`Tally::look`), and so whether its work
+//!     is in the record.
+//!
+//! # Locks
+//!
+//! `state` of a drain is locked before that of any drain below it; a lock of the `Registry` after both. `limit`,
+//! `begun_with` and `hold` are locked last. No user code runs under any of them (S6): what ends under `state` is
+//! handed out and dropped after it.
 
-use std::{borrow::Cow, mem, panic::Location, sync::OnceLock, time::Instant};
+use std::{borrow::Cow, iter, mem, panic::Location, sync::OnceLock, time::Instant};
 
 use slab::Slab;
 
+#[cfg(any(feature = "net", all(test, any(loom, shuttle))))]
+use crate::straggler::{Ticket, Work};
 use crate::{
     Phase,
     latch::Latch,
-    straggler::{Registry, Straggler, Stragglers},
+    stamp::Stamp,
+    straggler::{Registry, Stragglers},
     sync::{Arc, AtomicU8, Mutex, Ordering, Weak, lock},
     tally::{self, Seat, Tally},
 };
@@ -22,20 +43,36 @@ pub(crate) struct Core {
     pub(crate) tally: Tally,
     /// Set once, before the drain is handed out: the seats need the core, and the core its seats.
     pub(crate) shards: OnceLock<Arc<[Weak<Seat>]>>,
-    /// The first `Arc` of each shard. To begin is to drop them.
-    kept: Mutex<Vec<Arc<Seat>>>,
     /// When the present phase will be cut.
     limit: Mutex<Option<Limit>>,
     /// How many guards there were when draining began here, for the report, which may be begun later.
     begun_with: Mutex<Option<usize>>,
-    children: Mutex<Slab<Weak<Core>>>,
+    /// E7 E8: locked while aborting begins.
+    state: Mutex<State>,
     /// The phase to which all below has been moved.
     settled: AtomicU8,
     /// What makes the parent wait for us.
     hold: Mutex<Option<Hold>>,
     pub(crate) registry: Option<Registry>,
-    /// Work that a server lost before aborting began.
-    abandoned: Mutex<Option<Box<Stragglers>>>,
+}
+
+struct State {
+    /// The first `Arc` of each shard. To begin is to drop them.
+    kept: Vec<Arc<Seat>>,
+    children: Slab<Weak<Core>>,
+    /// The abandoned work, for the report: our own that was alive when aborting began here, our own that was lost at another
+    /// time, and what children that have ended had here.
+    abandoned: Option<Box<Stragglers>>,
+    /// Set when we have ended and the parent has its copy of the record.
+    ended: bool,
+}
+
+impl State {
+    fn abandon(&mut self, work: Stragglers) {
+        if work.count() > 0 {
+            self.abandoned.get_or_insert_default().append(work);
+        }
+    }
 }
 
 /// How long draining, or aborting, may last.
@@ -71,20 +108,23 @@ impl Core {
             latch: Latch::new(shards),
             tally: Tally::new(shards),
             shards: OnceLock::new(),
-            kept: Mutex::new(Vec::new()),
             limit: Mutex::new(None),
             begun_with: Mutex::new(None),
-            children: Mutex::new(Slab::new()),
+            state: Mutex::new(State {
+                kept: Vec::new(),
+                children: Slab::new(),
+                abandoned: None,
+                ended: false,
+            }),
             settled: AtomicU8::new(Phase::Running as u8),
             hold: Mutex::new(None),
             registry: tracked.then(|| Registry::new(shards)),
-            abandoned: Mutex::new(None),
         });
         let kept: Vec<_> = (0..shards).map(|_| Seat::shard(&core)).collect();
         let weak = kept.iter().map(Arc::downgrade).collect();
         // Just made, so it is empty.
         let _ = core.shards.set(weak);
-        *lock(&core.kept) = kept;
+        lock(&core.state).kept = kept;
         core
     }
 
@@ -108,6 +148,9 @@ impl Core {
 
     /// [`raise`](Self::raise) where nobody is left who could ask for a report.
     pub(crate) fn raise_uncounted(&self, phase: Phase, deadline: Option<Instant>) -> bool {
+        if phase == Phase::Aborting {
+            return self.abort(deadline);
+        }
         let limit = deadline.map(|at| Limit { to: phase, at });
         if let Some(limit) = limit {
             // S7: everywhere before anywhere, since who is told up here may ask down there.
@@ -132,6 +175,96 @@ impl Core {
             self.settle(phase);
         }
         moved
+    }
+
+    /// Moves this drain and all below it to aborting, and records the work that is alive (S8): whoever is told to abort
+    /// can't be gone before it is counted.
+    fn abort(&self, deadline: Option<Instant>) -> bool {
+        let limit = deadline.map(|at| Limit {
+            to: Phase::Aborting,
+            at,
+        });
+        if let Some(limit) = limit {
+            // S7: everywhere before anywhere, since who is told up here may ask down there.
+            self.for_each(|core| core.publish(limit));
+        }
+        // E7: pairs with `created`.
+        let begun = self.raise_uncounted(Phase::Draining, None);
+        if limit.is_none() && self.is_settled(Phase::Aborting) {
+            return begun;
+        }
+        // A child that comes later is born draining, and no guard can be had of it.
+        let below = self.below();
+        let all = || iter::once(self).chain(below.iter().map(|core| &**core));
+        if let Some(limit) = limit {
+            all().for_each(|core| core.publish(limit));
+        }
+
+        let mut ended = Vec::new();
+        let before: Vec<_> = {
+            // E7: held together, from the first look until all has moved.
+            let mut states: Vec<_> = all().map(|core| lock(&core.state)).collect();
+            let now = Stamp::now();
+            let looks: Vec<_> = all()
+                .map(|core| {
+                    if core.latch.is(Phase::Aborting) {
+                        Stragglers::none()
+                    } else {
+                        core.look(now, &mut ended)
+                    }
+                })
+                .collect();
+            let moved = all().zip(&mut states).zip(looks);
+            moved
+                .map(|((core, state), look)| {
+                    let before = core.latch.advance(Phase::Aborting);
+                    // One that has drained since was not aborted.
+                    if before < Phase::Aborting {
+                        state.abandon(look);
+                    }
+                    before
+                })
+                .collect()
+        };
+        for (core, &before) in all().zip(&before) {
+            core.latch.wake(before, Phase::Aborting);
+            if before < Phase::Draining {
+                core.release();
+            }
+        }
+        drop(ended);
+        for core in &below {
+            core.settle(Phase::Aborting);
+        }
+        self.settle(Phase::Aborting);
+        // Where nothing was in flight, it drained as soon as it began.
+        before[0] < Phase::Aborting || begun && before[0] == Phase::Drained
+    }
+
+    /// The guards that are alive here, exactly (E7 E8): `state` is locked, here and wherever else they may move.
+    fn look(&self, now: Stamp, ended: &mut Vec<Seat>) -> Stragglers {
+        let mut known = Vec::new();
+        let mut kept = 0;
+        if let Some(registry) = &self.registry {
+            kept = registry.count_kept();
+            registry.collect(now, &mut known);
+        }
+        let count = self.tally.look(self.shards(), kept, ended);
+        Stragglers::new(count, known)
+    }
+
+    /// To be called once a guard has been created, or a connection has gone to work.
+    #[inline]
+    pub(crate) fn created(&self) {
+        // E7: Relaxed, since what was done before has acquired the raise if it has to be seen.
+        if self.latch.is_relaxed(Phase::Draining) {
+            self.wait_for_look();
+        }
+    }
+
+    #[cold]
+    fn wait_for_look(&self) {
+        drop(lock(&self.state));
     }
 
     /// Whether all below has been moved to `phase`: a line of drains that end one by one is not walked once for each.
@@ -164,14 +297,19 @@ impl Core {
 
     /// Gives up the kept `Arc`s: from here on a shard ends with its last guard.
     fn release(&self) {
-        let kept = mem::take(&mut *lock(&self.kept));
-        for seat in kept {
-            self.tally.forgo_hold();
-            drop(seat);
+        let mut ended = Vec::new();
+        {
+            let mut state = lock(&self.state);
+            for seat in mem::take(&mut state.kept) {
+                self.tally.forgo_hold();
+                ended.extend(Seat::give_up(seat));
+            }
+            if let Some(registry) = &self.registry {
+                registry.release(&self.tally, &mut ended);
+            }
         }
-        if let Some(registry) = &self.registry {
-            registry.release(&self.tally);
-        }
+        // What ends with them may wake waiters: not under our lock (S6).
+        drop(ended);
     }
 
     /// A shard of `core` is empty for good. The last one ends the drain (L2), and with it perhaps the
@@ -186,22 +324,24 @@ impl Core {
             let Some(Hold { parent, key }) = lock(&core.hold).take() else {
                 return;
             };
-            parent.core().forget_child(key);
             // The seat's own drop would come back here one stack frame deeper.
-            next = Arc::into_inner(parent).and_then(Seat::into_core);
+            next = Self::forget_child(parent, key, &core).and_then(Seat::into_core);
         }
     }
 
-    /// Ties `child`, a new drain that nobody knows yet, to this one by `seat`, a seat of ours.
-    pub(crate) fn adopt(&self, child: &Arc<Self>, seat: Arc<Seat>) {
-        self.tally.add_hold();
+    /// Ties `child`, a new drain that nobody knows yet, to this one; `false` if this one is drained.
+    pub(crate) fn adopt(&self, child: &Arc<Self>) -> bool {
         {
-            let mut children = lock(&self.children);
+            let mut state = lock(&self.state);
+            let Some(seat) = tally::seat(self.shards()) else {
+                return false;
+            };
+            self.tally.add_hold();
             *lock(&child.hold) = Some(Hold {
                 parent: seat,
-                key: children.vacant_key(),
+                key: state.children.vacant_key(),
             });
-            children.insert(Arc::downgrade(child));
+            state.children.insert(Arc::downgrade(child));
         }
         // Listed first, looked second: who moves us meanwhile either finds the child in the list or has moved us
         // before the lock was ours, and then we see it here.
@@ -210,6 +350,7 @@ impl Core {
             let limit = *lock(&self.limit);
             child.step(phase.min(Phase::Aborting), limit);
         }
+        true
     }
 
     /// A seat for a guard that was asked for at `place`; tracked, if guards are.
@@ -219,31 +360,94 @@ impl Core {
         label: Option<Cow<'static, str>>,
     ) -> Option<Arc<Seat>> {
         let shard = || tally::seat(self.shards());
-        match &self.registry {
+        let seat = match &self.registry {
             Some(registry) => registry.enter(self, place, label, shard),
             None => shard(),
-        }
+        };
+        self.created();
+        seat
     }
 
     /// Keeps this drain from being drained, for something that is not work itself but brings some: an accept loop.
     #[cfg(feature = "net")]
     pub(crate) fn hold(&self) -> Option<Held> {
+        let _state = lock(&self.state);
         let seat = tally::seat(self.shards())?;
         self.tally.add_hold();
-        Some(Held(seat))
+        Some(Held {
+            seat: Some(seat),
+            for_task: false,
+        })
     }
 
-    fn forget_child(&self, key: usize) {
-        let child = lock(&self.children).try_remove(key);
-        self.tally.forgo_hold();
-        drop(child);
+    /// The same for a task of a server, of which there is one per request: it takes no lock while the drain runs. It
+    /// is made when there is work, so it may be counted as work itself while it is made, but then it is not the only one; one
+    /// that ends in the instant in which a running drain is aborted by hand may be.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn hold_for_task(&self) -> Option<Held> {
+        let seat = tally::seat(self.shards())?;
+        self.tally.add_hold();
+        Some(Held {
+            seat: Some(seat),
+            for_task: true,
+        })
+    }
+
+    /// Drops `seat`, which is held and no work. It ends outside the lock.
+    #[cfg(any(feature = "net", all(test, any(loom, shuttle))))]
+    pub(crate) fn give_up_hold(seat: Arc<Seat>) {
+        let core = Arc::clone(seat.core());
+        let ended = {
+            let _state = lock(&core.state);
+            core.tally.forgo_hold();
+            Seat::give_up(seat)
+        };
+        drop(ended);
+    }
+
+    /// `child` has ended, whose place is `key` and whose hold is `seat`. Returns what ends with it.
+    fn forget_child(seat: Arc<Seat>, key: usize, child: &Self) -> Option<Seat> {
+        // The seat is dropped while its core's lock is held.
+        let parent = Arc::clone(seat.core());
+        let (place, ended) = {
+            let mut state = lock(&parent.state);
+            {
+                let mut below = lock(&child.state);
+                below.ended = true;
+                // While we run, a child that ends is its own report's business, and records would pile up.
+                if parent.latch.is(Phase::LameDuck) {
+                    if let Some(abandoned) = &below.abandoned {
+                        state.abandon(abandoned.as_ref().clone());
+                    }
+                }
+            }
+            let place = state.children.try_remove(key);
+            parent.tally.forgo_hold();
+            (place, Seat::give_up(seat))
+        };
+        drop(place);
+        ended
     }
 
     fn children(&self) -> Vec<Arc<Core>> {
-        lock(&self.children)
+        lock(&self.state)
+            .children
             .iter()
             .filter_map(|(_, child)| child.upgrade())
             .collect()
+    }
+
+    /// All below, parents before their children.
+    fn below(&self) -> Vec<Arc<Core>> {
+        // A list, not a recursion: children may be ten thousand deep.
+        let mut below = self.children();
+        let mut next = 0;
+        while let Some(child) = below.get(next) {
+            let further = child.children();
+            below.extend(further);
+            next += 1;
+        }
+        below
     }
 
     /// Calls `each` for this drain and all below it.
@@ -262,19 +466,58 @@ impl Core {
         recorded.unwrap_or_else(|| self.in_flight())
     }
 
-    #[cfg(feature = "net")]
-    pub(crate) fn abandon(&self, known: Option<Straggler>) {
-        (lock(&self.abandoned).get_or_insert_default()).add(known);
+    /// Records work as abandoned (S8); what it is called is in `ticket`. Where aborting has begun, and the work was alive
+    /// then, it has been recorded: that of a connection is asked, other work was alive.
+    #[cfg(any(feature = "net", all(test, any(loom, shuttle))))]
+    pub(crate) fn abandon(&self, work: Option<&Work>, ticket: Option<&Ticket>) {
+        let mut state = lock(&self.state);
+        // E8: aborting is raised under the lock, once the work is counted.
+        if !self.latch.is(Phase::Aborting) || work.is_some_and(Work::is_uncounted) {
+            let known = ticket.and_then(Ticket::straggler);
+            state.abandon(Stragglers::new(1, known.into_iter().collect()));
+        }
+        // E8: under the lock, so that it is not counted as well when aborting begins.
+        if work.is_some_and(Work::abandon) {
+            self.tally.add_hold();
+        }
     }
 
-    /// The work of this drain and all below it that was lost before aborting began.
+    /// The work of a connection is done, until it resumes.
+    #[cfg(any(feature = "net", all(test, any(loom, shuttle))))]
+    #[inline]
+    pub(crate) fn rest(&self, work: &Work) {
+        work.set_on(false);
+        // E8: what rests before aborting begins is not in that record.
+        if !self.tally.add_hold() {
+            work.set_uncounted(true);
+        }
+    }
+
+    /// The work of a connection begins again.
+    #[cfg(any(feature = "net", all(test, any(loom, shuttle))))]
+    pub(crate) fn resume(&self, work: &Work) {
+        if self.latch.is(Phase::Draining) {
+            // E8: not while it is counted, or one that went to rest meanwhile would be counted twice.
+            self.wait_for_look();
+        }
+        work.set_uncounted(self.tally.forgo_hold());
+        self.created();
+    }
+
+    /// The work of this drain and of all below it that was abandoned, oldest first.
     pub(crate) fn abandoned(&self) -> Stragglers {
+        let below = self.below();
         let mut all = Stragglers::none();
-        self.for_each(|core| {
-            if let Some(abandoned) = lock(&core.abandoned).clone() {
-                all.append(*abandoned);
-            }
-        });
+        // Held together: a child that ends hands its record on to its parent.
+        let own = lock(&self.state);
+        let states: Vec<_> = below.iter().map(|core| lock(&core.state)).collect();
+        let records = iter::once(&own).chain(states.iter().filter(|state| !state.ended));
+        for record in records.filter_map(|state| state.abandoned.as_deref()) {
+            all.append(record.clone());
+        }
+        drop(states);
+        drop(own);
+        all.sort();
         all
     }
 
@@ -292,19 +535,32 @@ impl Core {
 
 /// Keeps a drain from being drained without counting as in flight.
 #[cfg(feature = "net")]
-pub(crate) struct Held(Arc<Seat>);
+pub(crate) struct Held {
+    /// `None` once it is being dropped.
+    seat: Option<Arc<Seat>>,
+    for_task: bool,
+}
 
 #[cfg(feature = "hyper")]
 impl Held {
     pub(crate) fn core(&self) -> &Core {
-        self.0.core()
+        let seat = self.seat.as_ref();
+        seat.unwrap_or_else(|| unreachable!("only `drop` takes it"))
+            .core()
     }
 }
 
 #[cfg(feature = "net")]
 impl Drop for Held {
     fn drop(&mut self) {
-        self.0.core().tally.forgo_hold();
+        let Some(seat) = self.seat.take() else {
+            return;
+        };
+        if self.for_task && !seat.core().latch.is(Phase::Draining) {
+            seat.core().tally.forgo_hold();
+        } else {
+            Core::give_up_hold(seat);
+        }
     }
 }
 

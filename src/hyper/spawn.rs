@@ -97,7 +97,7 @@ impl<T> Cut<T> {
         Self {
             task: Some(task),
             aborting: None,
-            hold: core.hold(),
+            hold: core.hold_for_task(),
         }
     }
 }

@@ -95,19 +95,12 @@ where
 
         if drain.phase() < Phase::Drained {
             let aborting = Instant::now();
-            let mut stragglers = drain.stragglers();
-            if stragglers.count() == 0 {
-                // The shards are counted one after the other: work that was handed on meanwhile shows at a second look.
-                stragglers = drain.stragglers();
-            }
-            report.abandoned(stragglers);
             let end = time::later(Some(aborting), abort_grace);
             drain.core().raise(Phase::Aborting, end);
             self.aborting(end).await;
             report.aborting = aborting.elapsed();
-            report.deaf(drain.in_flight());
         }
-        report.lost(drain.core().abandoned());
+        report.abandoned(drain.core().abandoned(), drain.in_flight());
         if let Some(error) = self.failure.take() {
             report.failed(error);
         }

@@ -8,6 +8,7 @@ mod cancel;
 mod core;
 mod ext;
 mod hostile;
+mod moves;
 mod program;
 mod report;
 mod shutdown;

@@ -68,6 +68,9 @@ struct Model {
     handles: usize,
     parent: Option<usize>,
     deadline: Option<Instant>,
+    /// Work of its own that was abandoned, and of children that have ended.
+    abandoned: usize,
+    ended: bool,
 }
 
 #[derive(Debug, Default)]
@@ -97,6 +100,28 @@ impl Models {
                 .sum::<usize>()
     }
 
+    /// What the report of `of` says was abandoned.
+    fn abandoned(&self, of: usize) -> usize {
+        let below = self.below(of).filter(|&child| !self.0[child].ended);
+        self.0[of].abandoned + below.map(|child| self.abandoned(child)).sum::<usize>()
+    }
+
+    /// What has drained hands its record on to a parent that is shutting down.
+    fn end(&mut self) {
+        // Children come after their parents.
+        for of in (0..self.0.len()).rev() {
+            if self.0[of].ended || self.phase(of) < Phase::Drained {
+                continue;
+            }
+            self.0[of].ended = true;
+            if let Some(parent) = self.0[of].parent {
+                if self.phase(parent) > Phase::Running {
+                    self.0[parent].abandoned += self.0[of].abandoned;
+                }
+            }
+        }
+    }
+
     /// Returns whether it moved `of`; what has drained has left the tree and is out of reach.
     fn raise(&mut self, of: usize, phase: Phase, deadline: Option<Instant>) -> bool {
         let before = self.phase(of);
@@ -110,6 +135,9 @@ impl Models {
             }
         }
         let model = &mut self.0[of];
+        if before < Phase::Aborting && phase == Phase::Aborting {
+            model.abandoned += model.guards;
+        }
         model.asked = model.asked.max(phase);
         model.deadline = model.deadline.into_iter().chain(deadline).min();
         before < phase
@@ -331,10 +359,13 @@ impl Program {
             handles: 1,
             parent: None,
             deadline: None,
+            abandoned: 0,
+            ended: false,
         };
         program.add(drain, model);
         for op in ops {
             program.run(op, epoch);
+            program.models.end();
             program.agree();
         }
         program.finish();
@@ -422,6 +453,8 @@ impl Program {
                     handles: 1,
                     parent: (phase < Phase::Drained).then_some(*id),
                     deadline: self.models.0[*id].deadline,
+                    abandoned: 0,
+                    ended: false,
                 };
                 let child = drain.child();
                 self.add(child, model);
@@ -620,11 +653,14 @@ impl Program {
             finishing.listed = true;
             return;
         };
-        assert_eq!(report.is_drained(), drained);
-        assert_eq!(report.stragglers().count(), left);
         if !drained {
             self.models.raise(of, Phase::Aborting, None);
         }
+        self.models.end();
+        let abandoned = self.models.abandoned(of);
+        assert_eq!(report.is_drained(), abandoned == 0);
+        assert_eq!(report.stragglers().count(), abandoned);
+        assert_eq!(report.left(), left.min(abandoned));
         self.finishing.swap_remove(which);
         self.forget_handle(of);
     }
