@@ -183,8 +183,8 @@ broken stalled-raw-answer-unreported linger::a_connection_that_stalls_is_reset_a
     'record.abandon();' 'let _ = record;'
 broken dropped-bytes-unreported linger::a_connection_that_is_dropped_with_bytes_on_their_way_is_reported net/linger.rs \
     'if is_stopping && !closed' 'if false && is_stopping && !closed'
-broken idle-bytes-unreported close::an_idle_connection_with_bytes_on_their_way_is_abandoned_with_the_grace_period guard.rs \
-    'if !(at_work && core.latch.is(Phase::Aborting)) {' 'let _ = at_work; if !core.latch.is(Phase::Aborting) {'
+broken idle-bytes-unreported close::an_idle_connection_with_bytes_on_their_way_is_abandoned_with_the_grace_period tree.rs \
+    '|| work.is_some_and(Work::is_uncounted)' ''
 broken a-reset-by-the-peer-is-a-loss linger::a_connection_that_its_peer_has_reset_is_not_reported net/acknowledged/mod.rs \
     '.is_ok_and(|peer| peer.as_socket().is_some())' '.map_or(true, |peer| peer.as_socket().is_some())'
 broken bytes-on-their-way-are-idle close::answers_on_their_way_count_as_in_flight hyper/ending.rs \

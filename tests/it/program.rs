@@ -252,6 +252,7 @@ enum Seen {
 
 type Carrier = Box<dyn FnMut(&mut Context<'_>) -> Seen>;
 
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Carried {
     of: usize,
     how: How,

@@ -6,8 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_drain::{Drain, Report, Shutdown, net::idle::ConnectionGuard};
-use futures_lite::{future::block_on, stream};
+use async_drain::{Drain, Phase, Report, Shutdown, net::idle::ConnectionGuard};
+use futures_lite::{
+    future::{block_on, zip},
+    stream,
+};
 
 const A_MOMENT: Duration = Duration::from_millis(1);
 
@@ -130,4 +133,94 @@ fn a_connection_dropped_at_work_is_abandoned() {
     let labels: std::collections::HashSet<_> = labels.map(Option::unwrap).collect();
     assert_eq!(labels, ["GET /work", "GET /unacknowledged"].into());
     assert_eq!(report.stragglers().count(), 2);
+}
+
+/// S8: work that is alive when somebody aborts by hand is abandoned, though it reacts before the report is made.
+#[test]
+fn work_that_is_aborted_by_hand_is_abandoned() {
+    for by_parent in [false, true] {
+        let parent = Drain::new();
+        let drain = parent.child();
+        let guard = drain.guard().unwrap();
+        let reacts = async {
+            guard.until_aborting().await;
+            drop(guard);
+        };
+        let aborts = async {
+            if by_parent {
+                parent.abort()
+            } else {
+                drain.abort()
+            }
+        };
+        let finish = async { drain.finish(pending::<()>()).await };
+        let (report, ()) = block_on(zip(finish, async {
+            aborts.await;
+            reacts.await;
+        }));
+        assert_eq!(drain.phase(), Phase::Drained);
+        assert!(!report.is_drained());
+        assert_eq!((report.stragglers().count(), report.left()), (1, 0));
+        assert_eq!(report.report(), ExitCode::FAILURE);
+    }
+}
+
+/// S8: a child's abandoned work is in the report of a parent that is shutting down, once; while the parent runs it is not.
+#[test]
+fn a_child_hands_its_record_to_a_parent_that_is_shutting_down() {
+    let parent = Drain::new();
+    let abandon = || {
+        let child = parent.child();
+        let below = child.child();
+        let guard = below.guard().unwrap();
+        child.abort();
+        drop(guard);
+        assert_eq!(child.phase(), Phase::Drained);
+        let report = block_on(child.finish(pending::<()>()));
+        assert_eq!(report.stragglers().count(), 1);
+        child
+    };
+    let _before = abandon();
+    parent.lame_duck();
+    let _kept = abandon();
+    drop(abandon());
+    let report = block_on(parent.finish(pending::<()>()));
+    assert_eq!(report.stragglers().count(), 2);
+}
+
+/// S8: a connection that was a straggler when aborting began is not lost a second time when it is dropped, and one that
+/// was idle then can still be lost.
+#[test]
+fn a_connection_is_abandoned_once() {
+    let drain = Drain::new();
+    let serve = || ConnectionGuard::new(drain.guard().unwrap()).abandoned_if_dropped();
+    let (at_work, mut idle, mut answered, mut lost) = (serve(), serve(), serve(), serve());
+    idle.rest();
+    drain.begin();
+    lost.abandon();
+    drain.abort();
+    answered.rest();
+    answered.abandon();
+    drop((at_work, answered, lost));
+    let count = || block_on(drain.finish(ready(()))).stragglers().count();
+    assert_eq!(count(), 3);
+    idle.work();
+    drop(idle);
+    assert_eq!(count(), 4);
+}
+
+/// S8: a connection that a panic drops has failed, and is not abandoned; nor is one that ends while the drain runs.
+#[test]
+fn a_panic_abandons_nothing() {
+    let drain = Drain::new();
+    let serve = || ConnectionGuard::new(drain.guard().unwrap()).abandoned_if_dropped();
+    let connection = serve();
+    drop(serve());
+    drain.begin();
+    let panicked = std::thread::spawn(move || {
+        let _connection = connection;
+        std::panic::panic_any(());
+    });
+    panicked.join().unwrap_err();
+    assert!(block_on(drain.finish(pending::<()>())).is_drained());
 }
