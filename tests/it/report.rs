@@ -3,6 +3,7 @@
 use std::{
     future::{pending, ready},
     process::{ExitCode, Termination},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,6 +14,8 @@ use futures_lite::{
 };
 
 const A_MOMENT: Duration = Duration::from_millis(1);
+
+use crate::support::{self, cell, on_wake};
 
 /// Time is over as soon as the clock has moved.
 async fn a_moment(_: Instant) {
@@ -163,6 +166,29 @@ fn work_that_is_aborted_by_hand_is_abandoned() {
         assert_eq!((report.stragglers().count(), report.left()), (1, 0));
         assert_eq!(report.report(), ExitCode::FAILURE);
     }
+}
+
+/// S8: who is told to abort is counted before, though it ends before the call that tells it returns.
+#[test]
+fn work_that_ends_when_it_is_told_to_abort_is_abandoned() {
+    let drain = Drain::builder().track(true).build();
+    let work = cell();
+    *work.lock().unwrap() = Some(drain.guard().unwrap().labeled("GET /work"));
+    let mut aborting = drain.until_aborting();
+    let waker = on_wake({
+        let work = Arc::clone(&work);
+        move || drop(work.lock().unwrap().take())
+    });
+    assert!(!support::ready(&mut aborting, &waker));
+    drain.abort();
+    assert_eq!(drain.phase(), Phase::Drained);
+    let report = block_on(drain.finish(pending::<()>()));
+    let labels: Vec<_> = report
+        .stragglers()
+        .iter()
+        .map(|s| s.label.as_deref())
+        .collect();
+    assert_eq!(labels, [Some("GET /work")]);
 }
 
 /// S8: a child's abandoned work is in the report of a parent that is shutting down, once; while the parent runs it is not.
