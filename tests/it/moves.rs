@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use async_drain::{Drain, Guard, net::ConnectionGuard};
+use async_drain::{Drain, Guard, net::idle::ConnectionGuard};
 use futures_lite::future::{block_on, ready};
 
 const ROUNDS: usize = 3_000;
