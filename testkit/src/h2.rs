@@ -67,6 +67,13 @@ impl H2Conn {
         Ok(stream)
     }
 
+    /// Asks for a tunnel on a new stream, and returns its id.
+    pub fn connect(&mut self, authority: &str) -> Result<u32> {
+        let stream = self.session.connect(authority);
+        self.flush()?;
+        Ok(stream)
+    }
+
     /// Sends a piece of a body, within the server's window.
     pub fn send_data(&mut self, stream: u32, bytes: &[u8], end: bool) -> Result<()> {
         self.session.data(stream, bytes, end);

@@ -14,6 +14,7 @@ mod linger;
 mod listener;
 mod peers;
 mod pipelined;
+mod routes;
 mod server;
 mod signals;
 mod streams;
