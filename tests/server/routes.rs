@@ -80,7 +80,7 @@ fn an_upload_that_was_answered_early_is_read_to_its_end() {
     conn.send(b"POST /accepted HTTP/1.1\r\nhost: test\r\ncontent-length: 300000\r\n\r\n")
         .expect("room");
     assert_eq!(conn.read_response().expect("an answer").head.status, 202);
-    conn.send(&[b'u'; 300_000]).expect("room");
+    conn.send(&vec![b'u'; 300_000]).expect("room");
     let read = "an upload of 300000 bytes was read";
     let said = server.wait_for_stdout(read, Duration::from_secs(10));
     said.expect("all of it");

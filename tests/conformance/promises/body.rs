@@ -60,7 +60,7 @@ pub(super) fn websocket(subject: &Subject) -> Probed {
           sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
     )?;
     let head = conn.read_head()?;
-    if head.status == 404 {
+    if head.status == 501 {
         let why = "the example has no WebSocket";
         return Err(Failure::NotApplicable(why.to_owned()));
     }
