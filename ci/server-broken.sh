@@ -219,6 +219,9 @@ broken begun-by-hand-is-a-request signals::a_signal_after_a_beginning_by_hand_cu
     'while let Event::ServerEnded = self.next(Phase::Aborting'
 broken each-signal-counts signals::a_request_that_arrives_as_two_signals_cuts_nothing ../sys/src/signal.rs \
     'wrapping_add(SLACK_MS) < SLACK_MS + SAME_REQUEST_MS' 'wrapping_add(SLACK_MS) < SLACK_MS'
+broken requests-count-when-they-are-seen signals::signals_that_a_blocked_executor_finds_at_once_are_told_apart \
+    shutdown/requests.rs \
+    'return signals.last_at();' 'let _ = signals.last_at();'
 broken handler-does-not-count signals::a_third_signal_ends_a_process_that_polls_nothing ../sys/src/signal.rs \
     'if third &&' 'if false && third &&'
 broken reloads-count signals::signals_that_are_no_requests_are_not_counted ../sys/src/signal.rs \

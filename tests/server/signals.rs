@@ -5,11 +5,15 @@ use crate::support::subject::{
 };
 use crate::support::{process::Server, server};
 use async_drain::signal::{self, Signal as Caught};
+use async_drain::{Drain, Phase, Shutdown};
+use futures_lite::future::{block_on, poll_once};
 use rustix::process::{Pid, Signal, kill_process};
+use std::future::pending;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
+use std::pin::pin;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -284,6 +288,24 @@ fn a_third_signal_ends_a_process_that_polls_nothing() {
     let (sent, status) = process.signal_until_it_ends(Signal::TERM, 20);
     assert_eq!(status.and_then(|status| status.signal()), Some(15));
     assert!(sent >= 2, "{sent} and one before");
+}
+
+/// L4: a request counts from when the handler had it: two that an executor finds at once, since it was blocked, are two.
+#[test]
+fn signals_that_a_blocked_executor_finds_at_once_are_told_apart() {
+    let drain = Drain::new();
+    let work = drain.guard().expect("a running drain");
+    let shutdown = Shutdown::new(&drain).on(signal::catch([Caught::Usr1]).expect("a signal"));
+    let mut run = pin!(shutdown.run(pending::<()>()));
+    assert!(block_on(poll_once(run.as_mut())).is_none());
+    for _ in 0..2 {
+        kill_process(rustix::process::getpid(), Signal::USR1).expect("this process");
+        thread::sleep(SAME_REQUEST);
+    }
+    assert!(block_on(poll_once(run.as_mut())).is_none());
+    assert_eq!(drain.phase(), Phase::Aborting);
+    drop(work);
+    assert_eq!(block_on(run).stragglers().count(), 1);
 }
 
 /// L4: what is caught to reload a configuration ends nothing, however often it comes.
