@@ -1,4 +1,5 @@
-//! What every HTTP adapter does with a request and its answer: name the one, and let the other tell the peer to leave.
+//! What every HTTP adapter does with a request and its answer: name the one, and let the other tell
+//! the peer to leave.
 
 #[cfg(feature = "hyper")]
 use ::http::header::CONTENT_LENGTH;
@@ -9,14 +10,15 @@ use ::http::{
 
 use crate::Phase;
 
-/// Writes what a guard is called after its request: without the query, which may hold what does not belong into a log.
+/// Writes what a guard is called after its request: without the query, which may hold what does not
+/// belong into a log.
 pub(crate) fn label<B>(request: &Request<B>, label: &mut String) {
     label.push_str(request.method().as_str());
     label.push(' ');
     label.push_str(request.uri().path());
 }
 
-/// What the head of an answer depends on, of its request.
+/// What the head of an answer depends on in its request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked {
     version: Version,
@@ -35,9 +37,9 @@ impl Asked {
         }
     }
 
-    /// Makes the answer say `Connection: close`, from lame duck on (Z3), where HTTP allows it.
+    /// Adds `Connection: close` to the answer from lame duck on (Z3), where HTTP allows it.
     ///
-    /// HTTP/2 has no such header, and a connection that has become a tunnel is not HTTP's to close.
+    /// HTTP/2 has no such header, and a connection that becomes a tunnel is not HTTP's to close.
     pub(crate) fn farewell<B>(self, phase: Phase, response: &mut Response<B>) {
         if phase < Phase::LameDuck
             || self.version >= Version::HTTP_2
@@ -47,14 +49,15 @@ impl Asked {
             return;
         }
         if self.version == Version::HTTP_10 {
-            // To an answer of HTTP/1.1 that doesn't say so itself hyper adds `keep-alive`, if its peer had asked for it.
+            // If the peer has asked for `keep-alive`, hyper adds it to any answer that claims to be
+            // of HTTP/1.1.
             *response.version_mut() = Version::HTTP_10;
         }
         say_close(response.headers_mut());
     }
 
-    /// Whether the body of the answer, whose length is not known, ends only with the connection: HTTP/1.0 has no chunks,
-    /// and there is no `Content-Length`.
+    /// Returns whether the answer's body, if its length is unknown, ends only with the connection:
+    /// HTTP/1.0 has no chunks, and there is no `Content-Length`.
     #[cfg(feature = "hyper")]
     pub(crate) fn is_close_delimited<B>(self, response: &Response<B>) -> bool {
         let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED];
@@ -67,13 +70,15 @@ impl Asked {
             && !bodiless.contains(&response.status())
     }
 
-    /// Whether an answer of this status ends HTTP on the connection, or on its stream of HTTP/2.
+    /// Returns whether an answer of this status ends HTTP on the connection, or on its stream of
+    /// HTTP/2.
     pub(crate) fn is_tunnel(self, status: StatusCode) -> bool {
         status == StatusCode::SWITCHING_PROTOCOLS || self.connect && status.is_success()
     }
 }
 
-/// Adds the option `close` to those that the answer has (RFC 9110, 7.6.1), all but `keep-alive`, which contradicts it.
+/// Adds the option `close` to those that the answer has (RFC 9110, 7.6.1), all but `keep-alive`,
+/// which contradicts it.
 fn say_close(headers: &mut HeaderMap) {
     const CLOSE: HeaderValue = HeaderValue::from_static("close");
     const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -93,10 +98,10 @@ fn say_close(headers: &mut HeaderMap) {
         }
     }
     value.extend_from_slice(CLOSE.as_bytes());
-    // Parts of valid values are one.
+    // Parts of valid values make a valid value.
     let value = HeaderValue::from_bytes(&value).unwrap_or(CLOSE);
     headers.insert(CONNECTION, value);
-    // The parameters of what is not offered any longer.
+    // It holds the parameters of the option that was removed.
     headers.remove(KEEP_ALIVE);
 }
 

@@ -25,10 +25,11 @@ pub struct Activity(Arc<State>);
 
 struct State {
     core: Arc<Core>,
-    /// Where the connection stands in HTTP/1. All who take the lock are the connection's task, but for HTTP/2 streams.
+    /// Where the connection stands in HTTP/1. Apart from HTTP/2 streams, only the connection's task
+    /// takes the lock.
     framing: Mutex<Framing>,
-    /// What the connection's socket is told when it is closed, if it is watched. It then ends the connection when its
-    /// peer is left.
+    /// Set if the connection's socket is an [`Io`](super::Io), which ends the connection by itself
+    /// when its peer is left; what is written here reaches the socket.
     socket: OnceLock<Arc<Delivery>>,
     /// Requests whose head has been read, ever.
     requests: AtomicUsize,
@@ -70,8 +71,8 @@ impl Activity {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether nothing has begun that is not over: no head begun, no request unanswered, no body that its peer has yet
-    /// to send and somebody may still read, no byte unwritten.
+    /// Returns whether nothing has begun that is not over: no head begun, no request unanswered, no
+    /// body that has yet to come, no byte unwritten.
     pub(super) fn is_idle(&self) -> bool {
         if !self.is_answered() || self.0.blocked.load(Ordering::Relaxed) {
             return false;
@@ -80,8 +81,9 @@ impl Activity {
         !framing.is_head_begun() && !framing.is_owed()
     }
 
-    /// Whether a request's head has begun, its end has not come, and nothing keeps its peer from sending it: the requests
-    /// before it have been answered (Z13). An empty line is not the beginning of a head.
+    /// Returns whether a head has begun, its end has not come, and nothing keeps the peer from
+    /// sending it: the requests before it have been answered (Z13). An empty line does not begin a
+    /// head.
     #[expect(dead_code, reason = "for the time limit of a head")]
     pub(super) fn is_reading_head(&self) -> bool {
         self.is_answered() && self.framing().is_in_head()
@@ -132,8 +134,8 @@ impl Activity {
         self.0.blocked.store(blocked, Ordering::Relaxed);
     }
 
-    /// Asked to end while idle. Of HTTP/1, that is the end: the peer is told nothing and expected to say nothing.
-    /// Returns whether the connection ends without being asked: its socket says so.
+    /// Leaves the peer of an idle connection: an HTTP/1 peer is told nothing and expected to say
+    /// nothing. Returns whether the connection ends without being asked to, because of its socket.
     pub(super) fn leave(&self) -> bool {
         let left = !self.framing().is_http2_for_good();
         self.0.left.store(left, Ordering::Relaxed);

@@ -61,8 +61,9 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Read for Io<C> {
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         if self.activity.is_left() {
-            // Whatever reads from it, be it hyper or what looks for the version first, a peer that has been left has
-            // nothing to say. Closed here, it ends as it should: who gets no byte may drop it without a word.
+            // The peer is not expected to say anything. Close the connection here rather than leave
+            // that to the reader: before it knows the version of HTTP, hyper-util drops a
+            // connection without closing it.
             let _ = ready!(self.poll_end(cx));
             return Poll::Ready(Ok(()));
         }
@@ -220,8 +221,8 @@ mod tests {
         })
     }
 
-    /// Z4: a connection of hyper's is idle exactly when nothing but empty lines has come behind a whole request, in
-    /// whatever segments, and at whatever byte the last of them ends.
+    /// Z4: a connection is idle exactly when nothing but empty lines has come behind a whole
+    /// request, in any segments, and wherever the last of them ends.
     #[test]
     fn a_connection_is_idle_between_two_requests_and_nowhere_else() {
         for (stream, ends) in streams() {

@@ -14,7 +14,8 @@ use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
 
-/// Serves in lame duck, for as long as `drain` does, answers of this status and `Connection` header.
+/// Serves in lame duck, for as long as `drain` does, answers of this status and `Connection`
+/// header.
 fn in_lame_duck(status: StatusCode, connection: &'static str) -> (Drain, SocketAddr) {
     let drain = Drain::new();
     let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 0)).expect("a free port");
@@ -51,7 +52,8 @@ fn connection_header(
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n";
 
-/// Z3: `close` is added to what a handler says of its connection, and takes the place of `keep-alive` alone.
+/// Z3: `close` is added to what a handler says of its connection, and takes the place of
+/// `keep-alive` alone.
 #[test]
 fn an_answer_that_asks_for_an_upgrade_still_does() {
     let upgrade = connection_header(StatusCode::UPGRADE_REQUIRED, "Upgrade", GET);
@@ -60,7 +62,8 @@ fn an_answer_that_asks_for_an_upgrade_still_does() {
     assert_eq!(keep_alive.as_deref(), Some("close"));
 }
 
-/// Z3: the connection of a tunnel that has been opened is not HTTP's to close; that of one that was refused is.
+/// Z3: the connection of a tunnel that has been opened is not HTTP's to close; that of one that was
+/// refused is.
 #[test]
 fn an_opened_tunnel_is_not_told_to_close() {
     let connect = b"CONNECT test:1 HTTP/1.1\r\nhost: test:1\r\n\r\n";
@@ -93,7 +96,8 @@ fn an_answer_to_http10_does_not_say_keep_alive_when_the_server_leaves() {
     drained(&mut server);
 }
 
-/// Z3: what hyper itself answers to what is not a request, or too much of one, says that it is the last.
+/// Z3: what hyper itself answers to what is not a request, or too much of one, says that it is the
+/// last.
 #[test]
 fn errors_that_hyper_answers_say_close() {
     let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "5000")]);
@@ -113,5 +117,22 @@ fn errors_that_hyper_answers_say_close() {
         assert_eq!(answer.head.status, *status);
         assert!(answer.head.closes(), "{:?}", answer.head);
     }
+    drained(&mut server);
+}
+
+/// Z3: so does an answer that comes before the request's body.
+#[test]
+fn an_early_answer_says_close() {
+    let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "5000")]);
+    let mut conn = connect(&server);
+    overtaken(&server);
+    server.signal(Signal::TERM).expect("a live process");
+    refused(server.addr());
+    conn.send(b"POST /reject HTTP/1.1\r\nhost: test\r\ncontent-length: 6\r\n\r\nhel")
+        .expect("an open connection");
+    let answer = conn.read_response().expect("a whole answer");
+    assert_eq!(answer.head.status, 401);
+    assert!(answer.head.closes(), "{:?}", answer.head);
+    drop(conn);
     drained(&mut server);
 }

@@ -1,5 +1,5 @@
-/// A chunked body that is being read, by the rules of hyper, as far as its end goes. Whether it is well formed is hyper's
-/// business.
+/// A chunked body that is being read, by the rules of hyper, as far as its end goes. Whether it is
+/// well formed is hyper's business.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Chunks {
     /// In the digits of a chunk's size, which are worth this much so far.

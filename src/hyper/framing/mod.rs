@@ -1,17 +1,20 @@
 //! Where an HTTP/1 connection stands: between two requests, in a head, or in a body.
 //!
-//! hyper knows, and doesn't tell. The boundary between two requests is needed by these promises, since neither the bytes
-//! that arrive nor their acknowledgements show it:
+//! hyper knows, and doesn't tell. The boundary between two requests is needed by these promises,
+//! since neither the bytes that arrive nor their acknowledgements show it:
 //!
-//! - Z4: half a head is a request that has begun, also if it came in the segment of a request that has been answered
-//!   since; and an empty line is not.
+//! - Z4: half a head is a request that has begun, also if it came in the segment of a request that
+//!   has been answered since; and an empty line is not.
 //! - Z13: a head's time counts from its first byte.
-//! - Z5: a connection whose request was answered before its body was read is not idle while the body is coming.
-//! - Z8: a peer that pauses in a body that nobody reads is waited for, since a close would reset it when it goes on.
+//! - Z5: a connection whose request was answered before its body was read is not idle while the
+//!   body is coming.
+//! - Z8: a peer that pauses in a body that nobody reads is waited for, since a close would reset it
+//!   when it goes on.
 //!
-//! It is told of all bytes before hyper sees them, and of each head that hyper has parsed, with how its body ends. So it
-//! reads only as much of HTTP as it takes to find the end of each part: lines, lengths and chunk sizes. Whether a message
-//! is well formed is hyper's business, which ends the connection if it is not.
+//! It is told of all bytes before hyper sees them, and of each head that hyper has parsed, with how
+//! its body ends. So it reads only as much of HTTP as it takes to find the end of each part: lines,
+//! lengths and chunk sizes. Whether a message is well formed is hyper's business, which ends the
+//! connection if it is not.
 
 mod chunks;
 #[cfg(any(test, fuzzing))]
@@ -33,13 +36,14 @@ pub(crate) struct Framing {
 #[derive(Debug)]
 enum Stage {
     Head(Head),
-    /// A head has ended that hyper has not parsed yet. What follows it is kept: only hyper knows what it is.
+    /// A head has ended that hyper has not parsed yet. What follows it is kept: only hyper knows
+    /// what it is.
     Unparsed(Vec<u8>),
     /// In a body of which so many bytes are left.
     Exact(u64),
     /// In a chunked body.
     Chunked(Chunks),
-    /// What comes is not HTTP/1 any longer: HTTP/2, or the protocol after an upgrade.
+    /// What comes is no longer HTTP/1: it is HTTP/2, or the protocol after an upgrade.
     Foreign,
 }
 
@@ -49,7 +53,8 @@ impl Default for Stage {
     }
 }
 
-/// A head that is being read, by the rules of httparse: empty lines before it count for nothing, and lines end with LF.
+/// A head that is being read, by the rules of httparse: empty lines before it count for nothing,
+/// and lines end with LF.
 #[derive(Clone, Copy, Debug)]
 enum Head {
     /// Nothing has come but empty lines: no request has begun.
@@ -92,7 +97,8 @@ pub(crate) enum Body {
 }
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// So much of the preface is enough until more has come: HTTP/1 has no such method, but longer ones that begin so.
+/// So much of the preface is enough until more has come: HTTP/1 has no such method, but longer ones
+/// that begin so.
 const METHOD: usize = 3;
 
 impl Framing {
@@ -110,10 +116,10 @@ impl Framing {
         self.advance(bytes);
     }
 
-    /// hyper has parsed the head that was the next to be parsed, which announces `body`.
+    /// Notes that hyper has parsed the next head, which announces `body`.
     pub(crate) fn parsed(&mut self, body: Body) {
         let Stage::Unparsed(ahead) = &mut self.stage else {
-            // Of a request that did not come as HTTP/1.
+            // The request came over HTTP/2.
             return;
         };
         let ahead = std::mem::take(ahead);
@@ -125,7 +131,7 @@ impl Framing {
         self.advance(&ahead);
     }
 
-    /// The connection is not HTTP's any longer.
+    /// Stops reading: the connection has become a tunnel.
     pub(crate) fn upgraded(&mut self) {
         self.stage = Stage::Foreign;
     }
@@ -167,14 +173,15 @@ impl Framing {
         self.preface == PREFACE.len() && !self.not_http2
     }
 
-    /// Whether a head has begun and hyper has not parsed it, since it is not whole or another request comes first.
+    /// Whether a head has begun and hyper has not parsed it, since it is not whole or another
+    /// request comes first.
     pub(crate) fn is_head_begun(&self) -> bool {
         self.is_in_head() || matches!(self.stage, Stage::Unparsed(_)) && !self.is_http2()
     }
 
     /// Whether a head has begun and its end has not come.
     pub(crate) fn is_in_head(&self) -> bool {
-        // What may be the preface is not half a head: its peer would have to be told in HTTP/2.
+        // What may be HTTP/2's preface is not half a head.
         matches!(self.stage, Stage::Head(head) if !matches!(head, Head::Blank)) && !self.is_http2()
     }
 
@@ -260,8 +267,8 @@ mod tests {
         assert!(!framing.is_owed());
     }
 
-    /// Z4: a head that began in the segment of any request, or behind it, has begun; one that is whole has not been
-    /// parsed, until hyper says so; and empty lines are no head.
+    /// Z4: a head that began in the segment of any request, or behind it, has begun; one that is
+    /// whole has not been parsed, until hyper says so; and empty lines are no head.
     #[test]
     fn half_a_head_behind_any_request_has_begun() {
         let chunked =
@@ -316,7 +323,8 @@ mod tests {
         assert!(!framing.is_owed());
     }
 
-    /// Z8: nor is data taken for a head's end and the last chunk, when only the rest of the head comes by itself.
+    /// Z8: nor is data taken for a head's end and the last chunk, when only the rest of the head
+    /// comes by itself.
     #[test]
     fn the_rest_of_a_pipelined_head_is_no_head() {
         let chunked = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked";

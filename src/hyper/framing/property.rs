@@ -1,9 +1,11 @@
-//! What [`Framing`] must conclude from any bytes in any reads, beside httparse, which reads all of the stream at once.
+//! What [`Framing`] must conclude from any bytes in any reads, beside httparse, which reads all of
+//! the stream at once.
 
 use super::{Body, Framing, PREFACE};
 
-/// Feeds `stream` to a [`Framing`] and to a stand-in for hyper, in reads as `turns` say: each takes so many bytes, and
-/// may end with the answer to whatever has not been answered. Panics where the two disagree.
+/// Feeds `stream` to a [`Framing`] and to a stand-in for hyper, in reads as `turns` say: each takes
+/// so many bytes, and may end with the answer to whatever has not been answered. Panics where the
+/// two disagree.
 pub(crate) fn check(stream: &[u8], turns: &[u8]) {
     let mut framing = Framing::default();
     let mut hyper = Hyper::new(stream);
@@ -39,7 +41,8 @@ struct Hyper<'a> {
     end: usize,
     /// Whether all requests whose head has been parsed have been answered.
     answered: bool,
-    /// Where the last request's body begins, how its end is recognised, and where it ends once that has come.
+    /// Where the last request's body begins, how its end is recognised, and where it ends once that
+    /// has come.
     begin: usize,
     body: Body,
     whole: Option<usize>,
