@@ -32,6 +32,10 @@ const TRILLIUM: Limits = &[
         "trillium drops its listener together with the queue",
     ),
     (
+        "a silent connection does not hold the process",
+        "trillium drops its listener together with the queue",
+    ),
+    (
         "an idle connection gets one more request",
         "trillium closes idle connections at once",
     ),
