@@ -1,5 +1,7 @@
 //! tide and async-h1 with real sockets, in real processes.
 
+#[cfg(feature = "tide")]
+mod async_std;
 mod driver;
 mod ending;
 mod example;
