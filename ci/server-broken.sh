@@ -158,7 +158,18 @@ broken silent-http2-peer-not-asked idle::an_http2_peer_that_asks_for_nothing_end
     'match self.patience.poll(silent, cx) {' 'match self.patience.poll(silent, cx) {
             Poll::Ready(()) if http2 => Next::Wait,'
 broken deaf-http2-peer-waited-for idle::a_deaf_http2_peer_does_not_hold_the_process hyper/ending.rs \
-    'filter(|_| http2)' 'filter(|_| http2 && false)'
+    'filter(|_| http2 && !reacted)' 'filter(|_| false && http2 && !reacted)'
+broken who-reacts-is-cut http2::a_tunnel_is_not_cut_in_lame_duck hyper/ending.rs \
+    'filter(|_| http2 && !reacted)' 'filter(|_| { let _ = reacted; http2 })'
+broken buffered-is-answered http2::an_answer_of_one_frame_is_work_until_it_is_written hyper/service.rs \
+    'unanswered.and_then(Unanswered::until_written)' \
+    'unanswered.and_then(Unanswered::until_written).filter(|_| false)'
+broken unread-pings-are-work http2::a_flood_of_pings_is_not_work hyper/activity.rs \
+    'return framing.is_http2()
+                && ' 'return false && framing.is_http2()
+                && '
+broken called-in-the-connection http2::a_panic_in_the_call_ends_its_own_stream hyper/service.rs \
+    'stage: if http2 {' 'stage: if http2 && false {'
 broken goaway-time-from-idle-on idle::an_http2_connection_that_was_idle_for_long_may_place_one_more_request net/idle.rs \
     'Self::Long => Some(told),' 'Self::Long => told.checked_sub(Duration::from_secs(60)),'
 broken one-goaway streams::a_stream_between_the_goaways_is_served_and_a_later_one_may_be_retried hyper/watch.rs \
@@ -182,7 +193,7 @@ broken stalled-answer-unreported close::an_answer_that_nobody_takes_is_abandoned
 broken stalled-raw-answer-unreported linger::a_connection_that_stalls_is_reset_and_reported net/linger.rs \
     'record.abandon();' 'let _ = record;'
 broken dropped-bytes-unreported linger::a_connection_that_is_dropped_with_bytes_on_their_way_is_reported net/linger.rs \
-    'if is_stopping && !closed' 'if false && is_stopping && !closed'
+    'if is_stopping && !over' 'if false && is_stopping && !over'
 broken idle-bytes-unreported close::an_idle_connection_with_bytes_on_their_way_is_abandoned_with_the_grace_period tree.rs \
     '|| work.is_some_and(Work::is_uncounted)' ''
 broken a-reset-by-the-peer-is-a-loss linger::a_connection_that_its_peer_has_reset_is_not_reported net/acknowledged/mod.rs \

@@ -88,12 +88,12 @@ impl<F, I, S, E, B> Future for Connection<F, I, S, E>
 where
     F: Future<Output = std::io::Result<I>>,
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    S: Service<Request<Incoming>, Response = Response<B>>,
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + 'static,
     S::Future: 'static,
     S::Error: Into<BoxError>,
     B: Body + 'static,
     B::Error: Into<BoxError>,
-    E: HttpServerConnExec<Respond<S::Future>, Answer<B>> + 'static,
+    E: HttpServerConnExec<Respond<S, Incoming>, Answer<B>> + 'static,
 {
     type Output = ();
 
@@ -143,12 +143,12 @@ impl<S, E> Start<S, E> {
     ) -> Watch<UpgradeableConnection<'static, Io<I>, DrainService<S>, E>>
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        S: Service<Request<Incoming>, Response = Response<B>>,
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + 'static,
         S::Future: 'static,
         S::Error: Into<BoxError>,
         B: Body + 'static,
         B::Error: Into<BoxError>,
-        E: HttpServerConnExec<Respond<S::Future>, Answer<B>> + 'static,
+        E: HttpServerConnExec<Respond<S, Incoming>, Answer<B>> + 'static,
     {
         let io = self.activity.io_lingering(conn, self.delivery);
         let service = self.activity.service(self.service).peer(self.peer);

@@ -17,7 +17,7 @@ use crate::{
     tree::Core,
 };
 
-/// How long an HTTP/2 peer without a stream has for the answer to our PING, between the two GOAWAYs; gRPC's limit.
+/// How long an HTTP/2 peer without a stream has to react to our first GOAWAY and its PING; gRPC's limit.
 const GOAWAY: Duration = Duration::from_secs(5);
 
 /// When to ask a connection to end.
@@ -71,8 +71,16 @@ impl Ending {
         self.asked.is_some() && (left || C::is_cancelled(error))
     }
 
+    /// What [`report`](Self::report) wants to know of the time before the connection is polled.
+    pub(super) fn before_poll(&self) -> usize {
+        self.activity.as_ref().map_or(0, Activity::ended)
+    }
+
     /// Lets the guard say whether this is work, and which.
-    pub(super) fn report(&mut self, standby: Option<&mut ConnectionGuard>) {
+    pub(super) fn report(&mut self, before_poll: usize, standby: Option<&mut ConnectionGuard>) {
+        if let Some(activity) = &self.activity {
+            activity.polled(before_poll, self.asked.is_some());
+        }
         // Bytes that the peer has still to acknowledge are work, until the grace period ends.
         let delivering = standby
             .as_deref()
@@ -96,8 +104,10 @@ impl Ending {
         }
         let http2 = self.activity.as_ref().is_some_and(Activity::is_http2);
         if let Some(asked) = self.asked {
-            // hyper waits for our PING to come back, however long that takes.
-            let since = self.patience.idle_after(asked).filter(|_| http2);
+            // hyper waits for our PING to come back, however long that takes. A peer that has sent anything since is
+            // there, and hyper ends the connection after its last stream, of which a task of somebody's may yet read.
+            let reacted = self.activity.as_ref().is_some_and(Activity::has_reacted);
+            let since = (self.patience.idle_after(asked)).filter(|_| http2 && !reacted);
             return match self.goaway.poll(time::later(since, GOAWAY), cx) {
                 Poll::Ready(()) => Next::Cut,
                 Poll::Pending => Next::Wait,

@@ -101,6 +101,9 @@ impl<C: AsyncWrite + Unpin> Write for Io<C> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.conn).poll_flush(cx);
         self.activity.set_blocked(flushed.is_pending());
+        if flushed.is_ready() {
+            self.activity.set_flushed();
+        }
         flushed
     }
 

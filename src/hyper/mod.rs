@@ -14,6 +14,7 @@ mod scratch;
 mod server;
 mod service;
 mod spawn;
+mod unwritten;
 mod upgraded;
 mod watch;
 

@@ -206,13 +206,13 @@ impl<E, H> Server<E, H> {
         L: IntoAccept,
         L::Accept: Unpin,
         H: Handshake<Linger<<L::Accept as Accept>::Conn>>,
-        S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + 'static,
         S::Future: 'static,
         S::Error: Into<BoxError>,
         B: Body + 'static,
         B::Error: Into<BoxError>,
         E: 'static,
-        Tasks<E>: auto::HttpServerConnExec<Respond<S::Future>, Answer<B>>
+        Tasks<E>: auto::HttpServerConnExec<Respond<S, Incoming>, Answer<B>>
             + Executor<Connection<H::Future, H::Io, S, Tasks<E>>>,
     {
         let mut incoming = self.drain.accept(listener).stall_limit(self.stall_limit);

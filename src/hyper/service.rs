@@ -1,4 +1,5 @@
 use std::{
+    fmt,
     future::Future,
     net::SocketAddr,
     pin::Pin,
@@ -6,7 +7,7 @@ use std::{
 };
 
 use ::hyper::{
-    Request, Response,
+    Request, Response, Version,
     body::{Body as HttpBody, Frame, SizeHint},
     service::Service,
 };
@@ -15,6 +16,7 @@ use pin_project_lite::pin_project;
 use super::{
     activity::{Activity, Unanswered},
     framing::Body,
+    unwritten::Unwritten,
 };
 use crate::http::{self, Asked};
 
@@ -48,25 +50,31 @@ impl<S> DrainService<S> {
 
 impl<S, Q, P> Service<Request<Q>> for DrainService<S>
 where
-    S: Service<Request<Q>, Response = Response<P>>,
+    S: Service<Request<Q>, Response = Response<P>> + Clone,
     Q: HttpBody,
     P: HttpBody,
 {
     type Response = Response<Answer<P>>;
     type Error = S::Error;
-    type Future = Respond<S::Future>;
+    type Future = Respond<S, Q>;
 
     fn call(&self, mut request: Request<Q>) -> Self::Future {
         let body = body_of(request.body());
-        let unanswered = self
-            .activity
-            .request(body, |label| http::label(&request, label));
+        let http2 = request.version() == Version::HTTP_2;
+        let unanswered = (self.activity).request(http2, body, |label| http::label(&request, label));
         if let Some(peer) = self.peer {
             request.extensions_mut().insert(peer);
         }
         Respond {
             asked: Asked::of(&request),
-            response: self.service.call(request),
+            stage: if http2 {
+                // We are in the connection's task, whose other streams a panic would end (Z11).
+                let call = Some((self.service.clone(), request));
+                Stage::Begun { call }
+            } else {
+                let response = self.service.call(request);
+                Stage::Called { response }
+            },
             unanswered: Some(unanswered),
         }
     }
@@ -84,26 +92,52 @@ fn body_of(body: &impl HttpBody) -> Body {
 
 pin_project! {
     /// The answer of a [`DrainService`].
-    #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
-    pub struct Respond<F> {
+    pub struct Respond<S, Q>
+    where
+        S: Service<Request<Q>>,
+    {
         #[pin]
-        response: F,
+        stage: Stage<S, Q>,
         asked: Asked,
         unanswered: Option<Unanswered>,
     }
 }
 
-impl<F, P, E> Future for Respond<F>
+pin_project! {
+    #[project = StageProj]
+    enum Stage<S, Q>
+    where
+        S: Service<Request<Q>>,
+    {
+        // Of HTTP/2: the service is called in the stream's own task.
+        Begun { call: Option<(S, Request<Q>)> },
+        Called { #[pin] response: S::Future },
+    }
+}
+
+impl<S, Q, P> Future for Respond<S, Q>
 where
-    F: Future<Output = Result<Response<P>, E>>,
+    S: Service<Request<Q>, Response = Response<P>>,
     P: HttpBody,
 {
-    type Output = Result<Response<Answer<P>>, E>;
+    type Output = Result<Response<Answer<P>>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let mut response = ready!(this.response.poll(cx))?;
+        let mut this = self.project();
+        let mut response = loop {
+            match this.stage.as_mut().project() {
+                StageProj::Called { response } => break ready!(response.poll(cx))?,
+                StageProj::Begun { call } => {
+                    let Some((service, request)) = call.take() else {
+                        // The call has panicked.
+                        return Poll::Pending;
+                    };
+                    let response = service.call(request);
+                    this.stage.set(Stage::Called { response });
+                }
+            }
+        };
         let unanswered = this.unanswered.take();
         if let Some(unanswered) = &unanswered {
             this.asked.farewell(unanswered.phase(), &mut response);
@@ -120,8 +154,17 @@ where
     }
 }
 
+impl<S: Service<Request<Q>>, Q> fmt::Debug for Respond<S, Q> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Respond")
+            .field("called", &matches!(self.stage, Stage::Called { .. }))
+            .finish_non_exhaustive()
+    }
+}
+
 pin_project! {
-    /// The body of a [`DrainService`]'s answer: unanswered until it is dropped.
+    /// The body of a [`DrainService`]'s answer: unanswered until it is dropped, and of HTTP/2 until
+    /// its last bytes are written.
     #[derive(Debug)]
     pub struct Answer<P> {
         #[pin]
@@ -131,14 +174,23 @@ pin_project! {
 }
 
 impl<P: HttpBody> HttpBody for Answer<P> {
-    type Data = P::Data;
+    type Data = Unwritten<P::Data>;
     type Error = P::Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<P::Data>, P::Error>>> {
-        self.project().body.poll_frame(cx)
+    ) -> Poll<Option<Result<Frame<Self::Data>, P::Error>>> {
+        let this = self.project();
+        let frame = ready!(this.body.poll_frame(cx));
+        let unanswered = this.unanswered.as_ref();
+        Poll::Ready(frame.map(|frame| {
+            frame.map(|frame| {
+                frame.map_data(|data| {
+                    Unwritten::new(data, unanswered.and_then(Unanswered::until_written))
+                })
+            })
+        }))
     }
 
     fn is_end_stream(&self) -> bool {

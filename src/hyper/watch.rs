@@ -105,6 +105,7 @@ impl<C: GracefulConnection> Future for Watch<C> {
             let Some(conn) = this.conn.as_mut().as_pin_mut() else {
                 break Ok(());
             };
+            let before_poll = this.end.before_poll();
             // The connection first: what has arrived is read before it is judged idle.
             if let Poll::Ready(result) = conn.poll(cx) {
                 break match result {
@@ -112,10 +113,15 @@ impl<C: GracefulConnection> Future for Watch<C> {
                     result => result,
                 };
             }
-            this.end.report(this.standby.as_mut());
+            this.end.report(before_poll, this.standby.as_mut());
             match this.end.next(cx) {
                 Next::Wait => return Poll::Pending,
-                Next::Cut => break Ok(()),
+                Next::Cut => {
+                    if let Some(activity) = &this.end.activity {
+                        activity.cut();
+                    }
+                    break Ok(());
+                }
                 Next::Ask => {
                     this.end.asked = Some(Instant::now());
                     let ends = this.end.activity.as_ref().is_some_and(Activity::leave);

@@ -14,6 +14,9 @@ pub struct Delivery {
     lost: AtomicBool,
     /// Set while a message is written that ends only with the connection, and isn't complete.
     unended: AtomicBool,
+    /// Set when the peer is cut off and no byte of an answer is missing: what it has not acknowledged
+    /// is the protocol's own.
+    answered: AtomicBool,
     /// An [`Expected`], set by the protocol above before it closes.
     expected: AtomicU8,
 }
@@ -52,6 +55,16 @@ impl Delivery {
     #[cfg(feature = "hyper")]
     pub(crate) fn set_unended(&self, unended: bool) {
         self.unended.store(unended, Ordering::Relaxed);
+    }
+
+    /// Says that the peer is cut off, and lacks no byte of an answer.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn set_answered(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_unended(&self) -> bool {

@@ -291,8 +291,8 @@ impl Lingering {
 impl<C: Transport> Drop for Linger<C> {
     fn drop(&mut self) {
         let is_stopping = self.record.as_ref().is_some_and(Record::is_stopping);
-        let closed = matches!(self.close, Close::Done);
-        if is_stopping && !closed && self.is_missing(unacknowledged(&self.conn)) {
+        let over = matches!(self.close, Close::Done) || self.delivery.is_answered();
+        if is_stopping && !over && self.is_missing(unacknowledged(&self.conn)) {
             self.lose();
         }
     }

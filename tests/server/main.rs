@@ -8,6 +8,7 @@ mod by_hand;
 mod clock;
 mod close;
 mod farewell;
+mod http2;
 mod idle;
 mod in_flight;
 mod linger;

@@ -1,0 +1,49 @@
+use std::io::IoSlice;
+
+use ::hyper::body::{Buf, Bytes};
+
+use super::activity::Unanswered;
+
+/// Data of an answer. Over HTTP/2 the request is unanswered until h2, which buffers it, has written it.
+#[derive(Debug)]
+pub struct Unwritten<D> {
+    data: D,
+    /// Set over HTTP/2: hyper drops a body once h2 has all of it, however little of that is written.
+    _unanswered: Option<Unanswered>,
+}
+
+impl<D> Unwritten<D> {
+    pub(super) fn new(data: D, unanswered: Option<Unanswered>) -> Self {
+        Self {
+            data,
+            _unanswered: unanswered,
+        }
+    }
+}
+
+impl<D: Buf> Buf for Unwritten<D> {
+    #[inline]
+    fn remaining(&self) -> usize {
+        self.data.remaining()
+    }
+
+    #[inline]
+    fn chunk(&self) -> &[u8] {
+        self.data.chunk()
+    }
+
+    #[inline]
+    fn advance(&mut self, count: usize) {
+        self.data.advance(count);
+    }
+
+    #[inline]
+    fn chunks_vectored<'a>(&'a self, into: &mut [IoSlice<'a>]) -> usize {
+        self.data.chunks_vectored(into)
+    }
+
+    #[inline]
+    fn copy_to_bytes(&mut self, count: usize) -> Bytes {
+        self.data.copy_to_bytes(count)
+    }
+}

@@ -1,0 +1,226 @@
+//! HTTP/2 connections that end: what is work of theirs, and what is not.
+
+use std::{
+    convert::Infallible,
+    io::{ErrorKind, Read, Write},
+    net::{SocketAddr, TcpStream},
+    thread,
+    time::Duration,
+};
+
+use async_drain::{Drain, hyper::Server};
+use hyper::{Request, Response, body::Incoming, service::service_fn};
+use rustix::process::Signal;
+use smol::Async;
+use testkit::{
+    frames::{Frame, Session},
+    h2::{Answer, H2Conn},
+    subject::{drained, end, hyper},
+};
+
+/// More than the five seconds that a peer has to react to a GOAWAY.
+const LONG: Duration = Duration::from_secs(6);
+
+/// A connection whose flow control is the test's.
+struct Peer {
+    socket: TcpStream,
+    session: Session,
+}
+
+impl Peer {
+    fn open(addr: SocketAddr, session: Session) -> Self {
+        let socket = TcpStream::connect(addr).expect("the server listens");
+        socket
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .expect("a socket");
+        Self { socket, session }
+    }
+
+    fn flush(&mut self) {
+        let bytes = self.session.take_output();
+        self.socket.write_all(&bytes).expect("an open connection");
+    }
+
+    /// The next frame; `None` at the end.
+    fn read(&mut self) -> Option<Frame> {
+        let mut buffer = [0; 16 * 1024];
+        loop {
+            if let Some(frame) = self.session.next_frame().expect("a frame") {
+                // Acknowledges.
+                let _ = self.socket.write_all(&self.session.take_output());
+                return Some(frame);
+            }
+            match self.socket.read(&mut buffer).expect("no reset") {
+                0 => return None,
+                size => self.session.fill(&buffer[..size]),
+            }
+        }
+    }
+
+    fn read_until(&mut self, wanted: impl Fn(&Frame) -> bool) {
+        while !wanted(&self.read().expect("an open connection")) {}
+    }
+
+    /// Reads the first GOAWAY, and answers the PING behind it.
+    fn told(&mut self) {
+        self.read_until(|frame| matches!(frame, Frame::GoAway { .. }));
+        self.read_until(|frame| matches!(frame, Frame::Ping { ack: false, .. }));
+    }
+}
+
+fn is_headers(frame: &Frame) -> bool {
+    matches!(frame, Frame::Headers { .. })
+}
+
+/// Z5, S8: an answer whose body is one frame is in flight until the frame is written, although hyper dropped
+/// the body when h2 had buffered it.
+#[test]
+fn an_answer_of_one_frame_is_work_until_it_is_written() {
+    for length in [100_000, 20] {
+        let mut server = hyper(&[("GRACE_MS", "500")]);
+        let mut peer = Peer::open(server.addr(), Session::with_window(10));
+        let path = format!("/full/{length}");
+        peer.session.request("GET", &path, true);
+        peer.flush();
+        peer.read_until(|frame| matches!(frame, Frame::Data { .. }));
+        server.signal(Signal::TERM).expect("a live process");
+        peer.told();
+        let exit = end(&mut server);
+        assert_eq!(exit.status.code(), Some(1), "{}", exit.stderr);
+        let named = format!("still in flight: GET {path},");
+        assert!(exit.stderr.contains(&named), "{}", exit.stderr);
+    }
+}
+
+/// Z5: the same answer arrives whole if its reader takes longer than a peer has to react.
+#[test]
+fn a_slow_reader_of_one_frame_gets_all_of_it() {
+    let mut server = hyper(&[("GRACE_MS", "20000")]);
+    let mut peer = Peer::open(server.addr(), Session::with_window(10));
+    let stream = peer.session.request("GET", "/full/1000", true);
+    peer.flush();
+    let mut got = 0;
+    let mut signalled = false;
+    loop {
+        if let Frame::Data { bytes, end, .. } = peer.read().expect("an open connection") {
+            got += bytes.len();
+            if end {
+                break;
+            }
+            if !signalled {
+                server.signal(Signal::TERM).expect("a live process");
+                peer.told();
+                thread::sleep(LONG);
+                signalled = true;
+            }
+            peer.session.widen(stream, 990);
+            peer.flush();
+        }
+    }
+    assert_eq!(got, 1000);
+    drained(&mut server);
+}
+
+/// Z6: a tunnel in a stream lives through a lame duck that is longer than a peer has to react.
+#[test]
+fn a_tunnel_is_not_cut_in_lame_duck() {
+    let mut server = hyper(&[("LAME_DUCK_MS", "8000"), ("GRACE_MS", "20000")]);
+    let mut peer = Peer::open(server.addr(), Session::new());
+    let stream = peer.session.connect("test:1");
+    peer.flush();
+    peer.read_until(is_headers);
+    server.signal(Signal::TERM).expect("a live process");
+    peer.told();
+    thread::sleep(LONG);
+    peer.session.data(stream, b"still here", false);
+    peer.flush();
+    peer.read_until(
+        |frame| matches!(frame, Frame::Data { bytes, .. } if bytes.ends_with(b"still here")),
+    );
+    peer.read_until(
+        |frame| matches!(frame, Frame::Data { bytes, .. } if bytes.starts_with(b"bye")),
+    );
+    while peer.read().is_some() {}
+    drained(&mut server);
+}
+
+/// Z5: an upload that was answered first is read on, after a pause that is longer than a peer has to react.
+#[test]
+fn an_upload_that_was_answered_early_is_not_cut() {
+    let mut server = hyper(&[("GRACE_MS", "20000")]);
+    let mut peer = Peer::open(server.addr(), Session::new());
+    let stream = peer.session.request("POST", "/accepted", false);
+    peer.session.data(stream, b"first", false);
+    peer.flush();
+    peer.read_until(is_headers);
+    server.signal(Signal::TERM).expect("a live process");
+    peer.told();
+    thread::sleep(LONG);
+    peer.session.data(stream, b"last", true);
+    peer.flush();
+    while peer.read().is_some() {}
+    let exit = drained(&mut server);
+    assert!(exit.elapsed >= LONG, "{:?}", exit.elapsed);
+}
+
+/// Z5, S8: acknowledgements that a peer doesn't read are no work: it is cut when it has not reacted, and named nowhere.
+#[test]
+fn a_flood_of_pings_is_not_work() {
+    let mut server = hyper(&[("GRACE_MS", "30000")]);
+    let mut peer = Peer::open(server.addr(), Session::new());
+    peer.session.request("GET", "/", true);
+    peer.flush();
+    peer.read_until(|frame| matches!(frame, Frame::Data { end: true, .. }));
+    let timeout = Some(Duration::from_millis(500));
+    peer.socket.set_write_timeout(timeout).expect("a socket");
+    for _ in 0..1000 {
+        peer.session.ping([7; 8]);
+    }
+    let pings = peer.session.take_output();
+    loop {
+        match peer.socket.write_all(&pings) {
+            Ok(()) => {}
+            // The server reads no more, since it can't write.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    server.signal(Signal::TERM).expect("a live process");
+    let exit = drained(&mut server);
+    assert!(exit.report.contains("none abandoned"), "{}", exit.stderr);
+}
+
+/// Z11: a panic in the call itself, before there is a future, ends its own stream and no other.
+#[test]
+fn a_panic_in_the_call_ends_its_own_stream() {
+    let drain = Drain::new();
+    let listener = Async::<std::net::TcpListener>::bind(([127, 0, 0, 1], 0)).expect("a free port");
+    let addr = listener.get_ref().local_addr().expect("a bound listener");
+    let (release, released) = smol::channel::bounded::<()>(1);
+    let service = service_fn(move |request: Request<Incoming>| {
+        assert!(request.uri().path() != "/panic", "asked to panic");
+        let released = released.clone();
+        async move {
+            let _ = released.recv().await;
+            Ok::<_, Infallible>(Response::new("hello\n".to_owned()))
+        }
+    });
+    let serving = Server::new(&drain, |task| smol::spawn(task).detach()).serve(listener, service);
+    let serving = smol::spawn(serving);
+    let mut conn = H2Conn::open(addr).expect("the server listens");
+    let good = conn.get("/").expect("an open connection");
+    let bad = conn.get("/panic").expect("an open connection");
+    assert!(matches!(
+        conn.read_answer(bad).expect("an end of the stream"),
+        Answer::Reset { .. }
+    ));
+    release.send_blocking(()).expect("the handler waits");
+    assert!(matches!(
+        conn.read_answer(good).expect("an end of the stream"),
+        Answer::Complete { status: 200, .. }
+    ));
+    drain.begin();
+    conn.read_to_end().expect("no reset");
+    smol::block_on(serving).expect("no failure");
+    drain.until_drained().wait();
+}
