@@ -356,6 +356,8 @@ fn an_executor_that_stays_blocked_is_given_up() {
         let blocked = async {
             ask.try_send(()).unwrap();
             if ask_again {
+                // The first has been heard.
+                drain.until_draining().wait();
                 request_later(&ask);
             }
             assert!(told.recv_timeout(Duration::from_secs(20)).unwrap());

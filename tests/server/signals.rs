@@ -6,6 +6,7 @@ use crate::support::subject::{
 use crate::support::{process::Server, server};
 use async_drain::signal::{self, Signal as Caught};
 use async_drain::{Drain, Phase, Shutdown};
+use futures_lite::StreamExt;
 use futures_lite::future::{block_on, poll_once};
 use rustix::process::{Pid, Signal, kill_process};
 use std::future::pending;
@@ -296,11 +297,14 @@ fn signals_that_a_blocked_executor_finds_at_once_are_told_apart() {
     let drain = Drain::new();
     let work = drain.guard().expect("a running drain");
     let shutdown = Shutdown::new(&drain).on(signal::catch([Caught::Usr1]).expect("a signal"));
+    // Registered later, so that it hears of a signal after that has been counted.
+    let mut heard = signal::catch([Caught::Usr1]).expect("a signal");
     let mut run = pin!(shutdown.run(pending::<()>()));
     assert!(block_on(poll_once(run.as_mut())).is_none());
     for _ in 0..2 {
-        kill_process(rustix::process::getpid(), Signal::USR1).expect("this process");
         thread::sleep(SAME_REQUEST);
+        kill_process(rustix::process::getpid(), Signal::USR1).expect("this process");
+        assert_eq!(block_on(heard.next()), Some(Caught::Usr1));
     }
     assert!(block_on(poll_once(run.as_mut())).is_none());
     assert_eq!(drain.phase(), Phase::Aborting);
