@@ -1,17 +1,23 @@
 use std::{
     error::Error,
     fmt,
+    io::{self, Write},
     process::{ExitCode, Termination},
+    sync::mpsc,
+    thread,
     time::Duration,
 };
 
-use crate::Stragglers;
+use crate::{Stragglers, straggler::MOST_LINES};
 
 /// How it ended: drained, or with work abandoned; how long each phase took, and who was left.
 ///
-/// Its [`Display`](fmt::Display) is one readable block whose last line says it all. As a
-/// [`Termination`] it is exit status 0 if everything drained, and 1 if work was abandoned or the server
-/// failed; it prints nothing by itself.
+/// Its [`Display`](fmt::Display) is one readable block whose last line says it all: at most 20 lines, if the server's
+/// failure is one.
+///
+/// As a [`Termination`], returned by `main`, it prints itself to stderr, and is exit status 0 if everything
+/// drained, and 1 if work was abandoned or the server failed; [`exit_status`](Self::exit_status) tells these two apart. A
+/// stderr that is closed, or a pipe that nobody reads, delays the exit by a second at most and does not change its status.
 ///
 /// ```
 /// # use async_drain::Drain;
@@ -29,6 +35,8 @@ pub struct Report {
     pub(crate) aborting: Duration,
     cut: Option<Cut>,
     failure: Option<Box<dyn Error + Send + Sync>>,
+    /// The exit status if work was abandoned.
+    status: u8,
 }
 
 /// Work was cut: what there was when aborting began, and how much of it ignored that.
@@ -47,6 +55,7 @@ impl Report {
             aborting: Duration::ZERO,
             cut: None,
             failure: None,
+            status: 1,
         }
     }
 
@@ -60,6 +69,22 @@ impl Report {
 
     pub(crate) fn failed(&mut self, error: Box<dyn Error + Send + Sync>) {
         self.failure = Some(error);
+    }
+
+    /// Exits with status `abandoned` if work was abandoned, so that it can be told from a server that failed: that is status
+    /// 1, also if both happened.
+    ///
+    /// ```no_run
+    /// # use async_drain::{Drain, Report, Shutdown};
+    /// # async fn serve(drain: &Drain) {}
+    /// fn main() -> Report {
+    ///     let drain = Drain::new();
+    ///     smol::block_on(Shutdown::new(&drain).run(serve(&drain))).exit_status(3)
+    /// }
+    /// ```
+    pub fn exit_status(mut self, abandoned: u8) -> Self {
+        self.status = abandoned;
+        self
     }
 
     /// Whether all work in flight finished. The server may have [failed](Self::failure) nevertheless.
@@ -114,11 +139,16 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut lines = MOST_LINES - 1;
         if let Some(error) = &self.failure {
             writeln!(f, "the server failed: {error}")?;
+            lines -= 1;
         }
         match &self.cut {
-            Some(cut) => write!(f, "{}\naborted: ", cut.stragglers)?,
+            Some(cut) => {
+                cut.stragglers.write(f, lines)?;
+                f.write_str("\naborted: ")?;
+            }
             None => f.write_str("drained: ")?,
         }
         write!(f, "{} in flight when draining began, ", self.in_flight)?;
@@ -149,10 +179,35 @@ impl fmt::Display for Report {
 
 impl Termination for Report {
     fn report(self) -> ExitCode {
-        if self.is_drained() && self.failure.is_none() {
+        let code = if self.failure.is_some() {
+            ExitCode::FAILURE
+        } else if self.is_drained() {
             ExitCode::SUCCESS
         } else {
-            ExitCode::FAILURE
+            self.status.into()
+        };
+        self.print();
+        code
+    }
+}
+
+impl Report {
+    /// Prints it to stderr, in a thread that is waited for: writing may fail, or last for ever where a pipe is full, and
+    /// the text of the server's failure is user code, which may panic (L3).
+    fn print(self) {
+        const LONGEST: Duration = Duration::from_secs(1);
+        let (done, printed) = mpsc::channel();
+        let print = move || {
+            // In one piece, so that nobody's lines come between.
+            let text = format!("{self}\n");
+            // Whoever has closed it does not want to know.
+            let _ = io::stderr().write_all(text.as_bytes());
+            let _ = done.send(());
+        };
+        // Without a thread it can't be printed in bounded time.
+        if thread::Builder::new().spawn(print).is_ok() {
+            // An error is a panic, after which there is nothing to wait for.
+            let _ = printed.recv_timeout(LONGEST);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    collections::HashMap,
     fmt, mem,
     panic::Location,
     sync::{
@@ -107,17 +108,94 @@ impl<'a> IntoIterator for &'a Stragglers {
 }
 
 impl fmt::Display for Stragglers {
-    /// One line for each tracked guard, and one for the rest.
+    /// One line for each tracked guard and one for the rest; if these are more than 20, one for each label and place.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, MOST_LINES)
+    }
+}
+
+/// Enough to see what is wrong, and few enough to be read.
+pub(crate) const MOST_LINES: usize = 20;
+
+/// Stragglers of one label, from one place.
+struct Group<'a> {
+    oldest: &'a Straggler,
+    count: usize,
+}
+
+impl Stragglers {
+    /// At most so many lines, the last one without its end.
+    pub(crate) fn write(&self, f: &mut fmt::Formatter<'_>, most: usize) -> fmt::Result {
+        let untracked = self.count - self.known.len();
+        let most = most - usize::from(untracked > 0);
         let mut newline = "";
-        for straggler in &self.known {
-            write!(f, "{newline}still in flight: {straggler}")?;
+        let mut shown = 0;
+        for Group { oldest, count } in self.groups(most) {
+            shown += count;
+            write!(f, "{newline}still in flight: ")?;
+            newline = "\n";
+            if count == 1 {
+                write!(f, "{oldest}")?;
+                continue;
+            }
+            let label = oldest.label.as_deref().unwrap_or("unlabeled");
+            write!(
+                f,
+                "{label} ×{}, oldest {:.1?}, from {}",
+                Thousands(count),
+                oldest.age,
+                oldest.place
+            )?;
+        }
+        if shown < self.known.len() {
+            let others = Thousands(self.known.len() - shown);
+            write!(f, "{newline}still in flight: {others} others")?;
             newline = "\n";
         }
-        match self.count - self.known.len() {
+        match untracked {
             0 => Ok(()),
-            n => write!(f, "{newline}still in flight: {n} untracked"),
+            n => write!(f, "{newline}still in flight: {} untracked", Thousands(n)),
         }
+    }
+
+    /// The known ones, oldest first: each by itself, or if these are more than `most`, by label and place. If the groups
+    /// are too many as well, the first `most - 1`.
+    fn groups(&self, most: usize) -> Vec<Group<'_>> {
+        if self.known.len() <= most {
+            let alone = self.known.iter();
+            return alone.map(|oldest| Group { oldest, count: 1 }).collect();
+        }
+        let mut groups: Vec<Group<'_>> = Vec::new();
+        let mut found = HashMap::new();
+        for straggler in &self.known {
+            let group = *found
+                .entry((straggler.label.as_deref(), straggler.place))
+                .or_insert_with(|| {
+                    groups.push(Group {
+                        oldest: straggler,
+                        count: 0,
+                    });
+                    groups.len() - 1
+                });
+            groups[group].count += 1;
+        }
+        if groups.len() > most {
+            groups.truncate(most - 1);
+        }
+        groups
+    }
+}
+
+/// A number with a comma after each thousand.
+struct Thousands(usize);
+
+impl fmt::Display for Thousands {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(number) = *self;
+        if number < 1000 {
+            return write!(f, "{number}");
+        }
+        write!(f, "{},{:03}", Self(number / 1000), number % 1000)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     future::{pending, ready},
-    process::{ExitCode, Termination},
+    process::{Command, ExitCode, Stdio, Termination},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -249,4 +249,106 @@ fn a_panic_abandons_nothing() {
     });
     panicked.join().unwrap_err();
     assert!(block_on(drain.finish(pending::<()>())).is_drained());
+}
+
+/// 3,000 stragglers make a report that can be read: groups by label and place, and a last line that says it all.
+#[test]
+fn many_stragglers_are_grouped_by_label_and_place() {
+    let drain = Drain::builder().track(true).build();
+    let mut guards: Vec<_> = (0..2_998)
+        .map(|_| drain.guard().unwrap().labeled("GET /export"))
+        .collect();
+    guards.push(drain.guard().unwrap().labeled("GET /one"));
+    guards.push(drain.guard().unwrap());
+    let report = block_on(drain.finish(ready(())));
+    let text = report.to_string();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 4, "{text}");
+    let export = lines
+        .iter()
+        .find(|line| line.contains("GET /export"))
+        .unwrap();
+    assert!(
+        export.starts_with("still in flight: GET /export ×2,998, oldest "),
+        "{text}"
+    );
+    assert!(export.contains(", from tests/it/report.rs:"), "{text}");
+    assert!(
+        lines[3].starts_with("aborted: 3000 in flight when draining began, 3000 abandoned"),
+        "{text}"
+    );
+    assert!(drain.stragglers().to_string().lines().count() == 3);
+}
+
+/// However many groups there are, a report has at most 20 lines, and they account for every straggler.
+#[test]
+fn a_report_has_at_most_20_lines() {
+    for labels in [1, 18, 19, 20, 21, 500] {
+        let drain = Drain::builder().track(true).build();
+        let guards = (0..labels).map(|label| drain.guard().unwrap().labeled(label.to_string()));
+        let _guards: Vec<_> = guards.collect();
+        let server = async { Err::<(), _>("it failed") };
+        let shutdown = Shutdown::with_timer(&drain, a_moment);
+        let shutdown = shutdown.grace(Duration::ZERO).abort_grace(Duration::ZERO);
+        let text = block_on(shutdown.run(server)).to_string();
+        let count = text.lines().count();
+        assert_eq!(count, (labels + 2).min(20), "{text}");
+        if labels > 18 {
+            let others = format!("still in flight: {} others\naborted: ", labels - 17);
+            assert!(text.contains(&others), "{text}");
+        }
+        assert_eq!(
+            drain.stragglers().to_string().lines().count(),
+            labels.min(20)
+        );
+    }
+}
+
+/// Work that was abandoned has an exit status of its own; a failure wins.
+#[test]
+fn the_exit_status_tells_abandoned_from_failed() {
+    let drain = Drain::new();
+    let drained = block_on(Drain::new().finish(pending::<()>())).exit_status(3);
+    assert_eq!(drained.report(), ExitCode::SUCCESS);
+    let _guard = drain.guard().unwrap();
+    let abandoned = block_on(drain.finish(ready(()))).exit_status(3);
+    assert_eq!(abandoned.report(), ExitCode::from(3));
+    let server = async { Err::<(), _>("it failed") };
+    let shutdown = Shutdown::with_timer(&drain, a_moment).abort_grace(Duration::ZERO);
+    let failed = block_on(shutdown.run(server)).exit_status(3);
+    assert_eq!(failed.report(), ExitCode::FAILURE);
+}
+
+/// What `printing_changes_nothing` runs in a process of its own.
+#[test]
+#[ignore = "a part of printing_changes_nothing"]
+fn print_and_exit() {
+    let drain = Drain::builder().track(true).build();
+    let _guard = drain.guard().unwrap().labeled("x".repeat(1 << 20));
+    let code = block_on(drain.finish(ready(()))).exit_status(7).report();
+    std::process::exit(if code == ExitCode::from(7) { 7 } else { 1 });
+}
+
+/// L3: printing the report can't prevent the exit, nor delay it for long, nor change its status: where stderr is closed,
+/// and where it is a pipe that nobody reads.
+#[test]
+fn printing_changes_nothing() {
+    for closed in [true, false] {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "--ignored",
+                "--nocapture",
+                "report::print_and_exit",
+            ])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = child.stderr.take();
+        let kept = stderr.filter(|_| !closed);
+        let status = child.wait().unwrap();
+        assert_eq!(status.code(), Some(7), "closed: {closed}");
+        drop(kept);
+    }
 }
