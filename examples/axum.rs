@@ -32,9 +32,7 @@ fn main() -> Result<Report, Box<dyn Error>> {
         .peer_addresses(true)
         .serve(Async::new(listener)?, TowerToHyperService::new(app(&drain)));
 
-    let report = smol::block_on(shutdown.run(server));
-    eprintln!("{report}");
-    Ok(report)
+    Ok(smol::block_on(shutdown.run(server)))
 }
 
 fn app(drain: &Drain) -> Router {

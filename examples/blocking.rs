@@ -33,9 +33,7 @@ fn main() -> Result<Report, Box<dyn Error>> {
         unblock(move || job(steps, &guard)).detach();
     }
     println!("started");
-    let report = smol::block_on(shutdown.run(drain.until_draining()));
-    eprintln!("{report}");
-    Ok(report)
+    Ok(smol::block_on(shutdown.run(drain.until_draining())))
 }
 
 fn job(steps: u32, guard: &Guard) {

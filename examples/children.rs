@@ -37,9 +37,7 @@ fn main() -> Result<Report, Box<dyn Error>> {
         smol::spawn(told.guarded(guard)).detach();
     }
     println!("started");
-    let report = smol::block_on(shutdown.run(drain.until_draining()));
-    eprintln!("{report}");
-    Ok(report)
+    Ok(smol::block_on(shutdown.run(drain.until_draining())))
 }
 
 async fn run(line: String, guard: Guard) -> io::Result<ExitStatus> {

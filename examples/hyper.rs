@@ -38,9 +38,7 @@ fn main() -> Result<Report, Box<dyn Error>> {
     let server = Server::new(&drain, |task| smol::spawn(task).detach())
         .serve(Async::new(listener)?, service);
 
-    let report = smol::block_on(shutdown.run(server));
-    eprintln!("{report}");
-    Ok(report)
+    Ok(smol::block_on(shutdown.run(server)))
 }
 
 fn answer(request: &Request<Incoming>, drain: &Drain) -> Response<Body> {

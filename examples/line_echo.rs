@@ -31,9 +31,7 @@ fn main() -> Result<Report, Box<dyn Error>> {
     println!("listening on {}", listener.local_addr()?);
     let executor = LocalExecutor::new();
     let server = accept(&executor, drain.accept(Async::new(listener)?));
-    let report = block_on(executor.run(shutdown.run(server)));
-    eprintln!("{report}");
-    Ok(report)
+    Ok(block_on(executor.run(shutdown.run(server))))
 }
 
 async fn accept(

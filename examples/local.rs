@@ -44,7 +44,7 @@ fn main() -> Result<Report, Box<dyn Error>> {
         process::exit(1);
     });
     let report = future::block_on(executor.run(run))?;
-    eprintln!("served {} requests\n{report}", count.get());
+    println!("served {} requests", count.get());
     Ok(report)
 }
 

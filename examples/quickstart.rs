@@ -25,7 +25,5 @@ fn main() -> io::Result<Report> {
     let server =
         Server::new(&drain, |task| smol::spawn(task).detach()).serve(listener, service_fn(hello));
 
-    let report = smol::block_on(shutdown.run(server));
-    eprintln!("{report}");
-    Ok(report)
+    Ok(smol::block_on(shutdown.run(server)))
 }

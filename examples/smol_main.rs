@@ -29,8 +29,6 @@ main! {
         let server = Server::new(&drain, move |task| executor.spawn(task).detach())
             .serve(Async::new(listener)?, service_fn(hello));
 
-        let report = shutdown.run(server).await;
-        eprintln!("{report}");
-        Ok(report)
+        Ok(shutdown.run(server).await)
     }
 }

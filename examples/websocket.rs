@@ -39,9 +39,7 @@ fn main() -> Result<Report, Box<dyn Error>> {
     let listener = TcpListener::bind(addr)?;
     println!("listening on {}", listener.local_addr()?);
     let server = accept(drain.accept(Async::new(listener)?));
-    let report = smol::block_on(shutdown.run(server));
-    eprintln!("{report}");
-    Ok(report)
+    Ok(smol::block_on(shutdown.run(server)))
 }
 
 async fn accept(mut incoming: Incoming<Async<TcpListener>>) -> io::Result<()> {

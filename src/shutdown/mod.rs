@@ -39,9 +39,7 @@ use crate::{
 ///     let shutdown = Shutdown::new(&drain)
 ///         .on(signal::termination()?)
 ///         .grace(Duration::from_secs(10));
-///     let report = smol::block_on(shutdown.run(serve(&drain)));
-///     eprintln!("{report}");
-///     Ok(report)
+///     Ok(smol::block_on(shutdown.run(serve(&drain))))
 /// }
 /// ```
 ///

@@ -15,10 +15,7 @@ use crate::settings::Settings;
 /// status 2.
 pub fn run(example: impl FnOnce() -> Result<Report, Box<dyn Error>>) -> ExitCode {
     match example() {
-        Ok(report) => {
-            eprintln!("{report}");
-            report.report()
-        }
+        Ok(report) => report.report(),
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::from(2)
