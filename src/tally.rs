@@ -120,8 +120,8 @@ impl Tally {
 
     /// To be called after the held `Arc` is made. Returns whether `look` has counted it as work before.
     pub(crate) fn add_hold(&self) -> bool {
-        // E5: `Release` for the `Arc`. E8: `Acquire`, so that one who works again sees the phase that `look` has seen.
-        self.held.fetch_add(ONE, Ordering::AcqRel) & LOOKED != 0
+        // E5: `Release` for the `Arc`. E8 needs the bit alone.
+        self.held.fetch_add(ONE, Ordering::Release) & LOOKED != 0
     }
 
     /// To be called before the held `Arc` is dropped. Returns whether `look` has left it out as no work.
@@ -145,8 +145,8 @@ impl Tally {
     /// [`count`](Self::count) that misses no guard, and tells those it concerns on which side of it they were: once, while
     /// the state of the drain is locked. A shard that ends here is put with the `ended`.
     pub(crate) fn look(&self, shards: &[Weak<Seat>], kept: usize, ended: &mut Vec<Seat>) -> usize {
-        // E5: pairs with `add_hold`. E8: `Release`, pairs with it too.
-        let held = self.held.fetch_or(LOOKED, Ordering::AcqRel);
+        // E5: pairs with `add_hold`.
+        let held = self.held.fetch_or(LOOKED, Ordering::Acquire);
         let seats: usize = shards
             .iter()
             .map(|shard| {

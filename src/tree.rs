@@ -496,10 +496,7 @@ impl Core {
     /// The work of a connection begins again.
     #[cfg(any(feature = "net", all(test, any(loom, shuttle))))]
     pub(crate) fn resume(&self, work: &Work) {
-        if self.latch.is(Phase::Draining) {
-            // E8: not while it is counted, or one that went to rest meanwhile would be counted twice.
-            self.wait_for_look();
-        }
+        // E8: what works again while it is counted is in the record, and what it did before may be as well.
         work.set_uncounted(self.tally.forgo_hold());
         self.created();
     }
