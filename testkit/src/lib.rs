@@ -30,20 +30,58 @@ pub mod subject;
 #[cfg(all(unix, feature = "meter"))]
 pub mod tls;
 
-use std::path::PathBuf;
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Once,
+};
 
 /// Returns a program of this package, which cargo builds before it runs the package's tests.
 pub fn server(name: &str) -> PathBuf {
     beside_the_tests().join(name)
 }
 
-/// Returns an example of the package whose test is running. Cargo builds it only if it is told to.
+/// Returns an example of the package whose test is running, built from what is there now: cargo
+/// builds none of them for a single test, and a test of a stale program would pass.
 pub fn example(name: &str) -> PathBuf {
-    beside_the_tests().join("examples").join(name)
+    static BUILT: Once = Once::new();
+    let profile = beside_the_tests();
+    BUILT.call_once(|| build_examples(&profile));
+    profile.join("examples").join(name)
+}
+
+/// Has cargo build the examples, unless the test was started without it.
+fn build_examples(profile: &Path) {
+    let (Some(cargo), Some(package)) = (env::var_os("CARGO"), env::var_os("CARGO_MANIFEST_DIR"))
+    else {
+        return;
+    };
+    let target = profile.parent().expect("target");
+    let mut build = Command::new(cargo);
+    build.args(["build", "--quiet", "--examples", "--manifest-path"]);
+    build.arg(Path::new(&package).join("Cargo.toml"));
+    // Each `--target` has a directory of its own below the target directory, which is tagged.
+    if target.join("CACHEDIR.TAG").exists() {
+        build.arg("--target-dir").arg(target);
+    } else {
+        let triple = target.file_name().expect("the name of a target");
+        let above = target.parent().expect("the target directory");
+        build
+            .arg("--target")
+            .arg(triple)
+            .arg("--target-dir")
+            .arg(above);
+    }
+    if profile.ends_with("release") {
+        build.arg("--release");
+    }
+    let status = build.status().expect("cargo runs");
+    assert!(status.success(), "the examples do not build");
 }
 
 fn beside_the_tests() -> PathBuf {
-    let test = std::env::current_exe().expect("the test has a path");
+    let test = env::current_exe().expect("the test has a path");
     let profile = test.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
     profile.to_owned()
 }

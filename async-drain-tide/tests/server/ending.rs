@@ -5,7 +5,7 @@ use std::{io::Result, process::Command, thread, time::Duration};
 use rustix::process::Signal;
 
 use crate::{
-    example::{AT_ONCE, drained, each, last_answer, path, terminate},
+    example::{AT_ONCE, drained, each, last_answer, terminate},
     support::{client::Conn, process::Server},
 };
 
@@ -61,7 +61,7 @@ fn a_handler_that_panics_ends_its_own_connection_only() {
 fn a_bad_setting_ends_the_example_with_status_2() {
     for name in ["tide", "async_h1"] {
         for (setting, value) in [("GRACE_MS", "soon"), ("ADDR", "here"), ("TLS", "1")] {
-            let output = Command::new(path(name))
+            let output = Command::new(testkit::example(name))
                 .env(setting, value)
                 .output()
                 .expect("the example runs");
@@ -78,7 +78,7 @@ fn a_server_without_descriptors_answers_all_peers() {
     for name in ["tide", "async_h1"] {
         let mut command = Command::new("sh");
         let limited = "ulimit -n 24 && exec \"$0\"";
-        command.args(["-c", limited]).arg(path(name));
+        command.args(["-c", limited]).arg(testkit::example(name));
         command.env("ADDR", "127.0.0.1:0");
         let played = Server::spawn(command).and_then(|mut server| {
             let mut conns = (0..60)

@@ -1,10 +1,8 @@
 //! Starts the examples, and recognises when draining has begun and how it ended.
 
 use std::{
-    env,
     io::{ErrorKind, Result},
     net::{SocketAddr, TcpStream},
-    path::PathBuf,
     time::Duration,
 };
 
@@ -12,6 +10,7 @@ use rustix::process::Signal;
 
 use crate::support::{
     client::{Conn, Response},
+    example,
     process::{Exit, Server},
 };
 
@@ -30,17 +29,9 @@ pub(crate) const CHUNKED: &[u8] =
 /// Runs `scene` with each of the servers.
 pub(crate) fn each(env: &[(&str, &str)], scene: impl Fn(&mut Server) -> Result<()>) {
     for name in ["tide", "async_h1"] {
-        let played = Server::start(path(name), env).and_then(|mut server| scene(&mut server));
+        let played = Server::start(example(name), env).and_then(|mut server| scene(&mut server));
         played.unwrap_or_else(|error| panic!("{name}: {error}"));
     }
-}
-
-/// Returns the path of an example: Cargo builds them beside the directory of the tests.
-pub(crate) fn path(name: &str) -> PathBuf {
-    let mut path = env::current_exe().expect("a test has a path");
-    path.pop();
-    path.pop();
-    path.join("examples").join(name)
 }
 
 /// Sends SIGTERM, and returns when draining has begun: when another connection's event stream says
