@@ -2,7 +2,7 @@
 //!
 //! Each thread counts in a cell of its own with plain loads and stores. To begin is to forbid that, to make sure by the
 //! kernel's membarrier that every thread has seen it, and to add up the cells; from then on the count is one atomic
-//! number. What it would take to have this in the product stands in docs/below-the-floor.md.
+//! number. What it would take to have this in the product stands in docs/decisions/below-the-floor.md.
 
 use std::{
     cell::Cell,

@@ -25,8 +25,8 @@ impl Table<'_> {
     pub(crate) fn page(&self) -> String {
         format!(
             "# What each server keeps\n\n\
-             Made by `ci/conformance.sh`, which starts each server anew for each line and looks at it from outside; \
-             the promises are those of `docs/invariants.md`.\n\n{self}"
+             Made by `ci/conformance.sh`, which starts each server anew for each line and looks at it from\n\
+             outside. The promises are those of [promises.md](promises.md).\n\n{self}"
         )
     }
 

@@ -1,5 +1,5 @@
 //! What a user of the core would lose if a promise were broken. The names `S1` to `C5` are those of
-//! `docs/invariants.md`.
+//! `docs/promises.md`.
 #![cfg(not(any(loom, shuttle)))]
 
 mod alloc;

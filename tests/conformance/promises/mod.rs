@@ -24,7 +24,7 @@ use testkit::{
 use crate::subject::Subject;
 
 pub(crate) struct Promise {
-    /// As `docs/invariants.md` has it.
+    /// As `docs/promises.md` has it.
     pub(crate) id: &'static str,
     pub(crate) what: &'static str,
     pub(crate) probe: fn(&Subject) -> Probed,
