@@ -269,15 +269,6 @@ broken the-second-to-begin-does-not-look "model:begin_vs_begin crowd:children_ma
 broken a-creation-does-not-wait "model:abort_vs_move_between_shards model:abort_vs_move_to_the_parent" tree.rs \
     'if self.latch.is_relaxed(Phase::Draining) {' 'if self.latch.is_relaxed(Phase::Drained) {'
 
-broken a-shard-is-only-read model:abort_vs_move_between_shards tally.rs \
-    '                let Some(seat) = shard.upgrade() else {
-                    return 0;
-                };
-                // E7: the decrement releases, pairs with the upgrade in `seat`.
-                ended.extend(Seat::give_up(seat));
-' '                let _ = &ended;
-'
-
 broken counted-before-draining "model:abort_vs_move_between_shards model:abort_vs_move_to_the_parent" tree.rs \
     'let begun = self.raise_uncounted(Phase::Draining, None);' 'let begun = false;'
 
