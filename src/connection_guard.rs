@@ -90,6 +90,11 @@ impl ConnectionGuard {
         (self.delivery.as_ref()).is_some_and(|delivery| delivery.is_unacknowledged())
     }
 
+    #[cfg(feature = "hyper")]
+    pub(crate) fn set_abandoned_if_dropped(&mut self, abandoned: bool) {
+        self.abandoned_if_dropped = abandoned;
+    }
+
     /// Says that the connection ended by itself, with all requests answered or by its peer:
     /// dropping it abandons nothing.
     pub fn finished(&mut self) {

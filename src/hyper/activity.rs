@@ -126,9 +126,14 @@ impl Activity {
     /// Returns whether a head has begun, its end has not come, and nothing keeps the peer from
     /// sending it: the requests before it have been answered (Z13). An empty line does not begin a
     /// head.
-    #[expect(dead_code, reason = "for the time limit of a head")]
+    ///
+    /// So has the preface of HTTP/2, until it is whole.
     pub(super) fn is_reading_head(&self) -> bool {
-        self.is_answered() && self.framing().is_in_head()
+        if !self.is_answered() {
+            return false;
+        }
+        let framing = self.framing();
+        framing.is_in_head() || framing.is_http2() && !framing.is_http2_for_good()
     }
 
     /// Whether the connection began as HTTP/2 does; the first bytes may look so and turn out to be HTTP/1.

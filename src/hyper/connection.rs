@@ -20,6 +20,7 @@ use super::{
     activity::Activity,
     ending::Ending,
     graceful::BoxError,
+    handshake::Handshake,
     io::Io,
     service::{Answer, DrainService, Respond},
     watch::Watch,
@@ -29,13 +30,14 @@ use crate::{connection_guard::ConnectionGuard, net::Delivery};
 pin_project! {
     /// A connection of a [`Server`](super::Server), from accept to close; what it spawns.
     #[must_use = "futures do nothing unless polled"]
-    pub struct Connection<F, I, S, E>
+    pub struct Connection<H, C, S, E>
     where
+        H: Handshake<C>,
         DrainService<S>: HttpService<Incoming>,
         E: 'static,
     {
         #[pin]
-        stage: Stage<F, I, S, E>,
+        stage: Stage<H, C, S, E>,
         // Moved on to the next stage.
         start: Option<Start<S, E>>,
         // The guard is the last to go, after the stage, which owns the socket (Z5).
@@ -45,13 +47,16 @@ pin_project! {
 
 pin_project! {
     #[project = StageProj]
-    enum Stage<F, I, S, E>
+    enum Stage<H, C, S, E>
     where
+        H: Handshake<C>,
         DrainService<S>: HttpService<Incoming>,
         E: 'static,
     {
-        Handshake { #[pin] handshake: F },
-        Serving { #[pin] watch: Watch<UpgradeableConnection<'static, Io<I>, DrainService<S>, E>> },
+        // The handshake is begun in the connection's own task, which alone a panic ends (Z11).
+        Accepted { accepted: Option<(Arc<H>, C)> },
+        Handshake { #[pin] handshake: H::Future },
+        Serving { #[pin] watch: Watch<UpgradeableConnection<'static, Io<H::Io>, DrainService<S>, E>> },
         Over,
     }
 }
@@ -65,29 +70,32 @@ pub(super) struct Start<S, E> {
     pub(super) builder: Arc<Builder<E>>,
 }
 
-impl<F, I, S, E> Connection<F, I, S, E>
+impl<H, C, S, E> Connection<H, C, S, E>
 where
+    H: Handshake<C>,
     DrainService<S>: HttpService<Incoming>,
     E: 'static,
 {
     pub(super) fn new(
-        handshake: F,
+        handshake: Arc<H>,
+        conn: C,
         start: Start<S, E>,
         ending: Ending,
         standby: ConnectionGuard,
     ) -> Self {
         Self {
-            stage: Stage::Handshake { handshake },
+            stage: Stage::Accepted {
+                accepted: Some((handshake, conn)),
+            },
             start: Some(start),
-            ending: Some((ending, standby)),
+            ending: Some((ending, standby.abandoned_if_dropped())),
         }
     }
 }
 
-impl<F, I, S, E, B> Future for Connection<F, I, S, E>
+impl<H, C, S, E, B> Future for Connection<H, C, S, E>
 where
-    F: Future<Output = std::io::Result<I>>,
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Handshake<C>,
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + 'static,
     S::Future: 'static,
     S::Error: Into<BoxError>,
@@ -101,19 +109,31 @@ where
         let mut this = self.project();
         loop {
             match this.stage.as_mut().project() {
+                StageProj::Accepted { accepted } => {
+                    let Some((handshake, conn)) = accepted.take() else {
+                        // The handshake has panicked.
+                        return Poll::Pending;
+                    };
+                    if let Some((_, standby)) = this.ending {
+                        // Nothing that was promised is lost with a handshake.
+                        standby.rest();
+                    }
+                    let handshake = handshake.handshake(conn);
+                    this.stage.set(Stage::Handshake { handshake });
+                }
                 StageProj::Handshake { handshake } => {
                     let conn = match (handshake.poll(cx), this.ending.as_mut()) {
                         (Poll::Ready(Ok(conn)), _) => Some(conn),
                         (Poll::Ready(Err(_)), _) | (_, None) => None,
-                        (Poll::Pending, Some((ending, standby))) => {
-                            // Nothing that was promised is lost with it.
-                            standby.rest();
+                        (Poll::Pending, Some((ending, _))) => {
                             ready!(ending.poll_handshake(cx));
                             None
                         }
                     };
                     match (conn, this.start.take(), this.ending.take()) {
-                        (Some(conn), Some(start), Some((ending, standby))) => {
+                        (Some(conn), Some(start), Some((mut ending, mut standby))) => {
+                            ending.served();
+                            standby.work();
                             let watch = start.serve(conn, ending, standby);
                             this.stage.set(Stage::Serving { watch });
                         }
@@ -157,8 +177,9 @@ impl<S, E> Start<S, E> {
     }
 }
 
-impl<F, I, S, E> fmt::Debug for Connection<F, I, S, E>
+impl<H, C, S, E> fmt::Debug for Connection<H, C, S, E>
 where
+    H: Handshake<C>,
     DrainService<S>: HttpService<Incoming>,
     E: 'static,
 {
@@ -167,6 +188,7 @@ where
             .field(
                 "stage",
                 &match self.stage {
+                    Stage::Accepted { .. } => "accepted",
                     Stage::Handshake { .. } => "handshake",
                     Stage::Serving { .. } => "serving",
                     Stage::Over => "over",

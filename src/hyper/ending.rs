@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{activity::Activity, graceful::GracefulConnection};
+use super::{activity::Activity, graceful::GracefulConnection, limits::Limits};
 use crate::{
     UntilAborting, UntilLameDuck,
     connection_guard::ConnectionGuard,
@@ -30,6 +30,12 @@ pub(super) struct Ending {
     /// When it was asked to end.
     pub(super) asked: Option<Instant>,
     goaway: Alarm,
+    limits: Limits,
+    /// When the head that has begun, or the handshake, must be complete: set when a poll first finds it is not.
+    unfinished: Option<Instant>,
+    /// How many requests came before that head.
+    before: usize,
+    too_long: Alarm,
 }
 
 /// What to do with a connection that has nothing to do right now.
@@ -49,7 +55,44 @@ impl Ending {
             patience: IdleTimer::of(core, graces),
             asked: None,
             goaway: Alarm::default(),
+            limits: Limits::new(),
+            unfinished: None,
+            before: 0,
+            too_long: Alarm::default(),
         }
+    }
+
+    pub(super) fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Ready when what is unfinished has been so for `limit`.
+    fn poll_unfinished(&mut self, limit: Duration, cx: &mut Context<'_>) -> Poll<()> {
+        let deadline = match self.unfinished {
+            Some(deadline) => Some(deadline),
+            None => {
+                self.unfinished = time::later(Some(Instant::now()), limit);
+                self.unfinished
+            }
+        };
+        self.too_long.poll(deadline, cx)
+    }
+
+    /// Ready when a head that has begun is not complete in time (Z13).
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let reading = (self.activity.as_ref()).filter(|activity| activity.is_reading_head());
+        let Some(activity) = reading else {
+            self.unfinished = None;
+            return Poll::Pending;
+        };
+        let before = activity.requests();
+        if self.before != before {
+            // The next head has begun in the same poll that brought the end of the last.
+            self.before = before;
+            self.unfinished = None;
+        }
+        self.poll_unfinished(self.limits.head, cx)
     }
 
     pub(super) fn poll_aborting(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -61,8 +104,17 @@ impl Ending {
         if self.poll_aborting(cx).is_ready() {
             return Poll::Ready(());
         }
+        if self.poll_unfinished(self.limits.handshake, cx).is_ready() {
+            return Poll::Ready(());
+        }
         self.patience.set_idle(true);
         self.patience.poll(true, cx)
+    }
+
+    /// The handshake is over, and its time with it.
+    pub(super) fn served(&mut self) {
+        self.unfinished = None;
+        self.too_long = Alarm::default();
     }
 
     /// Whether `error` only says that the connection ended as it was asked to.
@@ -99,6 +151,9 @@ impl Ending {
     }
 
     pub(super) fn next(&mut self, cx: &mut Context<'_>) -> Next {
+        if self.poll_head(cx).is_ready() {
+            return Next::Cut;
+        }
         if Pin::new(&mut self.lame_duck).poll(cx).is_pending() {
             return Next::Wait;
         }

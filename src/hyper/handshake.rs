@@ -20,6 +20,13 @@ use futures_io::{AsyncRead, AsyncWrite};
 ///     .await
 /// # }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a handshake",
+    label = "this server's handshake",
+    note = "give `handshake` a closure from the accepted connection to a future of `io::Result<stream>`, where the stream \
+            is `AsyncRead + AsyncWrite + Unpin + Send + 'static` (of futures-io), e.g. \
+            `move |connection| acceptor.accept(connection)`"
+)]
 pub trait Handshake<C> {
     /// What it makes of the connection.
     type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;

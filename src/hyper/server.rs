@@ -15,8 +15,10 @@ use super::{
     ending::Ending,
     graceful::BoxError,
     handshake::Handshake,
+    limits::Limits,
     service::{Answer, Respond},
     spawn::{LocalSpawner, LocalTask, SendSpawner, SendTask, Tasks},
+    timer::ReactorTimer,
 };
 use crate::{
     Drain,
@@ -64,6 +66,7 @@ pub struct Server<E, H = ()> {
     graces: Graces,
     peer_addresses: bool,
     stall_limit: Duration,
+    limits: Limits,
 }
 
 impl<F: Fn(SendTask)> Server<SendSpawner<F>> {
@@ -113,6 +116,12 @@ impl<E> Server<E> {
         let mut builder = auto::Builder::new(tasks.clone());
         // A peer may close its side after its request; hyper would drop the request then.
         builder.http1().half_close(true);
+        // hyper's own limit of 30 s for a head runs between requests as well, and would close idle connections.
+        builder
+            .http1()
+            .timer(ReactorTimer)
+            .header_read_timeout(None);
+        builder.http2().timer(ReactorTimer);
         Self {
             drain: drain.clone(),
             tasks,
@@ -121,6 +130,7 @@ impl<E> Server<E> {
             graces: Graces::default(),
             peer_addresses: false,
             stall_limit: STALL_LIMIT,
+            limits: Limits::new(),
         }
     }
 }
@@ -151,6 +161,7 @@ impl<E, H> Server<E, H> {
             graces: self.graces,
             peer_addresses: self.peer_addresses,
             stall_limit: self.stall_limit,
+            limits: self.limits,
         }
     }
 
@@ -176,6 +187,12 @@ impl<E, H> Server<E, H> {
         self
     }
 
+    /// How long a peer may take for a request's head, and for its handshake.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
     /// Whether requests carry their peer's [`SocketAddr`](std::net::SocketAddr) as an extension, where it has one. It
     /// takes a few allocations for each request, so they don't unless told to.
     pub fn peer_addresses(mut self, peer_addresses: bool) -> Self {
@@ -185,6 +202,10 @@ impl<E, H> Server<E, H> {
 
     /// Serves the connections of `listener` until draining begins: any TCP or Unix listener of std, async-io or smol, or
     /// what else is [`IntoAccept`].
+    ///
+    /// It ends when the *listener* is closed. Connections are served on: they need their executor until the drain
+    /// is drained, so an executor per thread runs both, e.g. `executor.run(zip(serving, drain.until_drained()))`. A
+    /// connection that is dropped at work, with its executor, is reported as abandoned.
     ///
     /// From this call on, and not only from the first poll, the drain waits for it: a drain that begins earlier
     /// finds the queue emptied all the same.
@@ -213,10 +234,11 @@ impl<E, H> Server<E, H> {
         B::Error: Into<BoxError>,
         E: 'static,
         Tasks<E>: auto::HttpServerConnExec<Respond<S, Incoming>, Answer<B>>
-            + Executor<Connection<H::Future, H::Io, S, Tasks<E>>>,
+            + Executor<Connection<H, Linger<<L::Accept as Accept>::Conn>, S, Tasks<E>>>,
     {
         let mut incoming = self.drain.accept(listener).stall_limit(self.stall_limit);
         let begin = Arc::new(self.builder);
+        let handshake = Arc::new(self.handshake);
         async move {
             while let Some(accepted) =
                 future::poll_fn(|cx| Pin::new(&mut incoming).poll_next(cx)).await
@@ -229,6 +251,10 @@ impl<E, H> Server<E, H> {
                 } = accepted?;
                 let delivery = io.delivery();
                 let standby = ConnectionGuard::new(guard).with_delivery(Arc::clone(&delivery));
+                if let Some(peer) = peer {
+                    // Until it has sent a request.
+                    standby.label(|| peer.to_string().into());
+                }
                 let start = Start {
                     activity: Activity::new(&self.drain),
                     delivery,
@@ -236,10 +262,14 @@ impl<E, H> Server<E, H> {
                     service: service.clone(),
                     builder: Arc::clone(&begin),
                 };
-                let handshake = self.handshake.handshake(io);
-                let ending = Ending::new(self.drain.core(), self.graces);
-                self.tasks
-                    .execute(Connection::new(handshake, start, ending, standby));
+                let ending = Ending::new(self.drain.core(), self.graces).limits(self.limits);
+                self.tasks.execute(Connection::new(
+                    Arc::clone(&handshake),
+                    io,
+                    start,
+                    ending,
+                    standby,
+                ));
             }
             Ok(())
         }

@@ -106,6 +106,10 @@ impl<C: GracefulConnection> Future for Watch<C> {
                 break Ok(());
             };
             let before_poll = this.end.before_poll();
+            // A panic in there is its handler's own failure, and abandons nothing.
+            if let Some(standby) = this.standby.as_mut() {
+                standby.set_abandoned_if_dropped(false);
+            }
             // The connection first: what has arrived is read before it is judged idle.
             if let Poll::Ready(result) = conn.poll(cx) {
                 break match result {
@@ -115,7 +119,12 @@ impl<C: GracefulConnection> Future for Watch<C> {
             }
             this.end.report(before_poll, this.standby.as_mut());
             match this.end.next(cx) {
-                Next::Wait => return Poll::Pending,
+                Next::Wait => {
+                    if let Some(standby) = this.standby.as_mut() {
+                        standby.set_abandoned_if_dropped(true);
+                    }
+                    return Poll::Pending;
+                }
                 Next::Cut => {
                     if let Some(activity) = &this.end.activity {
                         activity.cut();

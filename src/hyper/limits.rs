@@ -1,0 +1,49 @@
+use std::time::Duration;
+
+/// How long a peer may take for what it must finish before it is served; given to
+/// [`Server::limits`](super::Server::limits).
+///
+/// ```
+/// # use std::time::Duration;
+/// use async_drain::hyper::Limits;
+///
+/// let limits = Limits::new().head(Duration::from_secs(10));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    pub(super) head: Duration,
+    pub(super) handshake: Duration,
+}
+
+impl Limits {
+    /// The defaults: 30 seconds for a request's head, 10 for a handshake.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            head: Duration::from_secs(30),
+            handshake: Duration::from_secs(10),
+        }
+    }
+
+    /// Sets how long a request's head may take from its first byte to its last, or the preface of HTTP/2. An idle
+    /// connection has no head, and may be idle for as long as it likes.
+    #[must_use]
+    pub fn head(mut self, limit: Duration) -> Self {
+        self.head = limit;
+        self
+    }
+
+    /// Sets how long a handshake may take.
+    #[must_use]
+    pub fn handshake(mut self, limit: Duration) -> Self {
+        self.handshake = limit;
+        self
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::new()
+    }
+}

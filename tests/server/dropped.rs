@@ -1,0 +1,100 @@
+//! Connections that are dropped with their executor.
+
+use std::{
+    convert::Infallible,
+    io,
+    net::{SocketAddr, TcpListener},
+    rc::Rc,
+    thread,
+    time::Duration,
+};
+
+use async_drain::{Drain, hyper::Server};
+use async_executor::LocalExecutor;
+use futures_lite::future::{block_on, zip};
+use hyper::{Request, Response, body::Incoming, service::service_fn};
+use smol::{Async, future::pending};
+use testkit::{
+    client::Conn,
+    subject::{hello, refused},
+};
+
+/// One executor per thread, with a server of its own; `whole`: it runs until the drain is drained.
+fn serve(
+    drain: &Drain,
+    whole: bool,
+    begun: smol::channel::Sender<()>,
+) -> (SocketAddr, thread::JoinHandle<io::Result<()>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let addr = listener.local_addr().expect("a bound listener");
+    let drain = drain.clone();
+    let server = thread::spawn(move || {
+        let executor = Rc::new(LocalExecutor::new());
+        let spawner = Rc::clone(&executor);
+        let slow = service_fn(move |request: Request<Incoming>| {
+            let begun = begun.clone();
+            async move {
+                if request.uri().path() == "/slow" {
+                    begun.send(()).await.expect("the test listens");
+                    pending::<()>().await;
+                }
+                Ok::<_, Infallible>(Response::new("hello\n".to_owned()))
+            }
+        });
+        let serving = Server::local(&drain, move |task| spawner.spawn(task).detach())
+            .serve(Async::new(listener)?, slow);
+        if whole {
+            block_on(executor.run(zip(serving, drain.until_drained()))).0
+        } else {
+            block_on(executor.run(serving))
+        }
+    });
+    (addr, server)
+}
+
+/// S8: a request that is dropped with its executor is abandoned, and named. An idle connection is not.
+#[test]
+fn a_connection_that_is_dropped_at_work_with_its_executor_is_abandoned() {
+    let drain = Drain::builder().track(true).build();
+    let (begun, begins) = smol::channel::unbounded();
+    let (addr, server) = serve(&drain, false, begun);
+    let mut idle = Conn::open(addr).expect("the server listens");
+    hello(&mut idle, false);
+    let mut conn = Conn::open(addr).expect("the server listens");
+    conn.get("/slow").expect("an open connection");
+    begins.recv_blocking().expect("the handler runs");
+    let report = block_on(drain.finish_within(Duration::from_secs(5)));
+    server.join().expect("no panic").expect("no failure");
+    refused(addr);
+    assert_eq!(report.stragglers().count(), 1, "{report}");
+    assert!(report.to_string().contains("GET /slow"), "{report}");
+}
+
+/// Z5: an executor per thread that runs until the drain is drained loses nothing.
+#[test]
+fn an_executor_that_runs_until_drained_abandons_nothing() {
+    let drain = Drain::builder().track(true).build();
+    let (begun, _begins) = smol::channel::unbounded();
+    let servers = [(); 2].map(|()| serve(&drain, true, begun.clone()));
+    let mut conns = servers
+        .each_ref()
+        .map(|(addr, _)| Conn::open(*addr).expect("the server listens"));
+    for conn in &mut conns {
+        hello(conn, false);
+        conn.send(b"GET / HT").expect("an open connection");
+    }
+    drain.begin();
+    for (addr, _) in &servers {
+        refused(*addr);
+    }
+    for conn in &mut conns {
+        conn.send(b"TP/1.1\r\nhost: test\r\n\r\n")
+            .expect("an open connection");
+        assert_eq!(conn.read_response().expect("an answer").head.status, 200);
+    }
+    let report = block_on(drain.finish_within(Duration::from_secs(5)));
+    assert!(report.is_drained(), "{report}");
+    for (_, server) in servers {
+        server.join().expect("no panic").expect("no failure");
+    }
+}
