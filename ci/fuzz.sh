@@ -8,7 +8,7 @@ set -eu
 cd "$(dirname "$0")/.."
 seconds="${1:-60}"
 [ $# -eq 0 ] || shift
-[ $# -gt 0 ] || set -- operations framing handshakes ahead
+[ $# -gt 0 ] || set -- operations framing connection_requests ahead
 
 if ! cargo +nightly --version >/dev/null 2>&1; then
     echo "SKIPPED: fuzzing (no nightly toolchain)"

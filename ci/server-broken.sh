@@ -15,7 +15,7 @@ export CARGO_TARGET_DIR="$target/broken-server" RUST_BACKTRACE=0
 caught=0 missed=0
 
 mkdir -p "$copy"
-for part in Cargo.toml Cargo.lock README.md src sys tests docs benches examples testkit; do
+for part in Cargo.toml Cargo.lock README.md src crates tests docs benches examples testkit; do
     rm -rf "${copy:?}/$part"
     [ ! -e "$part" ] || cp -R "$part" "$copy/"
 done
@@ -66,16 +66,16 @@ broken() {
 
 # --- the listener --------------------------------------------------------------------------------------------------
 
-broken no-syn-filter accept::a_retired_listener_queues_nobody net/retire/mod.rs \
-    'match system::drop_syns(&socket) {' 'match Err::<(), _>(()) {'
+broken no-syn-filter accept::a_retired_listener_queues_nobody net/retire.rs \
+    'match os::drop_syns(&socket) {' 'match Err::<(), _>(()) {'
 broken no-retirement accept::a_retired_listener_queues_nobody net/incoming.rs \
     'match accept.retire() {' 'match { let _ = &mut accept; Queue::Closed } {'
 broken no-unix-retirement accept::a_unix_listener_retires_without_loss net/listening.rs \
     'if alone {' 'if false && alone {'
 broken shared-unix-listener-shut-down accept::a_unix_listener_that_others_hold_is_left_as_it_was net/listening.rs \
     'if alone {' 'if true || alone {'
-broken filter-left-behind accept::a_listener_that_others_hold_is_left_as_it_was net/retire/mod.rs \
-    'Queue::Closed => system::take_syns(&socket),' 'Queue::Closed => Ok(()),'
+broken filter-left-behind accept::a_listener_that_others_hold_is_left_as_it_was net/retire.rs \
+    'Queue::Closed => os::take_syns(&socket),' 'Queue::Closed => Ok(()),'
 broken filter-left-to-the-next-generation accept::ten_generations_on_one_listener_lose_nobody net/listening.rs \
     'Err(shared) => shared.as_ref().get_ref().restore(retired),' 'Err(_) => {}'
 broken queue-not-emptied listener::all_50_who_were_queued_are_answered net/incoming.rs \
@@ -196,7 +196,7 @@ broken dropped-bytes-unreported linger::a_connection_that_is_dropped_with_bytes_
     'if is_stopping && !over' 'if false && is_stopping && !over'
 broken idle-bytes-unreported close::an_idle_connection_with_bytes_on_their_way_is_abandoned_with_the_grace_period tree.rs \
     '|| work.is_some_and(Work::is_uncounted)' ''
-broken a-reset-by-the-peer-is-a-loss linger::a_connection_that_its_peer_has_reset_is_not_reported net/acknowledged/mod.rs \
+broken a-reset-by-the-peer-is-a-loss linger::a_connection_that_its_peer_has_reset_is_not_reported net/os/mod.rs \
     '.is_ok_and(|peer| peer.as_socket().is_some())' '.map_or(true, |peer| peer.as_socket().is_some())'
 broken bytes-on-their-way-are-idle close::answers_on_their_way_count_as_in_flight hyper/ending.rs \
     '&& !delivering' ''
@@ -241,16 +241,16 @@ broken second-signal-unheard signals::a_second_signal_aborts_at_once shutdown/st
 broken begun-by-hand-is-a-request signals::a_signal_after_a_beginning_by_hand_cuts_nothing shutdown/stages.rs \
     'while let Event::Requested(1) | Event::ServerEnded = self.next(Phase::Aborting' \
     'while let Event::ServerEnded = self.next(Phase::Aborting'
-broken each-signal-counts signals::a_request_that_arrives_as_two_signals_cuts_nothing ../sys/src/signal.rs \
+broken each-signal-counts signals::a_request_that_arrives_as_two_signals_cuts_nothing ../crates/async-drain-os/src/signal.rs \
     'wrapping_add(SLACK_MS) < SLACK_MS + SAME_REQUEST_MS' 'wrapping_add(SLACK_MS) < SLACK_MS'
 broken requests-count-when-they-are-seen signals::signals_that_a_blocked_executor_finds_at_once_are_told_apart \
     shutdown/requests.rs \
     'return signals.last_at();' 'let _ = signals.last_at();'
-broken handler-does-not-count signals::a_third_signal_ends_a_process_that_polls_nothing ../sys/src/signal.rs \
+broken handler-does-not-count signals::a_third_signal_ends_a_process_that_polls_nothing ../crates/async-drain-os/src/signal.rs \
     'if third &&' 'if false && third &&'
-broken reloads-count signals::signals_that_are_no_requests_are_not_counted ../sys/src/signal.rs \
+broken reloads-count signals::signals_that_are_no_requests_are_not_counted ../crates/async-drain-os/src/signal.rs \
     'if third && requests.third_ends.load(Ordering::Relaxed) {' 'if third {'
-broken pid-1-has-no-default-action signals::pid_1_ends_with_128_and_the_signals_number ../sys/src/signal.rs \
+broken pid-1-has-no-default-action signals::pid_1_ends_with_128_and_the_signals_number ../crates/async-drain-os/src/signal.rs \
     'std::process::id() == 1 &&' 'std::process::id() == 0 &&'
 
 [ -z "${DRY:-}" ] || { echo "$0: all variants apply"; exit 0; }

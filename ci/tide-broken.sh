@@ -13,7 +13,7 @@ export CARGO_TARGET_DIR="$target" RUST_BACKTRACE=0
 caught=0 missed=0
 
 mkdir -p "$crate"
-for part in Cargo.toml Cargo.lock README.md src sys testkit benches examples tests docs \
+for part in Cargo.toml Cargo.lock README.md src crates testkit benches examples tests docs \
     async-drain-tide/Cargo.toml async-drain-tide/Cargo.lock async-drain-tide/README.md \
     async-drain-tide/src async-drain-tide/examples async-drain-tide/tests; do
     rm -rf "${copy:?}/$part"

@@ -17,9 +17,9 @@ use futures_io::{AsyncRead, AsyncWrite};
 use socket2::SockRef;
 
 use super::{
-    acknowledged::{Watch, unacknowledged},
     backoff::Descriptor,
     delivery::Delivery,
+    os::{AckWatch, unacknowledged},
     transport::Transport,
 };
 use crate::{guard::Record, time};
@@ -78,7 +78,7 @@ enum Close {
 }
 
 struct Lingering {
-    watch: Watch,
+    watch: AckWatch,
     /// The connection was idle, and all was acknowledged before we closed: that is all there is to
     /// wait for.
     was_over: bool,
@@ -401,7 +401,7 @@ impl<C: Transport> AsyncWrite for Linger<C> {
                 Ok(()) => {
                     this.ended.store(true, Ordering::Relaxed);
                     this.close = Close::Lingering(Lingering {
-                        watch: Watch::default(),
+                        watch: AckWatch::default(),
                         was_over,
                         left: unacknowledged(&this.conn),
                         stalled: time::later(Some(Instant::now()), this.stall_limit),

@@ -16,7 +16,7 @@ use async_io::{Async, ReadableOwned};
 
 use super::{
     accept::{Accept, Queue},
-    retire,
+    os, retire,
     transport::Transport,
 };
 
@@ -186,7 +186,7 @@ impl Listener for TcpListener {
     }
 
     fn may_grow(&self) -> bool {
-        retire::handshakes_under_way(self)
+        os::connection_requests_under_way(self)
     }
 
     fn has_queued(&self) -> bool {
@@ -210,7 +210,7 @@ impl Listener for UnixListener {
     fn retire(&self, alone: bool) -> Queue {
         // What shuts a Unix listener down does so for all its holders, and can't be undone.
         if alone {
-            retire::unix(self)
+            os::shut_down_unix(self)
         } else {
             Queue::Open
         }

@@ -2,15 +2,13 @@
 //! retires its listener without loss (Z1), and [`Linger`] closes a connection without loss (Z8).
 
 mod accept;
-mod acknowledged;
 mod backoff;
 mod delivery;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod handshakes;
 pub mod idle;
 mod incoming;
 mod linger;
 mod listening;
+mod os;
 mod retire;
 mod transport;
 

@@ -16,7 +16,7 @@ use super::StopRequest;
 /// For how long after a request that counted another one is taken for the same: wrappers, process groups and
 /// supervisors send a signal twice.
 ///
-/// The same as that of the signal handler, in `sys/src/signal.rs`.
+/// The same as that of the signal handler, in `crates/async-drain-os/src/signal.rs`.
 const SAME_REQUEST: Duration = Duration::from_millis(250);
 
 /// How many requests are taken from one stream in one poll, so that a stream that is always ready holds nobody up.

@@ -23,7 +23,7 @@ use std::{
     time::Instant,
 };
 
-use async_drain_sys::signal as handler;
+use async_drain_os::signal as handler;
 pub use async_signal::Signal;
 use futures_core::Stream;
 #[cfg(not(windows))]

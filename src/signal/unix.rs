@@ -1,1 +1,1 @@
-pub(super) use async_drain_sys::signal::{Counting, default_while as default_action};
+pub(super) use async_drain_os::signal::{Counting, default_while as default_action};

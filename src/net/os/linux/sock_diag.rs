@@ -1,7 +1,9 @@
-//! The question put to `sock_diag(7)`, which finds the answer among 20,000 sockets in a
-//! millisecond; the table of proc(5) takes a hundred, as the kernel writes a line for each of them.
-//! On a machine with much memory it takes several even among none, as the kernel's table of sockets
-//! is as large; so it is not put for a family that can't be there.
+//! Asks `sock_diag(7)` for connection requests that are under way.
+//!
+//! It finds the answer among 20,000 sockets in a millisecond. The table of proc(5) takes a hundred,
+//! since the kernel writes a line for each socket. On a machine with much memory the question takes
+//! several milliseconds even without sockets, since the kernel's table grows with the memory; so it
+//! is asked only for address families that the listener can have.
 
 use std::{
     io::{self, Read},
@@ -10,7 +12,7 @@ use std::{
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::net::handshakes::{SOCK_DIAG_BY_FAMILY, in_dump};
+use super::connection_requests::{SOCK_DIAG_BY_FAMILY, in_dump};
 
 // linux/netlink.h, linux/sock_diag.h, linux/inet_diag.h and net/tcp_states.h
 const AF_NETLINK: i32 = 16;
@@ -19,13 +21,13 @@ const REQUEST_DUMP: u16 = 0x1 | 0x300;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 const TCP: u8 = 6;
-/// `TCP_SYN_RECV`, and `TCP_NEW_SYN_RECV` of those that have no socket of their own yet.
+/// `TCP_SYN_RECV`, and `TCP_NEW_SYN_RECV` for requests without a socket of their own.
 const STATES: u32 = 1 << 3 | 1 << 12;
-/// A `nlmsghdr` and an `inet_diag_req_v2`.
+/// The size of a `nlmsghdr` and an `inet_diag_req_v2`.
 const LENGTH: u32 = 16 + 56;
 
-/// Whether a socket has received a SYN and no more, on a listener at `address`; one of IPv6 may
-/// have peers of both families.
+/// Returns whether a listener at `address` has a connection request of which only the SYN has been
+/// received. A listener of IPv6 may have peers of both families.
 pub(super) fn syn_received(address: SocketAddr) -> io::Result<bool> {
     let port = address.port();
     Ok(any(AF_INET, port)? || address.is_ipv6() && any(AF_INET6, port)?)

@@ -1,18 +1,15 @@
-//! What Linux can do beyond the rest, Android's included.
+//! Retires a listener without loss: a socket filter for TCP, a shutdown for Unix sockets.
 
-mod sock_diag;
+use std::{io, net::TcpListener, os::unix::net::UnixListener};
 
-use std::{io, net::TcpListener};
+use socket2::{SockFilter, SockRef};
 
-use socket2::SockRef;
+use super::{connection_requests, sock_diag};
+use crate::net::accept::Queue;
 
-use crate::net::{accept::Queue, handshakes};
-
-/// Drops the first segment of every handshake, and nothing else: those that are under way can
-/// finish. It needs no privilege.
-pub(super) fn drop_syns(socket: &SockRef<'_>) -> io::Result<()> {
-    use socket2::SockFilter;
-
+/// Drops the first segment of every new connection request, and nothing else, so that requests that
+/// are under way can finish. It needs no privilege.
+pub(in crate::net) fn drop_syns(socket: &SockRef<'_>) -> io::Result<()> {
     // The classic BPF of linux/filter.h and linux/bpf_common.h; a filter on a TCP socket sees the
     // TCP header first.
     const LOAD_BYTE: u16 = 0x30; // BPF_LD | BPF_B | BPF_ABS
@@ -32,39 +29,39 @@ pub(super) fn drop_syns(socket: &SockRef<'_>) -> io::Result<()> {
     ])
 }
 
-/// Takes the filter of [`drop_syns`] away.
+/// Removes the filter of [`drop_syns`].
 ///
 /// # Errors
 ///
-/// If there is none.
-pub(super) fn take_syns(socket: &SockRef<'_>) -> io::Result<()> {
+/// If the socket has no filter.
+pub(in crate::net) fn take_syns(socket: &SockRef<'_>) -> io::Result<()> {
     socket.detach_filter()
 }
 
-/// Stops the queueing on a Unix listener: new peers are refused at once, and those who are queued
-/// can still be accepted. (A socket filter does not see their connects.)
-pub(in super::super) fn unix(listener: &std::os::unix::net::UnixListener) -> Queue {
+/// Stops a Unix listener from queueing: new peers are refused at once, and those in the queue can
+/// still be accepted. (A socket filter does not see their connects.)
+pub(in crate::net) fn shut_down_unix(listener: &UnixListener) -> Queue {
     match SockRef::from(listener).shutdown(std::net::Shutdown::Read) {
         Ok(()) => Queue::Closed,
         Err(_) => Queue::Open,
     }
 }
 
-/// Whether handshakes are under way on the port of `listener`: peers who hold themselves for
-/// connected a moment later, and whom closing the listener would reset.
-pub(in super::super) fn handshakes_under_way(listener: &TcpListener) -> bool {
+/// Returns whether connection requests are under way on the port of `listener`. Their peers count
+/// themselves as connected a moment later, and closing the listener would reset them.
+pub(in crate::net) fn connection_requests_under_way(listener: &TcpListener) -> bool {
     let Ok(address) = listener.local_addr() else {
         return false;
     };
     sock_diag::syn_received(address).unwrap_or_else(|_| in_proc(address.port()))
 }
 
-/// The same by proc(5), where netlink is forbidden.
+/// Answers the same question from proc(5), for systems that forbid netlink.
 fn in_proc(port: u16) -> bool {
     ["/proc/self/net/tcp", "/proc/self/net/tcp6"]
         .iter()
         .filter_map(|table| std::fs::read_to_string(table).ok())
-        .any(|table| handshakes::in_table(&table, port))
+        .any(|table| connection_requests::in_table(&table, port))
 }
 
 #[cfg(test)]
@@ -76,26 +73,26 @@ mod tests {
 
     use socket2::{SockFilter, SockRef};
 
-    use super::{handshakes_under_way, in_proc, sock_diag};
+    use super::{connection_requests_under_way, in_proc, sock_diag};
 
-    /// Z1: a peer whose handshake is under way is seen, and nobody is once it is over.
+    /// Z1: a connection request is seen while it is under way, and no longer once it is over.
     #[test]
-    fn asks_for_handshakes_of_the_port_alone() {
-        asks("127.0.0.1:0", Ipv4Addr::LOCALHOST.into());
+    fn connection_requests_of_the_port_alone_are_seen() {
+        check("127.0.0.1:0", Ipv4Addr::LOCALHOST.into());
     }
 
     /// Z1: a listener of IPv6 has peers of both families.
     #[test]
-    fn asks_for_handshakes_of_both_families() {
+    fn connection_requests_of_both_families_are_seen() {
         if TcpListener::bind("[::1]:0").is_err() {
             eprintln!("SKIPPED: no IPv6");
             return;
         }
-        asks("[::]:0", Ipv6Addr::LOCALHOST.into());
-        asks("[::]:0", Ipv4Addr::LOCALHOST.into());
+        check("[::]:0", Ipv6Addr::LOCALHOST.into());
+        check("[::]:0", Ipv4Addr::LOCALHOST.into());
     }
 
-    fn asks(listen: &str, peer: IpAddr) {
+    fn check(listen: &str, peer: IpAddr) {
         let listener = TcpListener::bind(listen).unwrap();
         let address = listener.local_addr().unwrap();
         let reached = SocketAddr::new(peer, address.port());
@@ -108,7 +105,7 @@ mod tests {
         let _established = TcpStream::connect(reached).unwrap();
         assert!(!under_way());
 
-        // Takes nothing but SYNs, so that no handshake ends.
+        // Lets nothing but SYNs in, so that no connection request ends.
         SockRef::from(&listener)
             .attach_filter(&[
                 SockFilter::new(0x30, 0, 0, 13),
@@ -120,7 +117,7 @@ mod tests {
             .unwrap();
         let peer = TcpStream::connect_timeout(&reached, Duration::from_secs(5)).unwrap();
         assert!(under_way());
-        assert!(handshakes_under_way(&listener));
+        assert!(connection_requests_under_way(&listener));
         drop((listener, peer));
         assert!(!under_way());
     }

@@ -1,14 +1,9 @@
-//! Tells the kernel to queue nobody new on a listener, so that the queue can be emptied and the
-//! listener closed without a connection in it (Z1).
+//! Tells the kernel to stop queueing new peers on a listener, so that the queue can be emptied and
+//! the listener closed without a connection in it (Z1).
 //!
-//! Linux does it for good. The BSDs and Apple's systems let one peer slip in at a time. Windows
-//! does not: there the queue is emptied, and who connects in the moment between the last look at it
-//! and the close is reset.
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-mod elsewhere;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod linux;
+//! Linux does it completely. The BSDs and Apple's systems let one peer at a time slip in. Windows
+//! can't do it: there, the queue is emptied, and a peer that connects between the last look at the
+//! queue and the close is reset.
 
 #[cfg(unix)]
 use std::os::fd::AsFd as AsSocket;
@@ -16,57 +11,50 @@ use std::os::fd::AsFd as AsSocket;
 use std::os::windows::io::AsSocket;
 use std::{io, net::TcpListener};
 
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-use elsewhere as system;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-use linux as system;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::SockRef;
-pub(super) use system::handshakes_under_way;
-#[cfg(unix)]
-pub(super) use system::unix;
 
-use super::accept::Queue;
+use super::{accept::Queue, os};
 
-/// Stops the queueing on a TCP listener. New peers get no answer until it is closed, and are
-/// refused then.
+/// Stops a TCP listener from queueing. New peers get no answer until it is closed, and are refused
+/// then.
 pub(super) fn tcp(listener: &TcpListener) -> Queue {
     let socket = SockRef::from(listener);
-    match system::drop_syns(&socket) {
+    match os::drop_syns(&socket) {
         Ok(()) => Queue::Closed,
         Err(_) => {
-            // If that is not to be had either, the bounded emptying of the queue is what is left.
+            // If this fails too, the queue is emptied for a bounded time and nothing more.
             let _ = shorten(&socket);
             Queue::Open
         }
     }
 }
 
-/// Makes a TCP listener that [`tcp`] has retired queue newcomers again, for those who may hold it
-/// too.
+/// Lets a TCP listener that [`tcp`] has retired queue new peers again, for other holders of its
+/// socket.
 pub(super) fn restore_tcp(listener: &TcpListener, retired: Queue) {
-    /// More than any kernel's limit, which caps it; how long the queue was is not to be had.
+    /// More than the limit of any kernel, which caps it: no call tells how long the queue was.
     const LONGEST: i32 = 4096;
     let socket = SockRef::from(listener);
     let _ = match retired {
-        Queue::Closed => system::take_syns(&socket),
+        Queue::Closed => os::take_syns(&socket),
         Queue::Open | Queue::Shared => socket.listen(LONGEST),
     };
 }
 
-/// Whether a connection is queued on `listener`.
+/// Returns whether a connection is queued on `listener`; true if the system refuses to tell, since
+/// the close can wait.
 pub(super) fn has_queued(listener: &impl AsSocket) -> bool {
     const NOW: Timespec = Timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
     let mut asked = [PollFd::new(listener, PollFlags::IN)];
-    // If it can't be asked, closing can wait.
     !matches!(poll(&mut asked, Some(&NOW)), Ok(0))
 }
 
-/// Whether `LISTEN_FDS` and `LISTEN_PID` name the descriptor of `listener`: a supervisor holds it
-/// too.
+/// Returns whether `LISTEN_FDS` and `LISTEN_PID` name the descriptor of `listener`: a supervisor
+/// holds it too.
 #[cfg(unix)]
 pub(super) fn is_passed_on(listener: &impl AsSocket) -> bool {
     use std::os::fd::AsRawFd;
@@ -77,7 +65,8 @@ pub(super) fn is_passed_on(listener: &impl AsSocket) -> bool {
         && number("LISTEN_FDS").is_some_and(|fds| are_named(fds, fd))
 }
 
-/// `sd_listen_fds(3)`: they are numbered from 3 on.
+/// Returns whether `fd` is one of `fds` descriptors, which are numbered from 3 on
+/// (`sd_listen_fds(3)`).
 #[cfg(unix)]
 fn are_named(fds: u32, fd: i32) -> bool {
     fd.checked_sub(3)
@@ -90,10 +79,10 @@ pub(super) fn is_passed_on(_: &impl AsSocket) -> bool {
     false
 }
 
-/// Makes the queue as short as it can be: the kernel drops most newcomers, if not all, since one
-/// may still slip in.
-fn shorten(socket: &SockRef<'_>) -> io::Result<()> {
-    // Apple's kernel takes zero, and all below it, for the longest.
+/// Makes the queue of a listener as short as possible. The kernel drops most new peers then, but
+/// one may still slip in.
+pub(super) fn shorten(socket: &SockRef<'_>) -> io::Result<()> {
+    // Apple's kernel takes a backlog of zero or less for its maximum.
     socket.listen(i32::from(cfg!(target_vendor = "apple")))
 }
 
@@ -103,7 +92,7 @@ mod tests {
 
     use socket2::SockRef;
 
-    /// Z1: descriptors are known to be shared by their numbers, which begin at 3.
+    /// Z1: a descriptor is known to be shared by its number; the first one is 3.
     #[cfg(unix)]
     #[test]
     fn the_first_descriptors_after_the_standard_ones_are_passed_on() {
@@ -112,9 +101,9 @@ mod tests {
         assert!(!super::are_named(0, 3));
     }
 
-    /// Z1: where nothing better is to be had, those who are queued are not lost.
+    /// Z1: where no filter is available, connections in the queue are not lost.
     #[test]
-    fn a_shorter_queue_keeps_those_in_it() {
+    fn a_shorter_queue_keeps_its_connections() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let peers: Vec<_> = (0..5)

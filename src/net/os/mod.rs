@@ -1,4 +1,5 @@
-//! What has the peer acknowledged? Linux alone can tell.
+//! What differs between operating systems: whether a peer has acknowledged what was written, and
+//! how a listener stops queueing new peers.
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod elsewhere;
@@ -15,15 +16,17 @@ use elsewhere as system;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use linux as system;
 use socket2::SockRef;
-pub(super) use system::Watch;
+#[cfg(unix)]
+pub(super) use system::shut_down_unix;
+pub(super) use system::{AckWatch, connection_requests_under_way, drop_syns, take_syns};
 
 use super::transport::Transport;
 
-/// How many bytes that were written to `conn` its peer has not acknowledged, the end of the stream
-/// included; `None` if nothing tells.
+/// Returns how many bytes that were written to `conn` its peer has not acknowledged, the end of the
+/// stream included; `None` if the system can't tell.
 ///
-/// Nothing is outstanding with a peer that has gone, and on what isn't TCP: there, what was written
-/// is delivered in any case.
+/// Zero if the peer has gone, and for a connection that is not TCP: what was written to it is
+/// delivered in any case.
 pub(super) fn unacknowledged(conn: &impl Transport) -> Option<usize> {
     match conn
         .socket()
@@ -35,7 +38,8 @@ pub(super) fn unacknowledged(conn: &impl Transport) -> Option<usize> {
     }
 }
 
-/// After a reset the kernel goes on counting, but a socket without a connection has no peer.
+/// Returns whether `socket` has a TCP peer. After a reset the kernel keeps its count of
+/// unacknowledged bytes, but a socket without a connection has no peer.
 fn is_connected_tcp(socket: BorrowedSocket<'_>) -> bool {
     SockRef::from(&socket)
         .peer_addr()

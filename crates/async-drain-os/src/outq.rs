@@ -1,15 +1,11 @@
-//! What async-drain asks of the kernel and can't ask in safe Rust: how many bytes the peer has not acknowledged yet, and
-//! what a signal handler does. It stands apart so that async-drain itself can forbid unsafe code.
+//! `SIOCOUTQ`: the bytes of a TCP socket that its peer has not acknowledged.
 
-#[cfg(feature = "signal")]
-pub mod signal;
-
-/// How many bytes written to the TCP socket `fd`, its FIN included, the peer has not acknowledged.
+/// Returns how many bytes written to the TCP socket `fd`, its FIN included, its peer has not
+/// acknowledged.
 ///
 /// # Errors
 ///
-/// Those of `ioctl(2)`: `fd` is no TCP socket, or it listens.
-#[cfg(any(target_os = "linux", target_os = "android"))]
+/// Those of `ioctl(2)`, e.g. if `fd` is not a TCP socket, or if it listens.
 pub fn unacknowledged(fd: impl std::os::fd::AsFd) -> std::io::Result<usize> {
     use rustix::ioctl::{Getter, Opcode, ioctl};
 
@@ -30,12 +26,13 @@ pub fn unacknowledged(fd: impl std::os::fd::AsFd) -> std::io::Result<usize> {
     )))]
     const SIOCOUTQ: Opcode = 0x5411;
 
-    // SAFETY: on every kind of file that knows this opcode, sockets and terminals, it writes one C int.
+    // SAFETY: on every kind of file that knows this opcode (sockets and terminals) the call writes
+    // one C int.
     let bytes: i32 = unsafe { ioctl(fd, Getter::<SIOCOUTQ, i32>::new()) }?;
     Ok(usize::try_from(bytes).unwrap_or(0))
 }
 
-#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+#[cfg(test)]
 mod tests {
     use std::{
         io::{Read, Write},
@@ -45,7 +42,7 @@ mod tests {
     use super::unacknowledged;
 
     #[test]
-    fn counts_what_the_peer_has_no_room_for() {
+    fn bytes_that_the_peer_has_no_room_for_are_counted() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut theirs, _) = listener.accept().unwrap();
@@ -58,13 +55,13 @@ mod tests {
         }
         assert!(unacknowledged(&ours).unwrap() > 0);
 
-        // What has been read must have been acknowledged before, all but what the window let through since.
+        // Bytes that have been read were acknowledged before.
         theirs.read_exact(&mut vec![0; written]).unwrap();
         assert_eq!(unacknowledged(&ours).unwrap(), 0);
     }
 
     #[test]
-    fn refuses_what_is_no_connection() {
+    fn a_descriptor_without_a_connection_is_an_error() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         assert!(unacknowledged(&listener).is_err());
         assert!(unacknowledged(std::fs::File::open("/dev/null").unwrap()).is_err());

@@ -1,11 +1,11 @@
-//! What the readers must answer: a handshake overlooked is a peer whom the closing of the listener resets (Z1), and one
-//! that is not there delays it.
+//! What the readers must answer (Z1). If they overlook a connection request, closing the listener
+//! resets its peer; if they see one that does not exist, the close is delayed.
 
 use std::fmt::Write;
 
 use super::{NLMSG_DONE, SOCK_DIAG_BY_FAMILY, in_dump, in_table};
 
-/// A line of the table, in what counts.
+/// The fields of a line of the table that matter.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(fuzzing, derive(arbitrary::Arbitrary))]
 pub(crate) struct Line {
@@ -18,7 +18,7 @@ pub(crate) struct Line {
     pub(crate) queue: u32,
 }
 
-/// Only the lines say which ports have a handshake under way, each for itself.
+/// Checks that each line alone decides for its own port.
 pub(crate) fn check_table(lines: &[Line]) {
     let mut table =
         "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt\n".into();
@@ -35,7 +35,7 @@ pub(crate) fn check_table(lines: &[Line]) {
     }
 }
 
-/// As `get_tcp4_sock` and `get_tcp6_sock` of the kernel print it.
+/// Prints a line as `get_tcp4_sock` and `get_tcp6_sock` of the kernel do.
 fn print(table: &mut String, number: usize, line: &Line) {
     let address = |table: &mut String, ip: u128, port: u16| {
         let digits = if line.v6 { 32 } else { 8 };
@@ -53,10 +53,10 @@ fn print(table: &mut String, number: usize, line: &Line) {
                  0000000000000000 100 0 0 10 0"
             )
         });
-    done.unwrap_or_else(|_| unreachable!("a String takes all"));
+    done.unwrap_or_else(|_| unreachable!("writing to a String does not fail"));
 }
 
-/// Any text has an answer, and what is put before or after a table's lines takes none of theirs away.
+/// Checks that any text has an answer, and that lines before or after a line don't change its own.
 pub(crate) fn check_text(text: &str, port: u16) {
     let found = in_table(text, port);
     let lines: Vec<_> = text.lines().collect();
@@ -67,7 +67,7 @@ pub(crate) fn check_text(text: &str, port: u16) {
     assert_eq!(found, alone);
 }
 
-/// An answer is taken for one only if it is whole, and then its type alone says which.
+/// Checks that an answer counts only if it is whole, and that its type alone decides then.
 pub(crate) fn check_dump(answer: &[u8]) {
     let kind = answer
         .get(..16)
@@ -109,19 +109,22 @@ mod tests {
     }
 
     proptest! {
-        /// Z1: each handshake of the port is found, and nothing else.
+        /// Z1: each request for the port is found, and nothing else.
         #[test]
-        fn handshakes_are_found_in_any_table(lines in prop::collection::vec(line(), 0..8)) {
+        fn requests_are_found_in_any_table(lines in prop::collection::vec(line(), 0..8)) {
             super::check_table(&lines);
         }
 
         #[test]
-        fn handshakes_are_looked_for_in_any_text(text in "([ :0-9A-F]{0,30}[\n\r]?){0,6}", port in any::<u16>()) {
+        fn any_text_has_an_answer(text in "([ :0-9A-F]{0,30}[\n\r]?){0,6}", port in any::<u16>()) {
             super::check_text(&text, port);
         }
 
         #[test]
-        fn handshakes_are_looked_for_in_any_dump(mut answer in prop::collection::vec(any::<u8>(), 0..40), kind in 0..24_u16) {
+        fn any_dump_has_an_answer(
+            mut answer in prop::collection::vec(any::<u8>(), 0..40),
+            kind in 0..24_u16,
+        ) {
             if let Some(place) = answer.get_mut(4..6) {
                 place.copy_from_slice(&kind.to_ne_bytes());
             }

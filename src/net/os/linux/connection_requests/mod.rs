@@ -1,4 +1,6 @@
-//! What the kernel says of handshakes that are under way: the readers of its answers.
+//! Reads the kernel's answers about TCP connection requests that are under way.
+//!
+//! It uses nothing of the crate, since fuzzing compiles it by its path.
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod property;
@@ -6,10 +8,11 @@ pub(crate) mod property;
 // linux/netlink.h and linux/sock_diag.h
 pub(crate) const SOCK_DIAG_BY_FAMILY: u16 = 20;
 pub(crate) const NLMSG_DONE: u16 = 3;
-/// What a `nlmsghdr` takes.
+/// The size of a `nlmsghdr`.
 const HEADER: usize = 16;
 
-/// Whether the answer of `sock_diag(7)` has a socket, by its first message; `None` if it is no answer.
+/// Returns whether an answer of `sock_diag(7)` names a socket, by its first message; `None` if it
+/// is not an answer.
 pub(crate) fn in_dump(answer: &[u8]) -> Option<bool> {
     let header = answer.get(..HEADER)?;
     match u16::from_ne_bytes([header[4], header[5]]) {
@@ -19,7 +22,8 @@ pub(crate) fn in_dump(answer: &[u8]) -> Option<bool> {
     }
 }
 
-/// Whether a table in the format of proc(5) has a socket on `port` that has received a SYN and no more.
+/// Returns whether a table in the format of proc(5) has a socket on `port` that has received only a
+/// SYN.
 pub(crate) fn in_table(table: &str, port: u16) -> bool {
     const SYN_RECV: &str = "03";
     table.lines().skip(1).any(|line| {
@@ -35,8 +39,9 @@ pub(crate) fn in_table(table: &str, port: u16) -> bool {
 mod tests {
     use super::in_table;
 
+    /// Z1: other ports and other states don't count.
     #[test]
-    fn finds_handshakes_of_the_port_alone() {
+    fn requests_of_the_port_alone_are_found() {
         let table = "  sl  local_address rem_address   st tx_queue rx_queue\n\
             \x20  0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000\n\
             \x20  1: 0100007F:1F90 0100007F:C350 03 00000000:00000000 00:00000000\n\

@@ -1,10 +1,10 @@
 //! Tables as the kernel prints them, tables that it does not, and answers of `sock_diag(7)`.
 #![no_main]
 
-#[path = "../../src/net/handshakes/mod.rs"]
-mod handshakes;
+#[path = "../../src/net/os/linux/connection_requests/mod.rs"]
+mod connection_requests;
 
-use handshakes::property::{Line, check_dump, check_table, check_text};
+use connection_requests::property::{Line, check_dump, check_table, check_text};
 
 #[derive(arbitrary::Arbitrary, Debug)]
 enum Input<'a> {
