@@ -1,6 +1,6 @@
 //! The server on executors that it knows nothing of. The sockets and timers are async-io's throughout.
 
-use async_drain::hyper::Server;
+use async_drain::{hyper::Server, net::Connections};
 use futures_lite::stream;
 use hyper::service::service_fn;
 
@@ -29,6 +29,7 @@ fn on_async_std_with_its_listener() {
             Some((accepted.map(|(conn, _)| conn), listener))
         });
         let service = service_fn(move |r| handler(r, drain.clone()));
+        let incoming = Connections::new(Box::pin(incoming));
         scene.play(server.serve(incoming, service)).await;
     });
 }
