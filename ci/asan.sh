@@ -11,6 +11,6 @@ host=$(rustc +nightly -vV 2>/dev/null | sed -n 's/^host: //p')
 export RUSTFLAGS="-Zsanitizer=address" CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target/asan}"
 export LSAN_OPTIONS="suppressions=$PWD/ci/lsan.txt:print_suppressions=0" ASAN_OPTIONS=detect_leaks=1
 # The allocator's own counts and what takes a million of something are for other runs.
-cargo +nightly test --target "$host" --test it -- --skip alloc:: --skip wide --skip million
+cargo +nightly test --target "$host" --test core -- --skip alloc:: --skip wide --skip million
 # And the servers that these start.
 cargo +nightly test --target "$host" --test server --test adapters

@@ -30,7 +30,7 @@ build() (
             cargo test --quiet --package async-drain --release --lib --no-default-features --no-run ;;
         crowd) RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR="$target/broken/shuttle" \
             cargo test --quiet --package async-drain --release --lib --no-default-features --no-run ;;
-        test) CARGO_TARGET_DIR="$target/broken" cargo test --quiet --test it --no-run ;;
+        test) CARGO_TARGET_DIR="$target/broken" cargo test --quiet --test core --no-run ;;
     esac >"$log" 2>&1
 )
 
@@ -43,7 +43,7 @@ run() (
             cargo test --quiet --package async-drain --release --lib --no-default-features -- --exact "models::$2" ;;
         crowd) SHUTTLE_ITERATIONS=20000 RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR="$target/broken/shuttle" timeout 60 \
             cargo test --quiet --package async-drain --release --lib --no-default-features -- --exact "crowds::$2" ;;
-        test) CARGO_TARGET_DIR="$target/broken" timeout 20 cargo test --quiet --test it -- --exact "$2" ;;
+        test) CARGO_TARGET_DIR="$target/broken" timeout 20 cargo test --quiet --test core -- --exact "$2" ;;
     esac >"$log" 2>&1
 )
 

@@ -18,7 +18,7 @@ check() {
     echo "== $((SECONDS - began)) s"
 }
 
-check env PROPTEST_CASES=100000 cargo test --release --test it statemachine
+check env PROPTEST_CASES=100000 cargo test --release --test core statemachine
 check ci/fuzz.sh 60
 check ci/shuttle.sh
 check ci/broken.sh
@@ -33,7 +33,7 @@ check ci/cross.sh
 check ci/windows.sh
 check ci/loss.sh long
 check ci/storm.sh
-check env DRAINS=1000 cargo test --release --test leftovers
+check env DRAINS=1000 cargo test --release --test leaks
 check ci/peers.sh
 check ci/tide.sh
 check ci/recipes.sh

@@ -18,7 +18,7 @@ mkdir -p "$out"
 # The tests are named with --cargo-arg, so that the others and the examples aren't built for each mutant.
 # shellcheck disable=SC2086 # the files are words
 cargo mutants $files --output "$out" --jobs 2 --timeout 20 --build-timeout 120 --no-shuffle --colors never \
-    --exclude-re 'fmt::Debug' --exclude-re 'model::' --cargo-arg=--lib --cargo-arg=--test=it -- -- --skip wide --skip million || case $? in
+    --exclude-re 'fmt::Debug' --exclude-re 'model::' --cargo-arg=--lib --cargo-arg=--test=core -- -- --skip wide --skip million || case $? in
     2 | 3) ;; # some survived, some hung: judged below
     *) exit 2 ;;
 esac

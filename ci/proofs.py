@@ -23,7 +23,7 @@ KINDS = [
     ("shuttle", r"src/(?:crowds|drain/models/shuttle)\.rs"),
     ("unit", r"(?:src|sys/src|crates/async-drain-os/src)/(.*)\.rs"),
     ("fork", r"(?:sys|crates/async-drain-os)/tests/(.*)\.rs"),
-    ("test", r"tests/(?:it|core)/(.*)\.rs"),
+    ("test", r"tests/core/(.*)\.rs"),
     ("server", r"tests/server/(.*)\.rs"),
     ("adapters", r"tests/adapters/(.*)\.rs"),
     ("examples", r"tests/examples/(.*)\.rs"),

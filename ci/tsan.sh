@@ -14,4 +14,4 @@ cp "$runtime" "$root/usr/lib/rustlib/$host/lib/"
 
 # The allocator's own counts and the deep trees are for other runs: here they cost minutes.
 RUSTC=$rustc RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=thread CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target/tsan} \
-    "$cargo" test -Zbuild-std --target "$host" --package async-drain --test it -- --skip wide --skip deep --skip million --skip statemachine
+    "$cargo" test -Zbuild-std --target "$host" --package async-drain --test core -- --skip wide --skip deep --skip million --skip statemachine

@@ -35,6 +35,6 @@ END
 cp "$built/deps/bcryptprimitives.dll" "$built/"
 
 export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER=wine
-on_windows test --package async-drain --lib --test it -- --skip wide --skip million
+on_windows test --package async-drain --lib --test core -- --skip wide --skip million
 on_windows build --package testkit --no-default-features --features hyper --bin hyper
 ADDR=127.0.0.1:0 ci/ctrl-c.py "$built/hyper.exe"

@@ -1,9 +1,9 @@
 //! Programs of all public operations, against the model that `cargo test` uses.
 #![no_main]
 
-#[path = "../../tests/it/program.rs"]
+#[path = "../../tests/core/program.rs"]
 mod program;
-#[path = "../../tests/it/support.rs"]
+#[path = "../../tests/core/support.rs"]
 mod support;
 
 use program::{Op, Program};

@@ -1,6 +1,6 @@
 //! Many drains in one process leave nothing behind: no descriptor, no thread, no memory.
 //!
-//! `cargo test` plays some, `DRAINS=1000 cargo test --release --test leftovers` as many as it is told. What is
+//! `cargo test` plays some, `DRAINS=1000 cargo test --release --test leaks` as many as it is told. What is
 //! counted is the whole process's, so each subject is a process of its own: this program again, asked for
 //! the ignored test below.
 #![cfg(target_os = "linux")]

@@ -1,6 +1,6 @@
 //! Random programs of all public operations against a model of a few lines (S1 S2 S3 S4 S7 L1 L2).
 //!
-//! `PROPTEST_CASES=100000 cargo test --release --test it statemachine` is the long run.
+//! `PROPTEST_CASES=100000 cargo test --release --test core statemachine` is the long run.
 
 use proptest::prelude::*;
 

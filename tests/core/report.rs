@@ -272,7 +272,7 @@ fn many_stragglers_are_grouped_by_label_and_place() {
         export.starts_with("still in flight: GET /export ×2,998, oldest "),
         "{text}"
     );
-    assert!(export.contains(", from tests/it/report.rs:"), "{text}");
+    assert!(export.contains(", from tests/core/report.rs:"), "{text}");
     assert!(
         lines[3].starts_with("aborted: 3000 in flight when draining began, 3000 abandoned"),
         "{text}"
