@@ -97,13 +97,13 @@ broken raise-without-acquire model:raise_publishes latch.rs \
     'fetch_max(phase as u8, Ordering::AcqRel)' 'fetch_max(phase as u8, Ordering::Release)'
 
 broken is-without-acquire model:raise_publishes latch.rs \
-    'level.load(Ordering::Acquire) >=' 'level.load(Ordering::Relaxed) >='
+    'self.0.load(Ordering::Acquire) >=' 'self.0.load(Ordering::Relaxed) >='
 
 broken phase-without-acquire model:work_is_visible_across_shards latch.rs \
-    'from_u8(level.load(Ordering::Acquire))' 'from_u8(level.load(Ordering::Relaxed))'
+    'from_u8(self.0.load(Ordering::Acquire))' 'from_u8(self.0.load(Ordering::Relaxed))'
 
 broken no-second-look "model:raise_vs_poll crowd:waits_polled_by_many_tasks" latch.rs \
-    '            if reached(&self.0.level, phase) {
+    '            if self.0.level.reached(phase) {
                 drop(waiting);
                 return Poll::Ready(());
             }
@@ -268,6 +268,9 @@ broken the-second-to-begin-does-not-look "model:begin_vs_begin crowd:children_ma
 
 broken a-creation-does-not-wait "model:abort_vs_move_between_shards model:abort_vs_move_to_the_parent" tree.rs \
     'if self.latch.is_relaxed(Phase::Draining) {' 'if self.latch.is_relaxed(Phase::Drained) {'
+
+broken a-creation-in-haste-does-not-wait model:abort_vs_move_between_shards drain.rs \
+    'if !self.handle.level.is_relaxed(Phase::Draining) =>' 'if !self.handle.level.is_relaxed(Phase::Drained) =>'
 
 broken counted-before-draining "model:abort_vs_move_between_shards model:abort_vs_move_to_the_parent" tree.rs \
     'let begun = self.raise_uncounted(Phase::Draining, None);' 'let begun = false;'

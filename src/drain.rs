@@ -12,6 +12,7 @@ use std::{
 use crate::{
     Drained, Guard, Phase, Refused, Report, Stragglers, UntilAborting, UntilDrained, UntilDraining,
     UntilLameDuck,
+    latch::Level,
     sync::{Arc, Weak},
     tally::{self, Seat},
     tree::Core,
@@ -49,6 +50,7 @@ pub struct Drain {
 /// What all clones of a drain share and guards do not: its end begins the drain.
 struct Handle {
     shards: Arc<[Weak<Seat>]>,
+    level: Arc<Level>,
     tracked: bool,
     core: Arc<Core>,
 }
@@ -78,6 +80,7 @@ impl Drain {
         Self {
             handle: Arc::new(Handle {
                 shards: Arc::clone(core.shards()),
+                level: Arc::clone(core.latch.level()),
                 tracked: core.registry.is_some(),
                 core,
             }),
@@ -97,11 +100,13 @@ impl Drain {
     #[track_caller]
     pub fn guard(&self) -> Result<Guard, Drained> {
         let seat = if self.handle.tracked {
-            self.core().seat(Location::caller(), None)
+            self.core().tracked_seat(Location::caller())
         } else {
-            let seat = tally::seat(&self.handle.shards);
-            self.core().created();
-            seat
+            match tally::own_seat(&self.handle.shards) {
+                // E7: Relaxed, as in `Core::created`.
+                Some(seat) if !self.handle.level.is_relaxed(Phase::Draining) => Some(seat),
+                own => self.core().late_seat(own),
+            }
         };
         seat.map(Guard::new).ok_or(Drained)
     }

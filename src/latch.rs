@@ -33,7 +33,27 @@ pub(crate) struct Latch {
 }
 
 /// Alone on its lines: it is read on every request and written a few times in the life of a process (C3).
-type Level = CachePadded<AtomicU8>;
+pub(crate) struct Level(CachePadded<AtomicU8>);
+
+impl Level {
+    #[inline]
+    fn phase(&self) -> Phase {
+        // E1: pairs with `raise`.
+        Phase::from_u8(self.0.load(Ordering::Acquire))
+    }
+
+    #[inline]
+    fn reached(&self, phase: Phase) -> bool {
+        // E1: pairs with `raise`.
+        self.0.load(Ordering::Acquire) >= phase as u8
+    }
+
+    /// [`reached`](Self::reached) for a caller that has acquired the raise by other means, if it must see it.
+    #[inline]
+    pub(crate) fn is_relaxed(&self, phase: Phase) -> bool {
+        self.0.load(Ordering::Relaxed) >= phase as u8
+    }
+}
 
 /// Where those who wait on one core are listed; a waiter keeps its desk, and with it the level.
 ///
@@ -75,21 +95,9 @@ impl Place {
     }
 }
 
-#[inline]
-fn phase(level: &Level) -> Phase {
-    // E1: pairs with `raise`.
-    Phase::from_u8(level.load(Ordering::Acquire))
-}
-
-#[inline]
-fn reached(level: &Level, phase: Phase) -> bool {
-    // E1: pairs with `raise`.
-    level.load(Ordering::Acquire) >= phase as u8
-}
-
 impl Latch {
     pub(crate) fn new(desks: usize) -> Self {
-        let level = Arc::new(CachePadded(AtomicU8::new(Phase::Running as u8)));
+        let level = Arc::new(Level(CachePadded(AtomicU8::new(Phase::Running as u8))));
         Self {
             desks: (0..desks).map(|_| Arc::new(Desk::new(&level))).collect(),
             level,
@@ -98,12 +106,12 @@ impl Latch {
 
     #[inline]
     pub(crate) fn phase(&self) -> Phase {
-        phase(&self.level)
+        self.level.phase()
     }
 
     #[inline]
     pub(crate) fn is(&self, phase: Phase) -> bool {
-        reached(&self.level, phase)
+        self.level.reached(phase)
     }
 
     /// The calling thread's desk.
@@ -115,7 +123,11 @@ impl Latch {
     /// [`is`](Self::is) for one who has acquired the raise by other means, if it must be seen.
     #[inline]
     pub(crate) fn is_relaxed(&self, phase: Phase) -> bool {
-        self.level.load(Ordering::Relaxed) >= phase as u8
+        self.level.is_relaxed(phase)
+    }
+
+    pub(crate) fn level(&self) -> &Arc<Level> {
+        &self.level
     }
 
     /// Raises the level to `phase` unless it is there, wakes everyone who waited for it or for a phase that it
@@ -130,7 +142,7 @@ impl Latch {
     pub(crate) fn advance(&self, phase: Phase) -> Phase {
         // E1: `Release` for what the caller did before, `Acquire` for what an earlier raise published, so
         // that a waker run from here may rely on both. It need not be stronger: E2 is the locks' work.
-        Phase::from_u8(self.level.fetch_max(phase as u8, Ordering::AcqRel))
+        Phase::from_u8(self.level.0.fetch_max(phase as u8, Ordering::AcqRel))
     }
 
     /// Wakes those who wait for a phase after `before`, up to `phase`.
@@ -154,12 +166,12 @@ impl Desk {
     }
 
     pub(crate) fn phase(&self) -> Phase {
-        phase(&self.0.level)
+        self.0.level.phase()
     }
 
     #[inline]
     pub(crate) fn poll(&self, phase: Phase, waiter: &mut Waiter, cx: &mut Context<'_>) -> Poll<()> {
-        if reached(&self.0.level, phase) {
+        if self.0.level.reached(phase) {
             return Poll::Ready(());
         }
         match &waiter.place {
@@ -175,7 +187,7 @@ impl Desk {
         let replaced = {
             let mut waiting = lock(self.waiting_for(phase));
             // E2: pairs with `raise`.
-            if reached(&self.0.level, phase) {
+            if self.0.level.reached(phase) {
                 drop(waiting);
                 return Poll::Ready(());
             }
@@ -204,7 +216,7 @@ impl Desk {
     fn remove(&self, phase: Phase, place: &Place) -> Option<Waker> {
         let mut waiting = lock(self.waiting_for(phase));
         // E2: once raised, the list has been emptied, or the one who raised is about to.
-        if reached(&self.0.level, phase) {
+        if self.0.level.reached(phase) {
             return None;
         }
         waiting.try_remove(place.slot)

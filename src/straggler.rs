@@ -532,8 +532,7 @@ impl Ticket {
         let seat = (core.registry.as_ref())
             .and_then(|known| known.enter(core, place, self.label(), shard))
             .unwrap_or_else(|| Arc::clone(&self.shard));
-        core.created();
-        seat
+        core.created(seat)
     }
 }
 

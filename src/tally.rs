@@ -182,17 +182,20 @@ fn work(seats: usize, held: usize, forgone: usize) -> usize {
 /// A seat in one of `shards`, in the calling thread's if that has not ended; `None` once all have (S3).
 #[inline]
 pub(crate) fn seat(shards: &[Weak<Seat>]) -> Option<Arc<Seat>> {
-    let own = slot() & (shards.len() - 1);
-    match shards[own].upgrade() {
-        Some(seat) => Some(seat),
-        None => late_seat(shards),
-    }
+    own_seat(shards).or_else(|| late_seat(shards))
+}
+
+/// A seat in the calling thread's shard, unless that has ended.
+#[inline]
+pub(crate) fn own_seat(shards: &[Weak<Seat>]) -> Option<Arc<Seat>> {
+    // There is at least one, and their number is a power of two.
+    shards.get(slot() & (shards.len() - 1))?.upgrade()
 }
 
 /// While draining a shard may have ended before others. One that has ended stays so; hence, when every look failed,
 /// all had ended by the last one.
 #[cold]
-fn late_seat(shards: &[Weak<Seat>]) -> Option<Arc<Seat>> {
+pub(crate) fn late_seat(shards: &[Weak<Seat>]) -> Option<Arc<Seat>> {
     let seat = shards.iter().find_map(Weak::upgrade);
     if seat.is_none() {
         // E4: a look that fails is `Relaxed`; pairs with the `Release` decrements of `Arc`'s drop.

@@ -253,17 +253,33 @@ impl Core {
         Stragglers::new(count, known)
     }
 
-    /// To be called once a guard has been created, or a connection has gone to work.
+    /// Takes a seat that was created just now, and returns it once it is counted if it has to be.
     #[inline]
-    pub(crate) fn created(&self) {
+    pub(crate) fn created(&self, seat: Arc<Seat>) -> Arc<Seat> {
+        self.wait_for_look();
+        seat
+    }
+
+    /// A seat for a guard that is not tracked, where `own` is the one in the calling thread's shard and that shard has
+    /// ended or draining has begun. Out of line, and all that is left to do: the hot path is as short as it can be.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn late_seat(&self, own: Option<Arc<Seat>>) -> Option<Arc<Seat>> {
+        let seat = own.or_else(|| tally::late_seat(self.shards()));
+        seat.map(|seat| self.created(seat))
+    }
+
+    /// Waits until an abort that is counting has counted.
+    #[inline]
+    fn wait_for_look(&self) {
         // E7: Relaxed, since what was done before has acquired the raise if it has to be seen.
         if self.latch.is_relaxed(Phase::Draining) {
-            self.wait_for_look();
+            self.wait_for_state();
         }
     }
 
     #[cold]
-    fn wait_for_look(&self) {
+    fn wait_for_state(&self) {
         drop(lock(&self.state));
     }
 
@@ -353,6 +369,12 @@ impl Core {
         true
     }
 
+    /// [`seat`](Self::seat) without a label, out of line: it is not to burden what calls it.
+    #[inline(never)]
+    pub(crate) fn tracked_seat(&self, place: &'static Location<'static>) -> Option<Arc<Seat>> {
+        self.seat(place, None)
+    }
+
     /// A seat for a guard that was asked for at `place`; tracked, if guards are.
     pub(crate) fn seat(
         &self,
@@ -364,8 +386,7 @@ impl Core {
             Some(registry) => registry.enter(self, place, label, shard),
             None => shard(),
         };
-        self.created();
-        seat
+        seat.map(|seat| self.created(seat))
     }
 
     /// Keeps this drain from being drained, for something that is not work itself but brings some: an accept loop.
@@ -498,7 +519,7 @@ impl Core {
     pub(crate) fn resume(&self, work: &Work) {
         // E8: what works again while it is counted is in the record, and what it did before may be as well.
         work.set_uncounted(self.tally.forgo_hold());
-        self.created();
+        self.wait_for_look();
     }
 
     /// The work of this drain and of all below it that was abandoned, oldest first.
