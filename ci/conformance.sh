@@ -7,7 +7,7 @@ target=${CARGO_TARGET_DIR:-$PWD/target}
 export CARGO_TARGET_DIR="$target"
 
 servers=""
-for entry in trillium=compat/trillium tide=async-drain-tide; do
+for entry in trillium=compat/trillium tide=crates/async-drain-tide; do
     name=${entry%%=*}
     package=${entry#*=}
     if [ -e "$package/examples/$name.rs" ] || [ -e "$package/examples/$name/main.rs" ]; then

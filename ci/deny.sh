@@ -17,4 +17,4 @@ sed -i '/dev-dependencies\]$/,/^$/d; /^\[\[test\]\]/,/^$/d; /^default-members/d;
 deny() { cargo deny --manifest-path "$copy/Cargo.toml" "$@"; }
 deny --all-features check licenses sources
 deny --no-default-features --features async-io,signal,net,tower,swansong check bans
-(cd async-drain-tide && cargo deny check licenses sources)
+(cd crates/async-drain-tide && cargo deny check licenses sources)

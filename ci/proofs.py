@@ -21,8 +21,8 @@ TEST = re.compile(r"(?:pub(?:\(.*?\))? )?(?:async )?(?:unsafe )?fn (\w+)")
 KINDS = [
     ("loom", r"src/(?:models|drain/models/(?:loom|mod))\.rs"),
     ("shuttle", r"src/(?:crowds|drain/models/shuttle)\.rs"),
-    ("unit", r"(?:src|sys/src|crates/async-drain-os/src)/(.*)\.rs"),
-    ("fork", r"(?:sys|crates/async-drain-os)/tests/(.*)\.rs"),
+    ("unit", r"(?:src|crates/async-drain-os/src)/(.*)\.rs"),
+    ("fork", r"crates/async-drain-os/tests/(.*)\.rs"),
     ("test", r"tests/core/(.*)\.rs"),
     ("server", r"tests/server/(.*)\.rs"),
     ("adapters", r"tests/adapters/(.*)\.rs"),

@@ -14,11 +14,9 @@ log="$target/broken-server/log"
 export CARGO_TARGET_DIR="$target/broken-server" RUST_BACKTRACE=0
 caught=0 missed=0
 
+rm -rf "${copy:?}"
 mkdir -p "$copy"
-for part in Cargo.toml Cargo.lock README.md src crates tests docs benches examples testkit; do
-    rm -rf "${copy:?}/$part"
-    [ ! -e "$part" ] || cp -R "$part" "$copy/"
-done
+git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$copy"
 
 build() (
     cd "$copy"

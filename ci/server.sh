@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 name=${1:-hyper}
 case $name in
     hyper | axum | local) package=testkit kind=--bin folder=release ;;
-    tide | async_h1) package=async-drain-tide kind=--example folder=release/examples ;;
+    tide | async_h1) package=crates/async-drain-tide kind=--example folder=release/examples ;;
     trillium) package=compat/trillium kind=--example folder=release/examples ;;
     *)
         echo "there is no server '$name'; there are: hyper axum local tide async_h1 trillium" >&2

@@ -5,20 +5,16 @@
 set -eu
 cd "$(dirname "$0")/.."
 only="${1:-}"
-target=$(pwd)/async-drain-tide/target/broken
+target=$(pwd)/crates/async-drain-tide/target/broken
 copy="$target/tree"
 log="$target/log"
-crate="$copy/async-drain-tide"
+crate="$copy/crates/async-drain-tide"
 export CARGO_TARGET_DIR="$target" RUST_BACKTRACE=0
 caught=0 missed=0
 
-mkdir -p "$crate"
-for part in Cargo.toml Cargo.lock README.md src crates testkit benches examples tests docs \
-    async-drain-tide/Cargo.toml async-drain-tide/Cargo.lock async-drain-tide/README.md \
-    async-drain-tide/src async-drain-tide/examples async-drain-tide/tests; do
-    rm -rf "${copy:?}/$part"
-    [ ! -e "$part" ] || cp -R "$part" "$copy/$part"
-done
+rm -rf "${copy:?}"
+mkdir -p "$copy"
+git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$copy"
 
 # broken NAME TEST FILE FROM TO
 broken() {

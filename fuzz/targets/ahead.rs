@@ -1,7 +1,7 @@
 //! Any stream in any reads, with the messages beginning anywhere: what tide's connections hand to async-h1.
 #![no_main]
 
-#[path = "../../async-drain-tide/src/ahead/mod.rs"]
+#[path = "../../crates/async-drain-tide/src/ahead/mod.rs"]
 mod ahead;
 
 use ahead::property::{Step, check};

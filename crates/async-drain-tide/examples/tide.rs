@@ -1,7 +1,7 @@
 //! tide on async-std, with a `DrainListener`.
 //!
 //! Run `cargo run --example tide`, then e.g. `curl -N localhost:PORT/stream/100/100`, and press
-//! Ctrl-C. `../testkit/src/settings.rs` lists the settings.
+//! Ctrl-C. `../../testkit/src/settings.rs` lists the settings.
 
 mod common;
 

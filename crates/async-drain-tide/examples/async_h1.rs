@@ -1,7 +1,7 @@
 //! async-h1 without tide, on smol's global executor, with a `Driver`.
 //!
 //! Run `cargo run --example async_h1`, then e.g. `curl -N localhost:PORT/stream/100/100`, and press
-//! Ctrl-C. `../testkit/src/settings.rs` lists the settings.
+//! Ctrl-C. `../../testkit/src/settings.rs` lists the settings.
 
 mod common;
 
