@@ -6,15 +6,9 @@ cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-$PWD/target}
 export CARGO_TARGET_DIR="$target"
 
-servers=""
-for entry in trillium=compat/trillium tide=crates/async-drain-tide; do
-    name=${entry%%=*}
-    package=${entry#*=}
-    if [ -e "$package/examples/$name.rs" ] || [ -e "$package/examples/$name/main.rs" ]; then
-        cargo build --locked --manifest-path "$package/Cargo.toml" --example "$name"
-        servers="$servers $name=$target/debug/examples/$name"
-    fi
-done
+cargo build --locked --manifest-path integrations/trillium/Cargo.toml --bin trillium
+cargo build --locked --manifest-path crates/async-drain-tide/Cargo.toml --example tide
+servers="trillium=$target/debug/trillium tide=$target/debug/examples/tide"
 
 mkdir -p docs
 CONFORMANCE_SERVERS="$servers" CONFORMANCE_TABLE="$PWD/docs/conformance.md" \

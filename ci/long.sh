@@ -36,7 +36,7 @@ check ci/storm.sh
 check env DRAINS=1000 cargo test --release --test leaks
 check ci/peers.sh
 check ci/tide.sh
-check ci/recipes.sh
+check ci/integrations.sh
 check ci/trillium.sh
 check ci/conformance.sh
 check ci/bench.sh

@@ -37,16 +37,16 @@ measure() {
 }
 
 measure async-drain "$bin/hyper"
-CARGO_TARGET_DIR=$target cargo build --quiet --release --manifest-path compat/peers/hyper/Cargo.toml
+CARGO_TARGET_DIR=$target cargo build --quiet --release --manifest-path peers/hyper/Cargo.toml
 measure "hyper-util's graceful module on smol" "$target/release/peer-hyper"
 if go=$(command -v "${GO:-go}"); then
-    "$go" build -o "$table.go" compat/peers/main.go
+    "$go" build -o "$table.go" peers/main.go
     measure "$("$go" version | cut -d' ' -f3) net/http" "$table.go"
 else
     echo 'SKIPPED: Go, for want of a go command'
 fi
 if command -v node >/dev/null; then
-    measure "Node $(node --version)" node compat/peers/node.mjs
+    measure "Node $(node --version)" node peers/node.mjs
 else
     echo 'SKIPPED: Node, for want of a node command'
 fi

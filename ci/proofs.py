@@ -28,7 +28,7 @@ KINDS = [
     ("adapters", r"tests/adapters/(.*)\.rs"),
     ("examples", r"tests/examples/(.*)\.rs"),
     ("tide", r"(?:crates/)?async-drain-tide/(?:tests/server|src)/(.*)\.rs"),
-    ("integrations", r"(?:recipes|compat/trillium|integrations/\w+)/tests/(?:all/)?(.*)\.rs"),
+    ("integrations", r"integrations/\w+/tests/(.*)\.rs"),
 ]
 SCRIPTS = ["ci/broken.sh", "ci/server-broken.sh", "ci/tide-broken.sh"]
 

@@ -9,7 +9,7 @@ name=${1:-hyper}
 case $name in
     hyper | axum | local) package=testkit kind=--bin folder=release ;;
     tide | async_h1) package=crates/async-drain-tide kind=--example folder=release/examples ;;
-    trillium) package=compat/trillium kind=--example folder=release/examples ;;
+    trillium) package=integrations/trillium kind=--bin folder=release ;;
     *)
         echo "there is no server '$name'; there are: hyper axum local tide async_h1 trillium" >&2
         exit 2

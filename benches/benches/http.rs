@@ -35,11 +35,11 @@ fn main() {
     let others = [
         (
             "trillium on smol",
-            built("compat/trillium", ["--example", "trillium"]),
+            built("integrations/trillium", ["--bin", "trillium"]),
         ),
         (
             "axum on tokio",
-            built("compat/peers/axum", ["--bin", "peer-axum"]),
+            built("peers/axum", ["--bin", "peer-axum"]),
         ),
     ];
     if found("wrk") {

@@ -101,7 +101,7 @@ fn contenders() -> Vec<Contender> {
         contender(BARE, built("benches/http", ["--bin", "bare"]), &[][..]),
         contender(
             PEER,
-            built("compat/peers/hyper", ["--bin", "peer-hyper"]),
+            built("peers/hyper", ["--bin", "peer-hyper"]),
             &[],
         ),
         contender(DEFAULT, drained.clone(), &[]),
@@ -115,16 +115,16 @@ fn contenders() -> Vec<Contender> {
         ),
         contender(
             "trillium on smol",
-            built("compat/trillium", ["--example", "trillium"]),
+            built("integrations/trillium", ["--bin", "trillium"]),
             &[],
         ),
         contender(
             "axum on tokio",
-            built("compat/peers/axum", ["--bin", "peer-axum"]),
+            built("peers/axum", ["--bin", "peer-axum"]),
             &[],
         ),
     ];
-    let go = built_go("compat/peers/main.go");
+    let go = built_go("peers/main.go");
     contenders.extend(go.map(|go| contender("Go's Shutdown", go, &[])));
     contenders
 }

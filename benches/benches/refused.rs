@@ -31,7 +31,7 @@ fn main() {
         (KILLED, built("benches/http", ["--bin", "bare"])),
         (OURS, built("benches/http", ["--bin", "drained"])),
     ];
-    programs.extend(built_go("compat/peers/main.go").map(|go| (GO, go)));
+    programs.extend(built_go("peers/main.go").map(|go| (GO, go)));
     let mut table: Vec<_> = programs.iter().map(|(who, _)| (*who, Vec::new())).collect();
     for round in 0..rounds {
         for i in order(round, programs.len()) {

@@ -1,4 +1,4 @@
-//! The server on every way to run futures that smol has; async-std, tokio and `smol_macros` are in `recipes/`.
+//! The server on every way to run futures that smol has; async-std, tokio and `smol_macros` are in `integrations/`.
 
 use std::{cell::Cell, future::pending, rc::Rc, sync::Arc, thread};
 

@@ -4,7 +4,7 @@
 //! does not say when a peer has acknowledged the end of an answer. So after the last one the connection is left open
 //! for the peer to close, for the keep-alive grace; request bodies are not read, and `/echo` is empty.
 //!
-//! Run with: `cargo run --example http3`; the settings are those of the other examples.
+//! Run with: `cargo run`; `testkit/src/settings.rs` lists the settings.
 
 mod connection;
 

@@ -3,7 +3,7 @@
 //! The messages are written by hand, so that nothing needs protoc; a generated service is a tower service and goes
 //! through `hyper_util::service::TowerToHyperService`, as axum's router does.
 //!
-//! Run with: `cargo run --example grpc`; the settings are those of the other examples.
+//! Run with: `cargo run`; `testkit/src/settings.rs` lists the settings.
 
 use std::{convert::Infallible, error::Error, net::TcpListener, process::ExitCode, time::Duration};
 
@@ -56,8 +56,8 @@ async fn call(
 ) -> Result<hyper::Response<Body>, Infallible> {
     let mut grpc = Grpc::new(ProstCodec::<Number, Number>::default());
     Ok(match request.uri().path() {
-        "/recipes.Counter/Sleep" => grpc.unary(method(sleep), request).await,
-        "/recipes.Counter/Count" => {
+        "/counter.Counter/Sleep" => grpc.unary(method(sleep), request).await,
+        "/counter.Counter/Count" => {
             let count = method(|request| count(request, drain.clone()));
             grpc.server_streaming(count, request).await
         }

@@ -1,4 +1,4 @@
-use std::{future::Future, net::TcpStream};
+use std::{future::Future, net::TcpStream, time::Duration};
 
 use futures_lite::StreamExt;
 use hyper::{body::Incoming, client::conn::http2, http::uri::PathAndQuery};
@@ -10,7 +10,9 @@ use tonic_prost::ProstCodec;
 
 use testkit::process::Server;
 
-use crate::{SOON, example};
+/// How long anything may take that should not have to wait.
+const SOON: Duration = Duration::from_secs(10);
+
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Number {
@@ -77,22 +79,22 @@ async fn last(mut numbers: Streaming<Number>) -> (u64, Option<Code>) {
 /// Z3, Z5, Z7
 #[test]
 fn calls_in_flight_finish_and_streams_without_end_are_told() {
-    let mut server = Server::start(example("grpc"), &[]).expect("it starts");
+    let mut server = Server::start(env!("CARGO_BIN_EXE_grpc"), &[]).expect("it starts");
     block_on(async {
         let client = Client::connect(&server).await;
         let mut endless = client
-            .call("/recipes.Counter/Count", 0)
+            .call("/counter.Counter/Count", 0)
             .await
             .expect("a call");
         let counted = client
-            .call("/recipes.Counter/Count", 20)
+            .call("/counter.Counter/Count", 20)
             .await
             .expect("a call");
         let first = endless.next().await.expect("a number").expect("a number");
         assert_eq!(first, Number { value: 1 });
         let asleep = smol::spawn({
             let client = client.clone();
-            async move { client.call("/recipes.Counter/Sleep", 200).await }
+            async move { client.call("/counter.Counter/Sleep", 200).await }
         });
         smol::Timer::after(std::time::Duration::from_millis(50)).await;
         server.signal(Signal::TERM).expect("it runs");
@@ -114,7 +116,7 @@ fn a_peer_that_never_sends_its_preface_does_not_hold_the_process() {
         ("FIRST_REQUEST_GRACE_MS", "200"),
         ("KEEP_ALIVE_GRACE_MS", "100"),
     ];
-    let mut server = Server::start(example("grpc"), &env).expect("it starts");
+    let mut server = Server::start(env!("CARGO_BIN_EXE_grpc"), &env).expect("it starts");
     let silent = TcpStream::connect(server.addr()).expect("it listens");
     server.signal(Signal::TERM).expect("it runs");
     let exit = server.wait(SOON).expect("it ends");

@@ -18,7 +18,9 @@ use smol::{Timer, block_on};
 
 use testkit::process::Server;
 
-use crate::{SOON, example};
+/// How long anything may take that should not have to wait.
+const SOON: Duration = Duration::from_secs(10);
+
 
 /// The certificate is made at start, so nobody could know it.
 #[derive(Debug)]
@@ -113,7 +115,7 @@ async fn body(mut stream: RequestStream<BidiStream<Bytes>, Bytes>) -> Vec<u8> {
 /// Z3 in HTTP/3's words, and Z5.
 #[test]
 fn requests_in_flight_finish_after_a_goaway() {
-    let mut server = Server::start(example("http3"), &[]).expect("it starts");
+    let mut server = Server::start(env!("CARGO_BIN_EXE_http3"), &[]).expect("it starts");
     block_on(async {
         let endpoint = endpoint();
         let mut client = Client::connect(&endpoint, server.addr()).await;
@@ -144,7 +146,7 @@ fn requests_in_flight_finish_after_a_goaway() {
 #[test]
 fn an_idle_connection_is_closed_within_the_grace() {
     let env = [("KEEP_ALIVE_GRACE_MS", "100")];
-    let mut server = Server::start(example("http3"), &env).expect("it starts");
+    let mut server = Server::start(env!("CARGO_BIN_EXE_http3"), &env).expect("it starts");
     block_on(async {
         let endpoint = endpoint();
         let client = Client::connect(&endpoint, server.addr()).await;
