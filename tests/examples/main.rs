@@ -3,10 +3,16 @@
 mod axum;
 mod blocking;
 mod children;
+mod executors;
+mod layer;
 mod line_echo;
 mod program;
 mod proxy;
+mod sessions;
 mod smol_main;
+mod testing;
+mod threads;
+mod watch;
 mod websocket;
 mod worker;
 
