@@ -117,18 +117,18 @@ broken wake-before-raise "model:raise_vs_poll crowd:waits_polled_by_many_tasks" 
         self.wake(before, phase);
         self.advance(phase)'
 
-broken wake-under-the-lock test:hostile::a_waker_that_drops_its_task latch.rs \
+broken wake-under-the-lock test:hostile::a_waker_may_drop_its_task latch.rs \
     'let woken = mem::take(&mut *lock(&desk.0.waiting[usize::from(passed)]));
                 wake_all(woken);' \
     'let mut waiting = lock(&desk.0.waiting[usize::from(passed)]);
                 wake_all(mem::take(&mut *waiting));'
 
-broken drop-a-waker-under-the-lock test:hostile::a_waker_whose_drop_comes_back latch.rs \
+broken drop-a-waker-under-the-lock test:hostile::a_waker_may_use_its_drain_when_dropped latch.rs \
     'Some(mem::replace(&mut waiting[place.slot], waker))' \
     'drop(mem::replace(&mut waiting[place.slot], waker));
                     None::<Waker>'
 
-broken skipped-phases-sleep-on test:core::drained_answers_whoever_waits_for_aborting latch.rs \
+broken skipped-phases-sleep-on test:core::drained_ends_the_waits_for_aborting latch.rs \
     'for passed in before as u8..phase as u8 {' 'for passed in (before as u8).max(phase as u8 - 1)..phase as u8 {'
 
 broken repoll-by-another-ignored "model:raise_vs_repoll crowd:waits_polled_by_many_tasks" latch.rs \
@@ -140,12 +140,12 @@ broken repoll-by-a-lookalike-ignored test:cancel::the_task_that_polled_last_is_w
 broken leave-nothing-behind test:cancel::a_dropped_wait_gives_its_place_back latch.rs \
     'waiting.try_remove(place.slot)' 'waiting.try_remove(place.slot + 1)'
 
-broken a-panic-escapes test:unwind::a_panicking_waker_keeps_nobody_from_being_woken latch.rs \
+broken a-panic-escapes test:unwind::a_panicking_waker_does_not_stop_the_other_wakes latch.rs \
     'catch_unwind(AssertUnwindSafe(|| waker.wake()))' \
     'Ok::<_, Box<dyn std::any::Any>>(AssertUnwindSafe(|| waker.wake())())' \
     'panic::{AssertUnwindSafe, catch_unwind}' 'panic::AssertUnwindSafe'
 
-broken a-payload-is-dropped test:unwind::a_payload_that_panics_in_its_drop latch.rs \
+broken a-payload-is-dropped test:unwind::a_panic_payload_may_panic_when_dropped latch.rs \
     'mem::forget(payload)' 'drop(payload)'
 
 # --- the count -----------------------------------------------------------------------------------------------------
@@ -165,10 +165,10 @@ broken refused-without-a-fence model:begin_vs_guard_on_one_shard tally.rs \
 broken refused-at-once "model:late_guard_vs_last_shard crowd:guards_on_two_shards" tally.rs \
     'shards.iter().find_map(Weak::upgrade)' 'shards.iter().take(0).find_map(Weak::upgrade)'
 
-broken late-guard-tries-one-shard test:core::a_late_guard_is_had_while_one_lives tally.rs \
+broken late-guard-tries-one-shard test:core::new_guards_are_available_while_one_is_alive tally.rs \
     'shards.iter().find_map(Weak::upgrade)' 'shards.iter().take(1).find_map(Weak::upgrade)'
 
-broken holds-are-work test:tree::in_flight_sums tally.rs \
+broken holds-are-work test:tree::a_parent_counts_the_guards_of_its_children tally.rs \
     'self.held.fetch_add(ONE, Ordering::Release)' 'self.held.fetch_add(0, Ordering::Release)'
 
 broken count-looks-at-the-holds-last model:count_vs_child tally.rs \
@@ -250,7 +250,7 @@ broken the-parent-is-not-let-go model:begin_vs_end_of_a_child tree.rs \
     'next = Self::forget_child(parent, key, &core).and_then(Seat::into_core);' \
     'next = None; std::mem::forget(Self::forget_child(parent, key, &core));'
 
-broken the-end-recurses test:tree::deep::begun_from_the_top tree.rs \
+broken the-end-recurses test:tree::deep::a_deep_tree_begins_from_the_top tree.rs \
     'next = Self::forget_child(parent, key, &core).and_then(Seat::into_core);' \
     'next = None; drop(Self::forget_child(parent, key, &core));'
 
@@ -329,13 +329,13 @@ broken a-child-keeps-its-record test:report::a_child_hands_its_record_to_a_paren
 broken records-pile-up test:report::a_child_hands_its_record_to_a_parent_that_is_shutting_down tree.rs \
     'if parent.latch.is(Phase::LameDuck) {' 'if parent.latch.is(Phase::Running) {'
 
-broken the-report-panics test:report::printing_changes_nothing report.rs \
+broken the-report-panics test:report::printing_changes_neither_the_exit_nor_its_status report.rs \
     '        self.print();
 ' '        eprintln!("{self}");
         let _ = Self::print;
 '
 
-broken the-report-waits-for-its-reader test:report::printing_changes_nothing report.rs \
+broken the-report-waits-for-its-reader test:report::printing_changes_neither_the_exit_nor_its_status report.rs \
     'printed.recv_timeout(LONGEST)' 'printed.recv().map(|()| LONGEST)'
 
 broken a-line-for-each-straggler test:report::many_stragglers_are_grouped_by_label_and_place straggler.rs \
@@ -375,7 +375,7 @@ broken the-guard-goes-first test:ext::a_guarded_future_holds_its_guard ext/guard
 broken a-wait-never-terminates test:core::a_wait_is_terminated_once_it_has_answered until.rs \
     'self.answered = polled.is_ready();' ''
 
-broken a-wait-takes-the-park-token test:core::waiting_takes_no_park_token until.rs \
+broken a-wait-takes-the-park-token test:core::waiting_keeps_the_park_token until.rs \
     'parker.park(deadline);' \
     'let _ = Parker::park; std::thread::park_timeout(Duration::from_millis(1));'
 
@@ -421,7 +421,7 @@ broken lame-duck-by-hand-is-a-request test:shutdown::a_request_after_a_beginning
     'while self.next(Phase::Draining, end).await == Event::Requested(1) {}' \
     'self.next(Phase::Draining, end).await;'
 
-broken the-server-is-dropped-unasked test:shutdown::an_idle_server_tidies_up shutdown/stages.rs \
+broken the-server-is-dropped-unasked test:shutdown::an_idle_server_may_clean_up shutdown/stages.rs \
     'let Poll::Ready(end) = poll_server(self.server.as_mut(), cx) else {' \
     'if event.is_ready() {
                 return event;
@@ -435,7 +435,7 @@ broken stuck-though-drained \
 broken waited-for-in-spite-of-a-request test:shutdown::an_executor_that_stays_blocked_is_given_up shutdown/stages.rs \
     'Event::Requested(_) => end = Some(hurry),' 'Event::Requested(_) => end = end.or(None.filter(|_| hurry > Instant::now())),'
 
-broken stuck-without-the-failure test:shutdown::who_gives_an_executor_up_is_told_why_the_server_failed \
+broken stuck-without-the-failure test:shutdown::the_watchdog_is_told_why_the_server_failed \
     shutdown/watchdog.rs \
     'if let Some(error) = self.failure.take() {' 'if let Some(error) = None {'
 

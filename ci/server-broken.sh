@@ -64,9 +64,9 @@ broken() {
 
 # --- the listener --------------------------------------------------------------------------------------------------
 
-broken no-syn-filter accept::a_retired_listener_queues_nobody net/retire.rs \
+broken no-syn-filter accept::a_retired_listener_queues_no_connections net/retire.rs \
     'match os::drop_syns(&socket) {' 'match Err::<(), _>(()) {'
-broken no-retirement accept::a_retired_listener_queues_nobody net/incoming.rs \
+broken no-retirement accept::a_retired_listener_queues_no_connections net/incoming.rs \
     'match accept.retire() {' 'match { let _ = &mut accept; Queue::Closed } {'
 broken no-unix-retirement accept::a_unix_listener_retires_without_loss net/listening.rs \
     'if alone {' 'if false && alone {'
@@ -74,34 +74,34 @@ broken shared-unix-listener-shut-down accept::a_unix_listener_that_others_hold_i
     'if alone {' 'if true || alone {'
 broken filter-left-behind accept::a_listener_that_others_hold_is_left_as_it_was net/retire.rs \
     'Queue::Closed => os::take_syns(&socket),' 'Queue::Closed => Ok(()),'
-broken filter-left-to-the-next-generation accept::ten_generations_on_one_listener_lose_nobody net/listening.rs \
+broken filter-left-to-the-next-generation accept::ten_generations_on_one_listener_lose_no_connection net/listening.rs \
     'Err(shared) => shared.as_ref().get_ref().restore(retired),' 'Err(_) => {}'
-broken queue-not-emptied listener::all_50_who_were_queued_are_answered net/incoming.rs \
+broken queue-not-emptied listener::all_50_queued_connections_are_answered net/incoming.rs \
     'queue => State::Emptying(Emptying::new(accept, queue == Queue::Open)),' '_ => State::Closed,'
-broken asked-after-the-last-look accept::who_is_queued_at_the_last_moment_is_accepted net/incoming.rs \
+broken asked-after-the-last-look accept::connections_queued_at_the_last_moment_are_accepted net/incoming.rs \
     'self.last_look();
                 Empty::LookAgain' 'Empty::End'
-broken nobody-waited accept::who_is_queued_while_the_process_is_frozen_is_accepted net/incoming.rs \
+broken nobody-waited accept::connections_queued_while_the_process_is_frozen_are_accepted net/incoming.rs \
     'in its queue.
             self.last_look();' 'in its queue.
             return Poll::Ready(());'
-broken emptied-without-end accept::peers_without_end_do_not_keep_it_open net/incoming.rs \
+broken emptied-without-end accept::endless_connects_do_not_keep_a_listener_open net/incoming.rs \
     'if self.stage == Stage::LastLook && self.bounded {' 'if false && self.bounded {'
-broken emptied-for-half-a-second-at-most listener::all_100_who_were_queued_without_descriptors_are_answered net/incoming.rs \
+broken emptied-for-half-a-second-at-most listener::all_100_connections_queued_without_descriptors_are_answered net/incoming.rs \
     'emptying.limit.set_after(wait + EMPTYING);' 'let _ = (wait, &emptying);' \
     'queue == Queue::Open' 'queue == queue'
-broken descriptors-waited-for-when-overdue accept::failing_for_ever_is_neither_busy_nor_an_end net/incoming.rs \
+broken descriptors-waited-for-when-overdue accept::a_listener_that_fails_for_ever_neither_spins_nor_ends net/incoming.rs \
     'if emptying.stage == Stage::LastLook => {' 'if false && emptying.stage == Stage::LastLook => {'
 broken shared-queue-emptied accept::a_shared_listener_is_left_to_its_successor net/accept.rs \
     '        Queue::Shared
 ' '        self.0.retire()
 '
-broken accept-before-the-stop-flag listener::a_connect_storm_loses_none net/incoming.rs \
+broken accept-before-the-stop-flag listener::a_connect_storm_loses_no_connection net/incoming.rs \
     'let draining = Pin::new(&mut self.draining).poll(cx).is_ready();' \
     'let draining = self.state.accept().is_some_and(|accept| accept.poll_accept(cx).is_pending()) && Pin::new(&mut self.draining).poll(cx).is_ready();'
-broken descriptors-end-the-server listener::running_out_of_descriptors_ends_nothing net/backoff.rs \
+broken descriptors-end-the-server listener::running_out_of_descriptors_does_not_end_the_server net/backoff.rs \
     '_ => Self::Exhausted,' '_ => Self::OfListener,'
-broken no-back-off accept::failing_for_ever_is_neither_busy_nor_an_end net/incoming.rs \
+broken no-back-off accept::a_listener_that_fails_for_ever_neither_spins_nor_ends net/incoming.rs \
     '                        _ => {
                             self.backoff.start();
                         }' '                        _ => {}'
@@ -111,7 +111,7 @@ broken descriptor-given-back-unheard accept::a_connection_that_closes_ends_the_b
     'waker.wake();' 'drop(waker);'
 broken an-interrupted-call-ends-a-connection bad_luck::a_signal_interrupts_no_connection net/linger.rs \
     'if error.kind() == io::ErrorKind::Interrupted => {}' 'if false && error.kind() == io::ErrorKind::Interrupted => {}'
-broken accept-loop-not-waited-for server::stopped_before_it_serves net/incoming.rs \
+broken accept-loop-not-waited-for server::a_server_stopped_before_it_serves_answers_its_queue net/incoming.rs \
     'hold: self.core().hold(),' 'hold: None,'
 
 # --- connections ---------------------------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ broken preface-in-pieces-is-a-head idle::half_an_http2_preface_ends_with_the_fir
 broken silent-http2-peer-not-asked idle::an_http2_peer_that_asks_for_nothing_ends_with_the_first_request_grace hyper/ending.rs \
     'match self.patience.poll(silent, cx) {' 'match self.patience.poll(silent, cx) {
             Poll::Ready(()) if http2 => Next::Wait,'
-broken deaf-http2-peer-waited-for idle::a_deaf_http2_peer_does_not_hold_the_process hyper/ending.rs \
+broken deaf-http2-peer-waited-for idle::an_http2_peer_that_answers_no_ping_does_not_hold_the_process hyper/ending.rs \
     'filter(|_| http2 && !reacted)' 'filter(|_| false && http2 && !reacted)'
 broken who-reacts-is-cut http2::a_tunnel_is_not_cut_in_lame_duck hyper/ending.rs \
     'filter(|_| http2 && !reacted)' 'filter(|_| { let _ = reacted; http2 })'
@@ -176,7 +176,7 @@ broken plain-close close::an_answer_of_300_kb_arrives_whole_in_spite_of_unread_i
     'if let Close::Lingering(_) = this.close {' 'if false {'
 broken plain-close-of-a-rejected-upload close::a_rejected_upload_of_5_mb_can_read_why net/linger.rs \
     'if let Close::Lingering(_) = this.close {' 'if false {'
-broken always-linger close::who_has_everything_does_not_hold_the_exit net/linger.rs \
+broken always-linger close::a_peer_that_has_everything_does_not_hold_the_exit net/linger.rs \
     'if over && !owed {' 'if false && over && !owed {'
 broken acknowledgements-are-not-progress close::an_answer_is_work_for_as_long_as_it_is_being_acknowledged net/linger.rs \
     'if left < lingering.left {' 'if false && left < lingering.left {'
@@ -186,7 +186,7 @@ broken arrivals-are-progress linger::a_peer_that_sends_for_ever_is_not_waited_fo
     'if left < lingering.left {' 'if left < lingering.left || lingering.arriving {'
 broken stalled-peer-not-reset linger::a_connection_that_stalls_is_reset_and_reported net/linger.rs \
     'self.reset_on_drop(true);' ''
-broken stalled-answer-unreported close::an_answer_that_nobody_takes_is_abandoned_after_the_stall_limit net/linger.rs \
+broken stalled-answer-unreported close::an_unread_answer_is_abandoned_after_the_stall_limit net/linger.rs \
     'self.delivery.set_lost();' ''
 broken stalled-raw-answer-unreported linger::a_connection_that_stalls_is_reset_and_reported net/linger.rs \
     'record.abandon();' 'let _ = record;'
@@ -246,7 +246,7 @@ broken requests-count-when-they-are-seen signals::signals_that_a_blocked_executo
     'return signals.last_at();' 'let _ = signals.last_at();'
 broken handler-does-not-count signals::a_third_signal_ends_a_process_that_polls_nothing ../crates/async-drain-os/src/signal.rs \
     'if third &&' 'if false && third &&'
-broken reloads-count signals::signals_that_are_no_requests_are_not_counted ../crates/async-drain-os/src/signal.rs \
+broken reloads-count signals::other_signals_are_not_counted_as_requests ../crates/async-drain-os/src/signal.rs \
     'if third && requests.third_ends.load(Ordering::Relaxed) {' 'if third {'
 broken pid-1-has-no-default-action signals::pid_1_ends_with_128_and_the_signals_number ../crates/async-drain-os/src/signal.rs \
     'std::process::id() == 1 &&' 'std::process::id() == 0 &&'

@@ -1,4 +1,5 @@
-//! Any stream in any reads, with the messages beginning anywhere: what tide's connections hand to async-h1.
+//! Any stream in any reads, with the messages beginning anywhere: what tide's connections hand to
+//! async-h1.
 #![no_main]
 
 #[path = "../../crates/async-drain-tide/src/ahead/mod.rs"]

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// How long a server may take to end before the test gives up; a promise has a bound of its own.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const TIMEOUT: Duration = Duration::from_secs(20);
 /// How late a server may end after the last byte that it had to write.
 const AFTER_THE_LAST_BYTE: Duration = Duration::from_millis(200);
 /// How late it may do what it does at once, beginning with the signal: that takes longer to arrive,
@@ -34,7 +34,7 @@ pub fn hyper_after(setup: &str) -> Server {
 
 /// Waits for the end of a server.
 pub fn end(server: &mut Server) -> Exit {
-    server.wait(PATIENCE).expect("the server ends")
+    server.wait(TIMEOUT).expect("the server ends")
 }
 
 /// Waits for the end of a server that has lost nothing, and says so.
@@ -88,14 +88,14 @@ pub fn hello(conn: &mut Conn, last: bool) {
 ///
 /// While the listener retires, the kernel does not answer at all. So no attempt waits for that.
 pub fn refused(addr: SocketAddr) {
-    let patience = Instant::now() + PATIENCE;
-    while Instant::now() < patience {
+    let deadline = Instant::now() + TIMEOUT;
+    while Instant::now() < deadline {
         match TcpStream::connect_timeout(&addr, Duration::from_millis(50)) {
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => return,
             Ok(_) | Err(_) => {}
         }
     }
-    panic!("connects are not refused after {PATIENCE:?}");
+    panic!("connects are not refused after {TIMEOUT:?}");
 }
 
 /// Asserts that what is measured holds in two of three runs, and so for their median: one that a

@@ -1,4 +1,5 @@
-//! The server on every way to run futures that smol has; async-std, tokio and `smol_macros` are in `integrations/`.
+//! The server on every way to run futures that smol has; async-std, tokio and `smol_macros` are in
+//! `integrations/`.
 
 use std::{cell::Cell, future::pending, rc::Rc, sync::Arc, thread};
 
@@ -10,7 +11,7 @@ use hyper::service::service_fn;
 use testkit::scene::{Scene, handler};
 
 #[test]
-fn on_the_global_executor_of_smol() {
+fn a_server_runs_on_the_global_executor_of_smol() {
     let (scene, listener) = Scene::new();
     let drain = scene.drain.clone();
     let server = Server::new(&scene.drain, |task| smol::spawn(task).detach())
@@ -19,7 +20,7 @@ fn on_the_global_executor_of_smol() {
 }
 
 #[test]
-fn on_an_executor_of_two_threads() {
+fn a_server_runs_on_an_executor_of_two_threads() {
     let (scene, listener) = Scene::new();
     let (drain, stop) = (scene.drain.clone(), Drain::new());
     let executor = Arc::new(Executor::new());
@@ -38,7 +39,7 @@ fn on_an_executor_of_two_threads() {
 
 /// Nothing that serves need be `Send`.
 #[test]
-fn on_a_local_executor_with_a_handler_that_is_not_send() {
+fn a_server_runs_on_a_local_executor_with_a_handler_that_is_not_send() {
     let (scene, listener) = Scene::new();
     let drain = scene.drain.clone();
     let executor = Rc::new(LocalExecutor::new());
@@ -62,7 +63,7 @@ fn on_a_local_executor_with_a_handler_that_is_not_send() {
 
 /// No executor with threads of its own, and no reactor but async-io's.
 #[test]
-fn on_block_on_alone() {
+fn a_server_runs_on_block_on_alone() {
     let (scene, listener) = Scene::new();
     let drain = scene.drain.clone();
     let tasks = async_channel::unbounded();

@@ -46,7 +46,7 @@ fn a_drive_is_woken_by_the_drain_and_by_the_last_guard() {
 
 /// Z11: stop before serve.
 #[test]
-fn a_swansong_that_comes_late_is_shut_down_at_once() {
+fn a_swansong_driven_late_is_shut_down_at_once() {
     let (drain, swansong) = (Drain::new(), Swansong::new());
     drain.begin();
     drain.until_drained().wait();

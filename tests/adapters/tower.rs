@@ -128,7 +128,7 @@ fn a_drained_layer_still_serves() {
 
 /// The last handle's drop begins the drain: a router that lives on must not put that off.
 #[test]
-fn a_layer_is_no_handle() {
+fn a_layer_does_not_keep_its_drain_running() {
     let drain = Drain::new();
     let draining = drain.until_draining();
     let service = service(&drain);

@@ -1,7 +1,7 @@
 //! Every server example against every promise that can be seen from outside, in one table.
 //!
-//! `cargo test --test conformance` checks this package's own; `ci/conformance.sh` adds those that are built elsewhere, and
-//! writes the table to `docs/conformance.md`.
+//! `cargo test --test conformance` checks this package's own; `ci/conformance.sh` adds those that
+//! are built elsewhere, and writes the table to `docs/conformance.md`.
 
 mod promises;
 mod subject;

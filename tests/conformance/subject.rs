@@ -68,7 +68,8 @@ const TIDE: Limits = &[
     ),
 ];
 
-/// This package's own, and those that `CONFORMANCE_SERVERS` has: `NAME=PATH`, with spaces between them.
+/// This package's own, and those that `CONFORMANCE_SERVERS` has: `NAME=PATH`, with spaces between
+/// them.
 pub(crate) fn all() -> Vec<Subject> {
     let own = ["hyper", "axum"].map(|name| (name.to_owned(), testkit::server(name)));
     let more = env::var("CONFORMANCE_SERVERS").unwrap_or_default();

@@ -40,7 +40,7 @@ fn a_clone_allocates_nothing() {
 
 /// C3: looking at the phase.
 #[test]
-fn looking_allocates_nothing() {
+fn reading_the_phase_allocates_nothing() {
     let drain = Drain::new();
     let guard = drain.guard().unwrap();
     free(|| assert!(!drain.is_draining() && !guard.is_draining()));
@@ -50,7 +50,7 @@ fn looking_allocates_nothing() {
 
 /// C4: a wait, a re-poll by the same task, and giving up, once the list has grown.
 #[test]
-fn waiting_allocates_nothing_of_its_own() {
+fn waits_allocate_nothing_once_their_list_has_grown() {
     let drain = Drain::new();
     let mut wait = drain.until_draining();
     free(|| assert!(!ready(&mut wait, Waker::noop())));
@@ -59,7 +59,7 @@ fn waiting_allocates_nothing_of_its_own() {
 
 /// C2: a guard costs the same beside a hundred thousand others, waiters and children.
 #[test]
-fn a_crowd_makes_no_difference() {
+fn a_guard_costs_the_same_beside_a_hundred_thousand() {
     let drain = Drain::new();
     let guards: Vec<_> = (0..100_000).map(|_| drain.guard().unwrap()).collect();
     let children: Vec<_> = (0..1_000).map(|_| drain.child()).collect();

@@ -18,7 +18,7 @@ impl<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + 'static> Plain for T 
 fn plain<T: Plain>() {}
 
 #[test]
-fn everything_may_go_anywhere() {
+fn public_types_are_send_sync_and_unwind_safe() {
     plain::<Drain>();
     plain::<Builder>();
     plain::<Guard>();
@@ -31,14 +31,14 @@ fn everything_may_go_anywhere() {
 
 /// A report holds the server's error, which may be anything that can be sent.
 #[test]
-fn reports_may_be_sent() {
+fn a_report_is_send_and_sync() {
     fn sent<T: Send + Sync + Unpin + 'static>() {}
     sent::<Report>();
 }
 
 /// The futures of `async fn`s can be spawned.
 #[test]
-fn what_waits_may_be_spawned() {
+fn futures_of_a_shutdown_are_send() {
     let drain = Drain::new();
     drop(async { drain.finish(std::future::pending::<()>()).await }.boxed());
     let timer = |_| std::future::pending::<()>();

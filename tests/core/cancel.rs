@@ -7,8 +7,8 @@ use async_drain::{Drain, DrainExt, Phase};
 
 use crate::support::{Wakes, on_wake, poll, ready};
 
-/// C5: a wait that is dropped gives its place back: a million of them take no more memory than one, and none of
-/// their wakers is kept.
+/// C5: a wait that is dropped gives its place back: a million of them take no more memory than one,
+/// and none of their wakers is kept.
 #[test]
 fn a_dropped_wait_gives_its_place_back() {
     let drain = Drain::new();
@@ -26,7 +26,8 @@ fn a_dropped_wait_gives_its_place_back() {
     assert_eq!(woken.count(), 0);
 }
 
-/// C5: however often, and by however many tasks, a wait is polled, it holds one place and one waker.
+/// C5: however often, and by however many tasks, a wait is polled, it holds one place and one
+/// waker.
 #[test]
 fn a_wait_polled_a_million_times_holds_one_place() {
     let drain = Drain::new();
@@ -71,7 +72,7 @@ fn the_task_that_polled_last_is_woken() {
 
 /// L1: the waits around one that is dropped are still woken, each once.
 #[test]
-fn a_dropped_wait_takes_no_other_with_it() {
+fn a_dropped_wait_leaves_the_others_listed() {
     let drain = Drain::new();
     let all: Vec<_> = (0..8).map(|_| Wakes::new()).collect();
     let mut waits: Vec<_> = all
@@ -114,7 +115,7 @@ fn a_woken_wait_may_be_dropped_unpolled() {
 
 /// L1: a wait that is dropped by another's waker in the middle of a raise is no trouble.
 #[test]
-fn a_wait_dropped_during_the_raise() {
+fn a_waker_may_drop_another_wait_during_a_raise() {
     let drain = Drain::new();
     let (woken, waker) = Wakes::new();
     let cell = crate::support::cell();

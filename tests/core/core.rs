@@ -22,8 +22,8 @@ const STEPS: [(Phase, Step); 3] = [
     (Phase::Aborting, Drain::abort),
 ];
 
-/// S1: whatever the order of the calls, the phase is the furthest that was asked for, and each call says whether it
-/// was the one that moved it.
+/// S1: whatever the order of the calls, the phase is the furthest that was asked for, and each call
+/// says whether it was the one that moved it.
 #[test]
 fn phases_only_move_forward() {
     for order in 0..STEPS.len().pow(4) {
@@ -47,7 +47,7 @@ fn phases_only_move_forward() {
 
 /// S1: nothing moves a drain that is drained.
 #[test]
-fn drained_is_the_end() {
+fn a_drained_drain_never_changes() {
     let drain = Drain::new();
     assert!(drain.begin());
     for (_, step) in STEPS {
@@ -93,7 +93,7 @@ fn a_cloned_guard_counts() {
 
 /// S3: once drained, no thread and no handle gets a guard.
 #[test]
-fn no_guard_after_drained() {
+fn a_drained_drain_gives_no_guards() {
     let drain = Drain::builder().shards(8).build();
     drain.begin();
     for _ in 0..16 {
@@ -107,9 +107,10 @@ fn no_guard_after_drained() {
     assert_eq!(drain.in_flight(), 0);
 }
 
-/// S3: as long as one guard lives, on whichever shard, work already promised gets another, from any thread.
+/// S3: as long as one guard lives, on whichever shard, work already promised gets another, from any
+/// thread.
 #[test]
-fn a_late_guard_is_had_while_one_lives() {
+fn new_guards_are_available_while_one_is_alive() {
     for _ in 0..8 {
         let drain = Drain::builder().shards(4).build();
         let work = thread::scope(|s| s.spawn(|| drain.guard().unwrap()).join().unwrap());
@@ -144,9 +145,10 @@ fn admission_ends_when_draining_begins() {
     );
 }
 
-/// S4: a guard that comes and goes does not end a drain that is running, however often the count is zero.
+/// S4: a guard that comes and goes does not end a drain that is running, however often the count is
+/// zero.
 #[test]
-fn zero_while_running_means_nothing() {
+fn a_count_of_zero_does_not_end_a_running_drain() {
     let drain = Drain::new();
     let (woken, waker) = Wakes::new();
     let mut drained = drain.until_drained();
@@ -175,7 +177,7 @@ fn the_last_handles_drop_begins_the_drain() {
 
 /// L1: each phase wakes those who wait for it and for what it implies, once, and nobody else.
 #[test]
-fn a_phase_wakes_those_who_wait_for_it() {
+fn a_phase_wakes_the_waits_that_it_ends() {
     for (reached, step) in STEPS {
         let drain = Drain::new();
         let _work = drain.guard().unwrap();
@@ -204,7 +206,7 @@ fn a_phase_wakes_those_who_wait_for_it() {
 
 /// L1: a drain that ends without aborting still answers those who waited for it.
 #[test]
-fn drained_answers_whoever_waits_for_aborting() {
+fn drained_ends_the_waits_for_aborting() {
     let drain = Drain::new();
     let (woken, waker) = Wakes::new();
     let mut aborting = drain.until_aborting();
@@ -216,7 +218,7 @@ fn drained_answers_whoever_waits_for_aborting() {
 
 /// L1: waits are level-triggered: made before, made after, polled again; all are answered at once.
 #[test]
-fn who_comes_late_is_answered_at_once() {
+fn late_waits_are_ready_at_once() {
     let drain = Drain::new();
     let mut early = drain.until_drained();
     drain.begin();
@@ -232,7 +234,8 @@ fn who_comes_late_is_answered_at_once() {
     assert!(drain.until_drained().wait_timeout(Duration::ZERO));
 }
 
-/// L1: a wait is terminated once it has answered, and not before, so that a loop over `select!` takes its branch once.
+/// L1: a wait is terminated once it has answered, and not before, so that a loop over `select!`
+/// takes its branch once.
 #[test]
 fn a_wait_is_terminated_once_it_has_answered() {
     let drain = Drain::new();
@@ -252,7 +255,7 @@ fn a_wait_is_terminated_once_it_has_answered() {
 
 /// L1: a thread that waits keeps the park token that somebody else has given it.
 #[test]
-fn waiting_takes_no_park_token() {
+fn waiting_keeps_the_park_token() {
     let drain = Drain::new();
     // Not in a scope: the end of one takes the token.
     let beginner = thread::spawn({
@@ -317,7 +320,7 @@ fn a_blocked_thread_is_woken() {
 
 /// A wait with a limit lasts that long, or until the phase is reached.
 #[test]
-fn a_wait_with_a_limit() {
+fn a_timed_wait_ends_with_its_limit_or_its_phase() {
     let drain = Drain::new();
     let (start, limit) = (Instant::now(), Duration::from_millis(5));
     assert!(!drain.until_draining().wait_timeout(limit));
@@ -332,7 +335,7 @@ fn a_wait_with_a_limit() {
 
 /// L2: a limit that the clock can't say is no limit, and no panic.
 #[test]
-fn waiting_for_ever_is_allowed() {
+fn a_limit_that_overflows_means_no_limit() {
     let drain = Drain::new();
     let work = drain.guard().unwrap();
     drain.begin();
@@ -366,7 +369,7 @@ fn work_is_visible_once_drained() {
 
 /// S7: who is woken by the beginning of a phase reads the deadline that came with it.
 #[test]
-fn the_deadline_is_there_when_the_phase_is() {
+fn a_task_woken_by_a_phase_reads_its_deadline() {
     let drain = Drain::new();
     let work = drain.guard().unwrap();
     assert_eq!((drain.deadline(), work.deadline()), (None, None));
@@ -425,7 +428,7 @@ fn finish_waits_no_longer_than_its_timer() {
 
 /// A report of a wait that ended well is not spoilt by a timer that is ready too.
 #[test]
-fn drained_comes_before_the_timer() {
+fn a_drained_drain_wins_over_a_ready_timer() {
     let drain = Drain::new();
     let Poll::Ready(report) = poll(pin!(drain.finish(ready_now(()))), Waker::noop()) else {
         panic!("both were ready");
@@ -435,7 +438,7 @@ fn drained_comes_before_the_timer() {
 
 /// `Debug` shows phase and count.
 #[test]
-fn debug_says_how_far_it_is() {
+fn debug_shows_phase_and_count() {
     let drain = Drain::new();
     let work = drain.guard().unwrap();
     assert_eq!(
@@ -452,7 +455,7 @@ fn debug_says_how_far_it_is() {
 
 /// Any number of shards makes a drain, and they are rounded up.
 #[test]
-fn any_number_of_shards_will_do() {
+fn any_number_of_shards_works() {
     for shards in [0, 1, 3, 64, usize::MAX] {
         let drain = Drain::builder().shards(shards).build();
         let work = drain.guard().unwrap();
@@ -487,7 +490,7 @@ mod within {
 
     /// A limit that the clock can't say is no limit, and no panic.
     #[test]
-    fn a_finish_without_a_limit() {
+    fn a_finish_whose_limit_overflows_has_no_limit() {
         assert!(block_on(Drain::new().finish_within(Duration::MAX)).is_drained());
     }
 }

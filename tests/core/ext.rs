@@ -21,7 +21,8 @@ use futures_lite::{
 
 use crate::support::{OnDrop, Wakes, poll};
 
-/// Pending for ever; asserts, when it is dropped, that its guard's drain is not drained yet, and says that it went.
+/// Pending for ever; asserts, when it is dropped, that its guard's drain is not drained yet, and
+/// says that it went.
 fn witness(drain: &Drain) -> (Arc<AtomicBool>, impl Future<Output = ()> + use<>) {
     let gone = Arc::new(AtomicBool::new(false));
     let drain = drain.clone();
@@ -39,7 +40,8 @@ fn witness(drain: &Drain) -> (Arc<AtomicBool>, impl Future<Output = ()> + use<>)
     (gone, future)
 }
 
-/// S2: a guarded future holds its guard until it is dropped, done or not, and goes before the guard does.
+/// S2: a guarded future holds its guard until it is dropped, done or not, and goes before the guard
+/// does.
 #[test]
 fn a_guarded_future_holds_its_guard() {
     let drain = Drain::new();
@@ -59,7 +61,7 @@ fn a_guarded_future_holds_its_guard() {
 
 /// A guarded stream yields what it would without.
 #[test]
-fn a_guarded_stream() {
+fn a_guarded_stream_yields_what_it_wraps() {
     let drain = Drain::new();
     let mut numbers = stream::iter([1, 2, 3]).guarded(drain.guard().unwrap());
     assert_eq!(numbers.size_hint(), (3, Some(3)));
@@ -70,9 +72,10 @@ fn a_guarded_stream() {
     assert_eq!(drain.phase(), Phase::Drained);
 }
 
-/// Guarded IO reads, writes and seeks as it would without; what is only written to is wrapped by hand.
+/// Guarded IO reads, writes and seeks as it would without; what is only written to is wrapped by
+/// hand.
 #[test]
-fn guarded_io() {
+fn guarded_io_reads_writes_and_seeks() {
     let drain = Drain::new();
     let guard = || drain.guard().unwrap();
     block_on(async {
@@ -115,7 +118,8 @@ fn guarded_io() {
     assert_eq!(drain.in_flight(), 0);
 }
 
-/// L1: a future that is told to end by draining is woken, yields `None`, and is dropped at that moment.
+/// L1: a future that is told to end by draining is woken, yields `None`, and is dropped at that
+/// moment.
 #[test]
 fn a_future_ends_when_draining_begins() {
     let drain = Drain::new();
@@ -134,7 +138,7 @@ fn a_future_ends_when_draining_begins() {
 
 /// One that is done before yields what it yields; the drain is looked at first.
 #[test]
-fn a_future_that_is_in_time() {
+fn a_future_that_is_done_first_yields_its_output() {
     let drain = Drain::new();
     assert_eq!(block_on(ready_now(1).until_draining(&drain)), Some(1));
     assert_eq!(block_on(ready_now(1).until_aborting(&drain)), Ok(1));
@@ -146,7 +150,8 @@ fn a_future_that_is_in_time() {
     assert_eq!(block_on(ready_now(1).until_aborting(&work)), Err(Aborted));
 }
 
-/// L1: what is wrapped is terminated once it has answered, by itself or because its drain has moved on, and not before.
+/// L1: what is wrapped is terminated once it has answered, by itself or because its drain has moved
+/// on, and not before.
 #[test]
 fn a_wrapper_is_terminated_once_it_has_answered() {
     let drain = Drain::new();
@@ -197,7 +202,8 @@ fn a_wrapper_is_terminated_once_it_has_answered() {
     assert!(guarded.is_terminated());
 }
 
-/// L1: a future that is cut by aborting is woken then and not before, and is dropped inside that poll.
+/// L1: a future that is cut by aborting is woken then and not before, and is dropped inside that
+/// poll.
 #[test]
 fn a_future_is_cut_when_aborting_begins() {
     let drain = Drain::new();
@@ -252,7 +258,8 @@ fn a_cut_stream_does_not_look_like_one_that_ended() {
     assert_eq!(Aborted.to_string(), "aborted by the drain");
 }
 
-/// S2: a stream that carries its guard into the cut releases it there, so that what was cut is not waited for.
+/// S2: a stream that carries its guard into the cut releases it there, so that what was cut is not
+/// waited for.
 #[test]
 fn a_cut_stream_gives_its_guard_up() {
     struct Feed(Guard);

@@ -13,10 +13,10 @@ use async_drain::{Drain, Guard, Phase, UntilDraining};
 
 use crate::support::{Wakes, cell, on_wake, ready};
 
-/// S6: a waker that drops its task inline drops the wait that is being woken, and a guard with it. It
-/// would wait for ever if a lock of ours were held.
+/// S6: a waker that drops its task inline drops the wait that is being woken, and a guard with it.
+/// It would wait for ever if a lock of ours were held.
 #[test]
-fn a_waker_that_drops_its_task() {
+fn a_waker_may_drop_its_task() {
     let drain = Drain::new();
     let task = cell();
     let waker = on_wake({
@@ -32,9 +32,10 @@ fn a_waker_that_drops_its_task() {
     assert_eq!(drain.phase(), Phase::Drained);
 }
 
-/// S6: a waker that polls its task inline, and finds it ready (L1: the level is raised before anyone is woken).
+/// S6: a waker that polls its task inline, and finds it ready (L1: the level is raised before
+/// anyone is woken).
 #[test]
-fn a_waker_that_polls_its_task() {
+fn a_waker_may_poll_its_task() {
     let drain = Drain::new();
     let task = cell::<UntilDraining>();
     let (tell, told) = mpsc::channel();
@@ -54,7 +55,7 @@ fn a_waker_that_polls_its_task() {
 
 /// S6: a waker that uses the drain it is woken by, in every way there is.
 #[test]
-fn a_waker_that_comes_back() {
+fn a_waker_may_use_its_drain() {
     let drain = Drain::builder().track(true).build();
     let child = drain.child();
     let work = drain.guard().unwrap();
@@ -90,7 +91,7 @@ fn a_waker_that_comes_back() {
 
 /// S6: a waker whose destructor uses the drain: wakers are dropped outside of our locks as well.
 #[test]
-fn a_waker_whose_drop_comes_back() {
+fn a_waker_may_use_its_drain_when_dropped() {
     let drain = Drain::new();
     let bomb = {
         let drain = drain.clone();
@@ -111,7 +112,7 @@ fn a_waker_whose_drop_comes_back() {
 
 /// S6: the last guard may be dropped by a waker, in the middle of the raise that makes it the last.
 #[test]
-fn a_waker_that_drops_the_last_guard() {
+fn a_waker_may_drop_the_last_guard() {
     let drain = Drain::new();
     let guard = cell::<Guard>();
     let waker = on_wake({
@@ -128,9 +129,10 @@ fn a_waker_that_drops_the_last_guard() {
     assert_eq!((drain.phase(), woken.count()), (Phase::Drained, 1));
 }
 
-/// S2: guards in thread-locals are dropped when the thread's locals are, and may even be made there.
+/// S2: guards in thread-locals are dropped when the thread's locals are, and may even be made
+/// there.
 #[test]
-fn guards_in_thread_locals() {
+fn guards_may_live_in_thread_locals() {
     struct Local {
         drain: Drain,
         _guard: Guard,
@@ -191,7 +193,7 @@ fn a_forgotten_wait_is_woken() {
 
 /// L1: a wait may be polled on one thread, moved, and answered on another.
 #[test]
-fn a_wait_that_moves_between_threads() {
+fn a_wait_may_move_between_threads() {
     let drain = Drain::new();
     let (here, waker) = Wakes::new();
     let mut wait = drain.until_drained();
@@ -208,9 +210,10 @@ fn a_wait_that_moves_between_threads() {
     assert!(ready(&mut wait, &waker));
 }
 
-/// L1: all of a million waiters are woken, once. C5: they take at most 100 bytes each, by the count of the allocator.
+/// L1: all of a million waiters are woken, once. C5: they take at most 100 bytes each, by the count
+/// of the allocator.
 #[test]
-fn a_million_waiters() {
+fn a_million_waiters_are_woken() {
     const N: usize = 1_000_000;
     let drain = Drain::new();
     let (woken, waker) = Wakes::new();
@@ -231,7 +234,7 @@ fn a_million_waiters() {
 
 /// S2: a million guards are counted and waited for.
 #[test]
-fn a_million_guards() {
+fn a_million_guards_are_waited_for() {
     const N: usize = 1_000_000;
     let drain = Drain::new();
     let mut guards: Vec<_> = (0..N).map(|_| drain.guard().unwrap()).collect();
@@ -245,7 +248,7 @@ fn a_million_guards() {
 
 /// A drain, all that came of it and what waited for it leave no memory behind.
 #[test]
-fn nothing_is_leaked() {
+fn a_drain_leaves_no_memory_behind() {
     let info = measure(|| {
         for track in [false, true] {
             let drain = Drain::builder().track(track).shards(4).build();

@@ -20,7 +20,8 @@ fn idle(drain: &Drain) -> ConnectionGuard {
     idle
 }
 
-/// Finishes `drain` without any grace, while `work` moves from guard to guard until it is told to stop.
+/// Finishes `drain` without any grace, while `work` moves from guard to guard until it is told to
+/// stop.
 fn finish_finds(drain: &Drain, work: impl FnOnce(&AtomicBool, &Barrier) -> Guard + Send) {
     let (stop, start) = (AtomicBool::new(false), Barrier::new(2));
     thread::scope(|scope| {

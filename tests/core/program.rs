@@ -1,5 +1,6 @@
-//! A program of public operations, run on the real types and on a model of a few lines, which must agree after each
-//! call. `statemachine` makes programs at random, and so does the fuzzer, which includes this file.
+//! A program of public operations, run on the real types and on a model of a few lines, which must
+//! agree after each call. `statemachine` makes programs at random, and so does the fuzzer, which
+//! includes this file.
 
 use std::{
     future::Future,
@@ -261,8 +262,8 @@ struct Carried {
     poll: Carrier,
     task: (Arc<Wakes>, Waker),
     listed: bool,
-    /// Whether it is terminated before its drain has come so far, or has nothing more to say afterwards: a future that has
-    /// yielded its output, a stream that has said it was cut.
+    /// Whether it is terminated before its drain has come so far, or has nothing more to say
+    /// afterwards: a future that has yielded its output, a stream that has said it was cut.
     done: bool,
 }
 

@@ -33,7 +33,7 @@ fn phases_told(report: &Report) -> Vec<String> {
 
 /// Neither who came or went before, nor who is left when work is cut.
 #[test]
-fn in_flight_are_those_who_were_there_when_draining_began() {
+fn in_flight_counts_the_guards_alive_when_draining_began() {
     let drain = Drain::new();
     let first = drain.guard().unwrap();
     drain.lame_duck();
@@ -46,7 +46,7 @@ fn in_flight_are_those_who_were_there_when_draining_began() {
 }
 
 #[test]
-fn each_phase_took_its_time() {
+fn each_phase_is_reported_with_its_duration() {
     let drain = Drain::new();
     let guard = drain.guard().unwrap();
     let shutdown = Shutdown::with_timer(&drain, a_moment)
@@ -65,7 +65,7 @@ fn each_phase_took_its_time() {
 
 /// What did not happen is not told of.
 #[test]
-fn a_plain_end_was_draining_alone() {
+fn a_plain_shutdown_reports_draining_alone() {
     let report = block_on(Drain::new().finish(pending::<()>()));
     let took = (report.lame_duck(), report.aborting());
     assert_eq!(took, (Duration::ZERO, Duration::ZERO));
@@ -74,7 +74,7 @@ fn a_plain_end_was_draining_alone() {
 
 /// Time was up, but for idle connections alone: nothing that anybody waits for was cut.
 #[test]
-fn who_rests_is_not_abandoned() {
+fn idle_connections_are_not_abandoned() {
     let drain = Drain::new();
     let mut connection = ConnectionGuard::new(drain.guard().unwrap());
     connection.rest();
@@ -105,7 +105,8 @@ fn the_exit_status_says_whether_all_went_well() {
     assert_eq!(status(failed), failure);
 }
 
-/// S8: a server's connection that is dropped at work while the drain is draining is abandoned, and named.
+/// S8: a server's connection that is dropped at work while the drain is draining is abandoned, and
+/// named.
 #[test]
 fn a_connection_dropped_at_work_is_abandoned() {
     let drain = Drain::builder().track(true).build();
@@ -138,7 +139,8 @@ fn a_connection_dropped_at_work_is_abandoned() {
     assert_eq!(report.stragglers().count(), 2);
 }
 
-/// S8: work that is alive when somebody aborts by hand is abandoned, though it reacts before the report is made.
+/// S8: work that is alive when somebody aborts by hand is abandoned, though it reacts before the
+/// report is made.
 #[test]
 fn work_that_is_aborted_by_hand_is_abandoned() {
     for by_parent in [false, true] {
@@ -168,7 +170,8 @@ fn work_that_is_aborted_by_hand_is_abandoned() {
     }
 }
 
-/// S8: who is told to abort is counted before, though it ends before the call that tells it returns.
+/// S8: who is told to abort is counted before, though it ends before the call that tells it
+/// returns.
 #[test]
 fn work_that_ends_when_it_is_told_to_abort_is_abandoned() {
     let drain = Drain::builder().track(true).build();
@@ -191,7 +194,8 @@ fn work_that_ends_when_it_is_told_to_abort_is_abandoned() {
     assert_eq!(labels, [Some("GET /work")]);
 }
 
-/// S8: a child's abandoned work is in the report of a parent that is shutting down, once; while the parent runs it is not.
+/// S8: a child's abandoned work is in the report of a parent that is shutting down, once; while the
+/// parent runs it is not.
 #[test]
 fn a_child_hands_its_record_to_a_parent_that_is_shutting_down() {
     let parent = Drain::new();
@@ -214,8 +218,8 @@ fn a_child_hands_its_record_to_a_parent_that_is_shutting_down() {
     assert_eq!(report.stragglers().count(), 2);
 }
 
-/// S8: a connection that was a straggler when aborting began is not lost a second time when it is dropped, and one that
-/// was idle then can still be lost.
+/// S8: a connection that was a straggler when aborting began is not lost a second time when it is
+/// dropped, and one that was idle then can still be lost.
 #[test]
 fn a_connection_is_abandoned_once() {
     let drain = Drain::new();
@@ -235,7 +239,8 @@ fn a_connection_is_abandoned_once() {
     assert_eq!(count(), 4);
 }
 
-/// S8: a connection that a panic drops has failed, and is not abandoned; nor is one that ends while the drain runs.
+/// S8: a connection that a panic drops has failed, and is not abandoned; nor is one that ends while
+/// the drain runs.
 #[test]
 fn a_panic_abandons_nothing() {
     let drain = Drain::new();
@@ -251,7 +256,8 @@ fn a_panic_abandons_nothing() {
     assert!(block_on(drain.finish(pending::<()>())).is_drained());
 }
 
-/// 3,000 stragglers make a report that can be read: groups by label and place, and a last line that says it all.
+/// 3,000 stragglers make a report that can be read: groups by label and place, and a last line that
+/// says it all.
 #[test]
 fn many_stragglers_are_grouped_by_label_and_place() {
     let drain = Drain::builder().track(true).build();
@@ -280,7 +286,8 @@ fn many_stragglers_are_grouped_by_label_and_place() {
     assert!(drain.stragglers().to_string().lines().count() == 3);
 }
 
-/// However many groups there are, a report has at most 20 lines, and they account for every straggler.
+/// However many groups there are, a report has at most 20 lines, and they account for every
+/// straggler.
 #[test]
 fn a_report_has_at_most_20_lines() {
     for labels in [1, 18, 19, 20, 21, 500] {
@@ -319,9 +326,9 @@ fn the_exit_status_tells_abandoned_from_failed() {
     assert_eq!(failed.report(), ExitCode::FAILURE);
 }
 
-/// What `printing_changes_nothing` runs in a process of its own.
+/// What `printing_changes_neither_the_exit_nor_its_status` runs in a process of its own.
 #[test]
-#[ignore = "a part of printing_changes_nothing"]
+#[ignore = "a part of printing_changes_neither_the_exit_nor_its_status"]
 fn print_and_exit() {
     let drain = Drain::builder().track(true).build();
     let _guard = drain.guard().unwrap().labeled("x".repeat(1 << 20));
@@ -329,10 +336,10 @@ fn print_and_exit() {
     std::process::exit(if code == ExitCode::from(7) { 7 } else { 1 });
 }
 
-/// L3: printing the report can't prevent the exit, nor delay it for long, nor change its status: where stderr is closed,
-/// and where it is a pipe that nobody reads.
+/// L3: printing the report can't prevent the exit, nor delay it for long, nor change its status:
+/// where stderr is closed, and where it is a pipe that nobody reads.
 #[test]
-fn printing_changes_nothing() {
+fn printing_changes_neither_the_exit_nor_its_status() {
     for closed in [true, false] {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([

@@ -44,7 +44,7 @@ fn the_report_tells_what_was_abandoned() {
 
 /// L3: the same for what heeds the abort: it was cut, but nothing is left of it.
 #[test]
-fn the_report_tells_what_heeded_the_abort() {
+fn the_report_tells_what_ended_when_aborted() {
     let drain = Drain::new();
     let guard = drain.guard().unwrap();
     let aborting = drain.until_aborting();
@@ -88,7 +88,7 @@ fn the_report_tells_why_the_server_failed() {
 
 /// A channel whose last sender is gone asks for nothing.
 #[test]
-fn requests_that_end_are_no_request() {
+fn a_stream_of_requests_that_ends_asks_for_nothing() {
     let drain = Drain::new();
     let shutdown = Shutdown::with_timer(&drain, at_once).on(stream::empty::<()>());
     let mut run = pin!(shutdown.run(pending::<()>()));
@@ -144,7 +144,8 @@ fn two_requests_at_once_are_one() {
     assert!(!block_on(run).is_drained());
 }
 
-/// L4: the second request ends lame duck or draining, whichever it finds; and aborting, if all else was done by hand.
+/// L4: the second request ends lame duck or draining, whichever it finds; and aborting, if all else
+/// was done by hand.
 #[test]
 fn a_second_request_ends_the_current_phase() {
     let drain = Drain::new();
@@ -228,7 +229,8 @@ fn two_shutdowns_of_one_drain_are_asked_once() {
     assert!(block_on(one).is_drained() && block_on(other).is_drained());
 }
 
-/// L4: lame duck that was begun by hand starts the shutdown, and ends with its own time, if it has any.
+/// L4: lame duck that was begun by hand starts the shutdown, and ends with its own time, if it has
+/// any.
 #[test]
 fn lame_duck_by_hand_starts_the_shutdown() {
     for lame_duck in [Duration::ZERO, Duration::from_secs(1)] {
@@ -259,7 +261,7 @@ fn all_streams_of_requests_are_heard() {
 
 /// L3: a stream that is always ready does not keep the shutdown from looking at anything else.
 #[test]
-fn requests_without_end_hold_nobody_up() {
+fn a_stream_that_is_always_ready_delays_nothing() {
     let drain = Drain::new();
     let work = drain.guard().unwrap();
     let shutdown = Shutdown::with_timer(&drain, never).on(stream::repeat(()));
@@ -270,10 +272,10 @@ fn requests_without_end_hold_nobody_up() {
     assert!(block_on(run).is_drained());
 }
 
-/// L1: a server hears of each phase before it is dropped, also where nothing is in flight: it tidies up, and its failure is
-/// reported.
+/// L1: a server hears of each phase before it is dropped, also where nothing is in flight: it
+/// tidies up, and its failure is reported.
 #[test]
-fn an_idle_server_tidies_up() {
+fn an_idle_server_may_clean_up() {
     for watched in [false, true] {
         let drain = Drain::new();
         let tidied = Cell::new(false);
@@ -321,7 +323,8 @@ fn a_server_that_never_ends_is_a_server() {
     assert!(block_on(shutdown().run(serve())).is_drained());
 }
 
-/// L3: a handler that goes on blocking once its guard is gone is not given up before the budget ends.
+/// L3: a handler that goes on blocking once its guard is gone is not given up before the budget
+/// ends.
 #[test]
 fn an_executor_that_is_blocked_with_nothing_in_flight_has_its_budget() {
     let drain = Drain::new();
@@ -370,7 +373,7 @@ fn an_executor_that_stays_blocked_is_given_up() {
 
 /// L3: the report that is given to `stuck` says why the server failed.
 #[test]
-fn who_gives_an_executor_up_is_told_why_the_server_failed() {
+fn the_watchdog_is_told_why_the_server_failed() {
     let drain = Drain::new();
     let _work = drain.guard().unwrap();
     let (telling, told) = mpsc::channel();
@@ -389,7 +392,7 @@ fn who_gives_an_executor_up_is_told_why_the_server_failed() {
 
 /// Logs and readiness probes show them.
 #[test]
-fn the_words_for_people() {
+fn phases_and_errors_display_plain_words() {
     let phases = [
         (Phase::Running, "running"),
         (Phase::LameDuck, "lame duck"),

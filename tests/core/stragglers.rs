@@ -14,7 +14,7 @@ fn tracked() -> Drain {
 
 /// A straggler says what it is, where it was made and for how long it has been there.
 #[test]
-fn label_place_and_age() {
+fn a_straggler_has_a_label_a_place_and_an_age() {
     let drain = tracked();
     let line = line!() + 1;
     let work = drain.guard().unwrap().labeled("GET /export");
@@ -93,7 +93,7 @@ fn a_clone_keeps_the_label() {
 
 /// The oldest comes first, children and other threads included.
 #[test]
-fn the_oldest_first() {
+fn the_oldest_straggler_comes_first() {
     let drain = tracked();
     let child = drain.child();
     let mut guards = Vec::new();
@@ -163,7 +163,7 @@ fn a_dropped_guard_leaves_no_entry() {
 
 /// C5: nor do crowds of them, once there is a seat for each.
 #[test]
-fn crowds_that_come_and_go_leave_no_entries() {
+fn many_guards_that_come_and_go_leave_no_entries() {
     let drain = tracked();
     let crowd = || -> Vec<_> { (0..100).map(|_| drain.guard().unwrap()).collect() };
     for _ in 0..4 {
@@ -179,7 +179,7 @@ fn crowds_that_come_and_go_leave_no_entries() {
 
 /// A connection between two requests is nothing that a report names.
 #[test]
-fn who_rests_is_no_straggler() {
+fn idle_connections_are_not_stragglers() {
     let drain = tracked();
     let mut connection = ConnectionGuard::new(drain.guard().unwrap().labeled("connection"));
     let seen = || (drain.stragglers().iter().count(), drain.in_flight());
@@ -196,7 +196,7 @@ fn who_rests_is_no_straggler() {
 
 /// What a report says of a connection is of its latest request: its name, and its age.
 #[test]
-fn who_works_again_has_an_age_and_a_name_of_its_own() {
+fn a_connection_at_work_again_has_a_new_age_and_label() {
     let drain = tracked();
     let mut connection = ConnectionGuard::new(drain.guard().unwrap().labeled("connection"));
     connection.rest();
@@ -216,7 +216,7 @@ fn who_works_again_has_an_age_and_a_name_of_its_own() {
 
 /// One that goes while at rest takes nobody else out of the count.
 #[test]
-fn who_goes_at_rest_is_counted_no_more() {
+fn an_idle_connection_that_ends_leaves_the_count_right() {
     let drain = Drain::new();
     let mut connection = ConnectionGuard::new(drain.guard().unwrap());
     let work = drain.guard().unwrap();

@@ -90,7 +90,7 @@ fn a_child_may_be_ahead() {
 
 /// A parent's count is the sum of what is alive below; holds of children are no work.
 #[test]
-fn in_flight_sums() {
+fn a_parent_counts_the_guards_of_its_children() {
     let drain = Drain::builder().shards(4).build();
     let children: Vec<_> = (0..5).map(|_| drain.child()).collect();
     assert_eq!(drain.in_flight(), 0);
@@ -113,9 +113,10 @@ fn in_flight_sums() {
     assert_eq!(drain.phase(), Phase::Drained);
 }
 
-/// S3 S4: a child is born in the phase of its parent, and having no guards it is drained where that is draining.
+/// S3 S4: a child is born in the phase of its parent, and having no guards it is drained where that
+/// is draining.
 #[test]
-fn a_child_born_late() {
+fn a_late_child_has_the_phase_of_its_parent() {
     let drain = Drain::new();
     drain.lame_duck();
     let child = drain.child();
@@ -135,7 +136,7 @@ fn a_child_born_late() {
 
 /// S7: who is told by the parent can ask a child for the deadline.
 #[test]
-fn the_deadline_is_there_before_anyone_is_told() {
+fn a_childs_deadline_is_set_before_its_parent_wakes() {
     let drain = Drain::new();
     let child = drain.child();
     let found = cell();
@@ -150,7 +151,8 @@ fn the_deadline_is_there_before_anyone_is_told() {
     assert_eq!(*found.lock().unwrap(), Some(Some(deadline)));
 }
 
-/// S7: a deadline reaches the children there are, those born later, and those of a drain that has ended.
+/// S7: a deadline reaches the children there are, those born later, and those of a drain that has
+/// ended.
 #[test]
 fn the_deadline_is_inherited() {
     let drain = Drain::new();
@@ -173,7 +175,7 @@ fn the_deadline_is_inherited() {
 
 /// A child's own deadline is not its parent's.
 #[test]
-fn a_deadline_does_not_climb() {
+fn a_childs_deadline_does_not_reach_its_parent() {
     let drain = Drain::new();
     let child = drain.child();
     let _work = child.guard().unwrap();
@@ -200,7 +202,8 @@ fn an_orphan_is_waited_for() {
     assert_eq!(drain.phase(), Phase::Drained);
 }
 
-/// S2: when a parent's handle goes, its children drain with it, and their guards keep what they need alive.
+/// S2: when a parent's handle goes, its children drain with it, and their guards keep what they
+/// need alive.
 #[test]
 fn children_outlive_their_parents_handle() {
     let drain = Drain::new();
@@ -232,7 +235,8 @@ fn a_dropped_child_gives_its_place_back() {
     assert_eq!(drain.in_flight(), 0);
 }
 
-/// S6: ten thousand deep is no deeper a stack: neither beginning, nor counting, nor ending, nor dropping recurses.
+/// S6: ten thousand deep is no deeper a stack: neither beginning, nor counting, nor ending, nor
+/// dropping recurses.
 mod deep {
     use super::{Drain, Phase, ready};
     use std::task::Waker;
@@ -260,7 +264,7 @@ mod deep {
     }
 
     #[test]
-    fn begun_from_the_top() {
+    fn a_deep_tree_begins_from_the_top() {
         let line = line(DEEP);
         let work = line[line.len() - 1].guard().unwrap();
         line[0].begin();
@@ -270,18 +274,18 @@ mod deep {
     }
 
     #[test]
-    fn dropped_from_the_top() {
+    fn handles_may_be_dropped_from_the_top() {
         check(DEEP, drop);
     }
 
     /// Each handle tells all below it, but does not walk what has been told.
     #[test]
-    fn dropped_from_the_bottom() {
+    fn handles_may_be_dropped_from_the_bottom() {
         check(10 * DEEP, |mut line| while line.pop().is_some() {});
     }
 
     #[test]
-    fn dropped_from_the_middle() {
+    fn handles_may_be_dropped_from_the_middle() {
         check(DEEP, |mut line| {
             let rest = line.split_off(DEEP / 2);
             drop(rest);
@@ -290,7 +294,7 @@ mod deep {
     }
 
     #[test]
-    fn the_guard_goes_first() {
+    fn the_guard_may_be_dropped_first() {
         let mut line = line(DEEP);
         drop(line[line.len() - 1].guard().unwrap());
         let drained = line[0].until_drained();
@@ -329,17 +333,17 @@ mod wide {
     }
 
     #[test]
-    fn first_come_first_gone() {
+    fn children_may_end_in_order() {
         check(|_| ());
     }
 
     #[test]
-    fn last_come_first_gone() {
+    fn children_may_end_in_reverse() {
         check(|children| children.reverse());
     }
 
     #[test]
-    fn in_no_order() {
+    fn children_may_end_in_any_order() {
         check(|children| {
             // 7919 is prime to their number, so this is a permutation.
             for i in 0..N {

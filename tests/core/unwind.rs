@@ -29,7 +29,7 @@ fn a_panic_drops_its_guard() {
 
 /// S6: a future that panics in `poll` keeps its guard until it is dropped, not longer.
 #[test]
-fn a_guarded_future_that_panics() {
+fn a_guarded_future_that_panics_keeps_its_guard_until_dropped() {
     let drain = Drain::new();
     let mut work = Box::pin(async { panic!("the work fails") }.guarded(drain.guard().unwrap()));
     drain.begin();
@@ -40,9 +40,10 @@ fn a_guarded_future_that_panics() {
     assert_eq!(drain.phase(), Phase::Drained);
 }
 
-/// S6: wakers that panic keep nobody from being woken, before or after them in the list, and the drain works on.
+/// S6: wakers that panic keep nobody from being woken, before or after them in the list, and the
+/// drain works on.
 #[test]
-fn a_panicking_waker_keeps_nobody_from_being_woken() {
+fn a_panicking_waker_does_not_stop_the_other_wakes() {
     let drain = Drain::new();
     let child = drain.child();
     let work = child.guard().unwrap();
@@ -71,7 +72,7 @@ fn a_panicking_waker_keeps_nobody_from_being_woken() {
 
 /// S6: a waker that panics while a guard is dropped by an unwind does not end the process.
 #[test]
-fn a_panicking_waker_in_an_unwind() {
+fn a_panicking_waker_in_an_unwind_does_not_abort() {
     let drain = Drain::new();
     let guard = drain.guard().unwrap();
     let mut drained = drain.until_drained();
@@ -87,7 +88,7 @@ fn a_panicking_waker_in_an_unwind() {
 
 /// S6: nor does one whose panic has a payload that panics when it is dropped.
 #[test]
-fn a_payload_that_panics_in_its_drop() {
+fn a_panic_payload_may_panic_when_dropped() {
     let drain = Drain::new();
     let mut draining = drain.until_draining();
     let waker = on_wake(|| panic_any(OnDrop(|| panic!("worse"))));
@@ -99,9 +100,10 @@ fn a_payload_that_panics_in_its_drop() {
     assert_eq!(woken.count(), 1);
 }
 
-/// S6: a waker whose drop panics breaks the caller's poll, which is the caller's own, and nothing else.
+/// S6: a waker whose drop panics breaks the caller's poll, which is the caller's own, and nothing
+/// else.
 #[test]
-fn a_waker_that_panics_in_its_drop() {
+fn a_waker_that_panics_when_dropped_breaks_only_its_poll() {
     let drain = Drain::new();
     let mut draining = drain.until_draining();
     let bomb = OnDrop(|| panic!("a bad waker"));

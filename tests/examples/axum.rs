@@ -3,7 +3,7 @@ use std::{io::ErrorKind, net::TcpStream};
 use rustix::process::Signal;
 use testkit::{client::Conn, process::Server};
 
-use crate::{SOON, example};
+use crate::{TIMEOUT, example};
 
 #[test]
 fn handlers_see_the_address_of_the_peer() {
@@ -29,8 +29,8 @@ fn a_request_in_flight_is_answered_with_close() {
 
     let response = asleep.read_response().expect("an answer");
     assert!(response.head.closes(), "{:?}", response.head);
-    assert!(asleep.is_eof(SOON).expect("no reset"));
-    let exit = server.wait(SOON).expect("it ends");
+    assert!(asleep.is_eof(TIMEOUT).expect("no reset"));
+    let exit = server.wait(TIMEOUT).expect("it ends");
     assert!(exit.status.success(), "{}", exit.stderr);
     let refused = TcpStream::connect(server.addr()).expect_err("it is gone");
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);

@@ -1,7 +1,7 @@
 use rustix::process::Signal;
 use testkit::{client::Conn, process::Server};
 
-use crate::{SOON, example};
+use crate::{TIMEOUT, example};
 
 /// Z5
 #[test]
@@ -20,6 +20,6 @@ fn requests_on_all_executors_are_answered() {
         assert!(response.body.starts_with(b"hello from executor "));
         assert!(response.head.closes(), "{:?}", response.head);
     }
-    let exit = server.wait(SOON).expect("it ends");
+    let exit = server.wait(TIMEOUT).expect("it ends");
     assert!(exit.status.success(), "{}", exit.stderr);
 }

@@ -1,7 +1,7 @@
 use rustix::process::Signal;
 use testkit::{client::Conn, process::Server};
 
-use crate::{SOON, example};
+use crate::{TIMEOUT, example};
 
 /// Returns the body of the answer to a request on a fresh connection.
 fn body(server: &Server, path: &str) -> String {
@@ -23,6 +23,6 @@ fn a_part_of_a_router_is_counted_apart() {
     let response = export.read_response().expect("an answer");
     assert_eq!(response.body, b"exported\n");
     assert!(response.head.closes(), "{:?}", response.head);
-    let exit = server.wait(SOON).expect("it ends");
+    let exit = server.wait(TIMEOUT).expect("it ends");
     assert!(exit.status.success(), "{}", exit.stderr);
 }

@@ -10,14 +10,15 @@ use rustix::process::Signal;
 
 use testkit::process::Server;
 
-use crate::{SOON, example};
+use crate::{TIMEOUT, example};
 
 struct Peer(BufReader<TcpStream>);
 
 impl Peer {
     fn connect(server: &Server) -> Self {
         let conn = TcpStream::connect(server.addr()).expect("it listens");
-        conn.set_read_timeout(Some(SOON)).expect("an open socket");
+        conn.set_read_timeout(Some(TIMEOUT))
+            .expect("an open socket");
         Self(BufReader::new(conn))
     }
 
@@ -38,7 +39,8 @@ fn every_line_sent_is_answered_and_every_peer_told() {
     let mut peer = Peer::connect(&server);
     peer.say("one\n");
     assert_eq!(peer.line(), "one\n");
-    // In the kernel's queue, as the server is frozen, are a connection, a line on it, and one on an old connection.
+    // In the kernel's queue, as the server is frozen, are a connection, a line on it, and one on an
+    // old connection.
     server.stop().expect("it runs");
     let mut queued = Peer::connect(&server);
     queued.say("two\n");
@@ -55,7 +57,7 @@ fn every_line_sent_is_answered_and_every_peer_told() {
         ("three\n".into(), "bye\n".into())
     );
     assert_eq!(peer.line(), "", "closed without a reset");
-    let exit = server.wait(SOON).expect("it ends");
+    let exit = server.wait(TIMEOUT).expect("it ends");
     assert!(exit.status.success(), "{}", exit.stderr);
     assert!(exit.report.starts_with("drained: "), "{}", exit.report);
     let refused = TcpStream::connect(server.addr()).expect_err("it is gone");
@@ -86,6 +88,6 @@ fn a_peer_that_goes_on_sending_is_not_reset() {
         assert_eq!(rest, "bye\n");
     });
     drop(peer);
-    let exit = server.wait(SOON).expect("it ends");
+    let exit = server.wait(TIMEOUT).expect("it ends");
     assert!(exit.status.success(), "{}", exit.stderr);
 }

@@ -21,4 +21,4 @@ use std::time::Duration;
 use testkit::example;
 
 /// Enough for anything that should not have to wait.
-const SOON: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);

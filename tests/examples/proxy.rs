@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use testkit::process::Server;
 
-use crate::{SOON, example};
+use crate::{TIMEOUT, example};
 
 /// What a message and its answer take.
 const SIZE: usize = 10_000;
@@ -42,8 +42,9 @@ fn proxy(upstream: SocketAddr) -> Server {
 }
 
 fn connect(addr: SocketAddr) -> Option<TcpStream> {
-    let conn = TcpStream::connect_timeout(&addr, SOON).ok()?;
-    conn.set_read_timeout(Some(SOON)).expect("an open socket");
+    let conn = TcpStream::connect_timeout(&addr, TIMEOUT).ok()?;
+    conn.set_read_timeout(Some(TIMEOUT))
+        .expect("an open socket");
     Some(conn)
 }
 
@@ -57,7 +58,7 @@ fn ask(conn: &mut TcpStream) {
 /// Z1, Z5, Z8: a storm of clients loses nothing through a proxy that stops: each message is
 /// answered.
 #[test]
-fn a_storm_through_it_loses_nothing() {
+fn a_storm_through_the_proxy_loses_nothing() {
     const CLIENTS: usize = 8;
     let mut proxy = proxy(upstream());
     let addr = proxy.addr();
@@ -78,14 +79,14 @@ fn a_storm_through_it_loses_nothing() {
         }
         proxy.signal(Signal::TERM).expect("it runs");
     });
-    let exit = proxy.wait(SOON).expect("it ends");
+    let exit = proxy.wait(TIMEOUT).expect("it ends");
     assert!(exit.status.success(), "{}", exit.stderr);
 }
 
 /// A quiet client does not hold the grace period, and one that goes on is not cut in the middle of
 /// a message.
 #[test]
-fn it_ends_when_nothing_moves() {
+fn the_proxy_ends_when_nothing_moves() {
     let mut proxy = proxy(upstream());
     let mut quiet = connect(proxy.addr()).expect("it listens");
     let mut chatty = connect(proxy.addr()).expect("it listens");
@@ -102,7 +103,7 @@ fn it_ends_when_nothing_moves() {
     for mut conn in [quiet, chatty] {
         assert_eq!(conn.read(&mut [0]).expect("no reset"), 0);
     }
-    let exit = proxy.wait(SOON).expect("it ends");
+    let exit = proxy.wait(TIMEOUT).expect("it ends");
     assert!(exit.status.success(), "{}", exit.stderr);
     let bounds = Duration::from_millis(2500)..Duration::from_secs(6);
     assert!(bounds.contains(&exit.elapsed), "{:?}", exit.elapsed);

@@ -6,11 +6,12 @@ use std::{
 use rustix::process::Signal;
 use testkit::process::Server;
 
-use crate::{SOON, example};
+use crate::{TIMEOUT, example};
 
 fn connect(server: &Server, lines: &str) -> BufReader<TcpStream> {
     let mut conn = TcpStream::connect(server.addr()).expect("it listens");
-    conn.set_read_timeout(Some(SOON)).expect("an open socket");
+    conn.set_read_timeout(Some(TIMEOUT))
+        .expect("an open socket");
     conn.write_all(lines.as_bytes()).expect("room");
     BufReader::new(conn)
 }
@@ -41,6 +42,6 @@ fn a_connection_closes_after_its_last_answer() {
     server.signal(Signal::TERM).expect("it runs");
     assert_eq!(rest(&mut staying), "500\n");
     drop((staying, leaving));
-    let exit = server.wait(SOON).expect("it ends");
+    let exit = server.wait(TIMEOUT).expect("it ends");
     assert!(exit.status.success(), "{}", exit.stderr);
 }

@@ -1,7 +1,7 @@
 use rustix::process::Signal;
 use testkit::{client::Conn, process::Server};
 
-use crate::{SOON, example};
+use crate::{TIMEOUT, example};
 
 /// The executor's threads live as long as the shutdown.
 #[test]
@@ -14,6 +14,6 @@ fn a_request_in_flight_outlasts_the_signal() {
     let response = conn.read_response().expect("an answer");
     assert_eq!(response.body, b"hello\n");
     assert!(response.head.closes());
-    let exit = server.wait(SOON).expect("it ends");
+    let exit = server.wait(TIMEOUT).expect("it ends");
     assert!(exit.status.success(), "{}", exit.stderr);
 }

@@ -1,7 +1,7 @@
 use rustix::process::Signal;
 use testkit::{client::Conn, process::Server};
 
-use crate::{SOON, example};
+use crate::{TIMEOUT, example};
 
 /// What its own tests don't cover: the signal.
 #[test]
@@ -12,6 +12,6 @@ fn the_program_stops_by_signal_as_its_tests_stop_it_by_hand() {
     server.signal(Signal::TERM).expect("it runs");
     let response = conn.read_response().expect("an answer");
     assert_eq!(response.body, b"hello\n");
-    let exit = server.wait(SOON).expect("it ends");
+    let exit = server.wait(TIMEOUT).expect("it ends");
     assert!(exit.status.success(), "{}", exit.stderr);
 }

@@ -1,7 +1,7 @@
 use rustix::process::Signal;
 use testkit::{client::Conn, process::Server};
 
-use crate::{SOON, example};
+use crate::{TIMEOUT, example};
 
 /// Z2, Z3, Z5
 #[test]
@@ -14,7 +14,7 @@ fn a_request_in_flight_is_answered_with_close() {
     let response = conn.read_response().expect("an answer");
     assert_eq!(response.body, format!("hello, {addr}\n").into_bytes());
     assert!(response.head.closes(), "{:?}", response.head);
-    assert!(conn.is_eof(SOON).expect("no reset"));
-    let exit = server.wait(SOON).expect("it ends");
+    assert!(conn.is_eof(TIMEOUT).expect("no reset"));
+    let exit = server.wait(TIMEOUT).expect("it ends");
     assert!(exit.status.success(), "{}", exit.stderr);
 }

@@ -10,7 +10,7 @@ use smol::{Async, block_on};
 
 use testkit::process::Server;
 
-use crate::{SOON, example};
+use crate::{TIMEOUT, example};
 
 async fn connect(server: &Server) -> WebSocketStream<Async<TcpStream>> {
     let conn = Async::<TcpStream>::connect(server.addr()).await;
@@ -51,7 +51,7 @@ fn a_peer_is_told_1001_and_its_goodbye_is_waited_for() {
             "the closing handshake is complete"
         );
     });
-    let exit = server.wait(SOON).expect("it ends");
+    let exit = server.wait(TIMEOUT).expect("it ends");
     assert!(exit.status.success(), "{}", exit.stderr);
     assert!(
         exit.report.starts_with("drained: 1 in flight "),
@@ -67,7 +67,7 @@ fn a_peer_that_says_nothing_does_not_hold_the_process() {
     let socket = block_on(connect(&server));
     let mid_handshake = TcpStream::connect(server.addr()).expect("it listens");
     server.signal(Signal::TERM).expect("it runs");
-    let exit = server.wait(SOON).expect("it ends");
+    let exit = server.wait(TIMEOUT).expect("it ends");
     assert!(exit.status.success(), "{}", exit.stderr);
     // Two seconds for the goodbye, and at most two more of lingering.
     assert!(exit.elapsed < Duration::from_secs(6), "{:?}", exit.elapsed);

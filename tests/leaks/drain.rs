@@ -27,7 +27,8 @@ pub(crate) fn hush() {
     }));
 }
 
-/// The `n`th of them: each third is drained, the others have work that is abandoned, half of these under a watchdog.
+/// The `n`th of them: each third is drained, the others have work that is abandoned, half of these
+/// under a watchdog.
 pub(crate) fn play(n: usize) {
     let drain = Drain::builder().track(n % 2 == 0).build();
     let abandons = n % 3 > 0;

@@ -14,10 +14,12 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// How long other threads may take to let go of what they have.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Queues are made of blocks that come and go whole: what they have at a given moment differs by some.
+const SETTLED: Duration = Duration::from_secs(5);
+/// Queues are made of blocks that come and go whole: what they have at a given moment differs by
+/// some.
 const QUEUES: usize = 2048;
-/// What the allocator keeps for itself is none of ours, within bounds: the kernel's count is a second witness.
+/// What the allocator keeps for itself is none of ours, within bounds: the kernel's count is a
+/// second witness.
 const RESIDENT: usize = 8 << 20;
 
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +41,8 @@ impl Level {
         }
     }
 
-    /// The level once it has been the same for a while. No event says when another thread has let go of the last of it.
+    /// The level once it has been the same for a while. No event says when another thread has let
+    /// go of the last of it.
     pub(crate) fn settled() -> Self {
         let start = Instant::now();
         let mut level = Self::now();
@@ -48,7 +51,7 @@ impl Level {
             let now = Self::now();
             let same = (now.descriptors, now.threads, now.heap)
                 == (level.descriptors, level.threads, level.heap);
-            if same || start.elapsed() > PATIENCE {
+            if same || start.elapsed() > SETTLED {
                 return now;
             }
             level = now;
@@ -64,7 +67,7 @@ impl Level {
                 return;
             };
             assert!(
-                start.elapsed() < PATIENCE,
+                start.elapsed() < SETTLED,
                 "{more} are left over: {self:?} before, {:?} after",
                 Self::now()
             );

@@ -1,8 +1,8 @@
 //! Many drains in one process leave nothing behind: no descriptor, no thread, no memory.
 //!
-//! `cargo test` plays some, `DRAINS=1000 cargo test --release --test leaks` as many as it is told. What is
-//! counted is the whole process's, so each subject is a process of its own: this program again, asked for
-//! the ignored test below.
+//! `cargo test` plays some, `DRAINS=1000 cargo test --release --test leaks` as many as it is told.
+//! What is counted is the whole process's, so each subject is a process of its own: this program
+//! again, asked for the ignored test below.
 #![cfg(target_os = "linux")]
 
 mod drain;
@@ -72,7 +72,7 @@ fn drains_leave_nothing_behind() {
 
 /// The test above is worth something: what is lost on purpose, once in each drain, shows.
 #[test]
-fn what_is_lost_shows() {
+fn a_leak_is_noticed() {
     let leaks = [
         ("guard", "bytes on the heap"),
         ("task", "bytes on the heap"),

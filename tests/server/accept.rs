@@ -37,7 +37,7 @@ fn refused(addr: SocketAddr) -> bool {
 /// queued, only to be reset.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_retired_listener_queues_nobody() {
+fn a_retired_listener_queues_no_connections() {
     let drain = Drain::new();
     let (listener, addr) = listener();
     let queued = [(); BURST].map(|()| TcpStream::connect(addr).expect("room in the queue"));
@@ -58,7 +58,7 @@ fn a_retired_listener_queues_nobody() {
 /// Z1, Z5: all who are queued are accepted, each with a guard of its own; then the drain is drained
 /// with the last of them.
 #[test]
-fn the_queue_is_emptied_and_each_has_a_guard() {
+fn the_queue_is_emptied_and_each_connection_has_a_guard() {
     let drain = Drain::new();
     let (listener, addr) = listener();
     let _queued = [(); 50].map(|()| TcpStream::connect(addr).expect("room in the queue"));
@@ -153,7 +153,7 @@ fn a_listener_that_others_hold_is_left_as_it_was() {
 /// Z1: in ten generations of one process, which hand one listener on, nobody who connects is lost,
 /// and each successor accepts.
 #[test]
-fn ten_generations_on_one_listener_lose_nobody() {
+fn ten_generations_on_one_listener_lose_no_connection() {
     const GENERATIONS: usize = 10;
     const ENOUGH: usize = 20;
     let (listener, addr) = listener();
@@ -285,7 +285,7 @@ impl Accept for Queue {
 /// Z1: a handshake may end after the queue was found empty, and before it is asked whether any is
 /// under way.
 #[test]
-fn who_is_queued_at_the_last_moment_is_accepted() {
+fn connections_queued_at_the_last_moment_are_accepted() {
     let (_peer, conn) = Async::<UnixStream>::pair().expect("two descriptors");
     let queue = Queue::default();
     queue.late.replace(Some(conn));
@@ -299,7 +299,7 @@ fn who_is_queued_at_the_last_moment_is_accepted() {
 /// Z1: a process that is held up for longer than it would wait for more finds those who waited for
 /// it.
 #[test]
-fn who_is_queued_while_the_process_is_frozen_is_accepted() {
+fn connections_queued_while_the_process_is_frozen_are_accepted() {
     let queue = Queue {
         may_grow: true,
         ..Queue::default()
@@ -321,7 +321,7 @@ fn who_is_queued_while_the_process_is_frozen_is_accepted() {
 
 /// Z1: where a retired listener still lets peers in, they do not keep it open for ever.
 #[test]
-fn peers_without_end_do_not_keep_it_open() {
+fn endless_connects_do_not_keep_a_listener_open() {
     let pairs = stream::repeat_with(|| Async::<UnixStream>::pair().map(|(conn, _)| conn));
     let drain = Drain::new();
     let mut incoming = drain.accept(Connections::new(pairs));
@@ -334,7 +334,7 @@ fn peers_without_end_do_not_keep_it_open() {
 
 /// Z11: a drain that ended before anyone accepted: the listener is closed, and nothing waits.
 #[test]
-fn a_drain_that_is_drained_accepts_nobody() {
+fn a_drained_drain_accepts_no_connections() {
     let drain = Drain::new();
     drain.begin();
     assert_eq!(drain.phase(), Phase::Drained);
@@ -346,7 +346,7 @@ fn a_drain_that_is_drained_accepts_nobody() {
 
 /// Z11: dropping it is an end too; the drain does not wait for what does not accept any more.
 #[test]
-fn dropping_it_closes_the_listener_and_holds_no_drain() {
+fn dropping_incoming_closes_its_listener_and_frees_its_drain() {
     let drain = Drain::new();
     let (listener, addr) = listener();
     let incoming = drain.accept(listener);
@@ -360,7 +360,7 @@ fn dropping_it_closes_the_listener_and_holds_no_drain() {
 /// Z10: a stream of connections that only fails is asked ever more rarely, and ends when draining
 /// begins.
 #[test]
-fn failing_for_ever_is_neither_busy_nor_an_end() {
+fn a_listener_that_fails_for_ever_neither_spins_nor_ends() {
     let drain = Drain::new();
     let (sender, failures) = channel();
     let failing = stream::repeat_with(move || {

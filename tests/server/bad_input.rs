@@ -1,4 +1,5 @@
-//! What a user may get wrong before the server serves: one clear line, exit status 2, and never a panic.
+//! What a user may get wrong before the server serves: one clear line, exit status 2, and never a
+//! panic.
 
 use crate::support::server;
 use std::net::TcpListener;
@@ -20,7 +21,7 @@ fn refuses(name: &str, value: &str, error: &str) {
 }
 
 #[test]
-fn a_bad_address() {
+fn a_bad_address_is_an_error() {
     for addr in ["", "localhost", "127.0.0.1", "127.0.0.1:65536", ":80"] {
         let error = format!("ADDR is '{addr}', and not an address and port like 127.0.0.1:8080");
         refuses("ADDR", addr, &error);
@@ -28,7 +29,7 @@ fn a_bad_address() {
 }
 
 #[test]
-fn a_port_in_use() {
+fn a_port_in_use_is_an_error() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = taken.local_addr().expect("a bound listener").to_string();
     let error = std::io::Error::from_raw_os_error(98);
@@ -36,7 +37,7 @@ fn a_port_in_use() {
 }
 
 #[test]
-fn a_duration_of_nothing() {
+fn a_grace_period_of_zero_is_an_error() {
     refuses(
         "GRACE_MS",
         "0",
@@ -45,7 +46,7 @@ fn a_duration_of_nothing() {
 }
 
 #[test]
-fn a_duration_that_is_no_number() {
+fn a_duration_that_is_not_a_number_is_an_error() {
     for name in [
         "GRACE_MS",
         "LAME_DUCK_MS",
@@ -61,13 +62,13 @@ fn a_duration_that_is_no_number() {
 }
 
 #[test]
-fn neither_tls_nor_not() {
+fn a_tls_setting_other_than_0_or_1_is_an_error() {
     refuses("TLS", "2", "TLS is '2', and neither 0 nor 1");
 }
 
 /// With no descriptor left for the pipe behind the handler.
 #[test]
-fn a_signal_that_cannot_be_caught() {
+fn a_signal_that_cannot_be_caught_is_an_error() {
     let output = Command::new("sh")
         .args(["-c", "ulimit -n 4; exec timeout 10 \"$0\""])
         .arg(server("hyper"))

@@ -48,7 +48,7 @@ where
 
 /// Z10: a listener that somebody closes under us is an error, once, and holds no drain.
 #[test]
-fn a_listener_that_is_closed_under_us() {
+fn a_listener_that_is_closed_elsewhere_is_an_error() {
     let drain = Drain::new();
     let (listener, _) = listener();
     let mut incoming = drain.accept(Arc::clone(&listener));
@@ -66,7 +66,7 @@ fn a_listener_that_is_closed_under_us() {
 
 /// Z11: a spawner that panics takes the server with it, and no guard.
 #[test]
-fn a_spawner_that_panics() {
+fn a_spawner_that_panics_leaves_no_guard() {
     let drain = Drain::new();
     let (listener, addr) = listener();
     let _peer = TcpStream::connect(addr).expect("room in the queue");
@@ -78,9 +78,10 @@ fn a_spawner_that_panics() {
     assert_eq!(drain.phase(), Phase::Drained);
 }
 
-/// Z4: a peer that resets in the middle of its handshake ends its own connection and leaves no count.
+/// Z4: a peer that resets in the middle of its handshake ends its own connection and leaves no
+/// count.
 #[test]
-fn a_peer_that_resets_in_its_handshake() {
+fn a_peer_that_resets_in_its_handshake_leaves_no_guard() {
     let drain = Drain::new();
     let (listener, addr) = listener();
     let acceptor = certificate::acceptor().expect("a certificate");
@@ -98,7 +99,8 @@ fn a_peer_that_resets_in_its_handshake() {
                 .set_linger(Some(std::time::Duration::ZERO))
                 .expect("a socket");
         }
-        // What is no handshake at all is told so by an alert, which comes after the resets were seen.
+        // What is no handshake at all is told so by an alert, which comes after the resets were
+        // seen.
         let mut peer = TcpStream::connect(addr).expect("the server listens");
         peer.write_all(b"GET / HTTP/1.1\r\n\r\n")
             .expect("an open connection");
@@ -112,7 +114,7 @@ fn a_peer_that_resets_in_its_handshake() {
 
 /// Z11: a drain that begins while a peer resets in the middle of its request.
 #[test]
-fn a_peer_that_resets_in_its_request() {
+fn a_peer_that_resets_in_its_request_leaves_no_guard() {
     let drain = Drain::new();
     let (listener, addr) = listener();
     let server =

@@ -30,9 +30,10 @@ fn latest() -> Duration {
     Duration::from_secs(most)
 }
 
-/// L3: a budget that the clock can't say, or just can, is no budget, and no panic either; by a timer or by a thread.
+/// L3: a budget that the clock can't say, or just can, is no budget, and no panic either; by a
+/// timer or by a thread.
 #[test]
-fn a_budget_without_end() {
+fn a_budget_that_overflows_means_no_budget() {
     for budget in [Duration::MAX, latest(), latest() / 2] {
         for watched in [false, true] {
             let drain = Drain::new();
@@ -69,7 +70,8 @@ fn a_budget_without_end() {
     }
 }
 
-/// L3: nor does the server spin where all its times are as far away as can be, and it ends with its work.
+/// L3: nor does the server spin where all its times are as far away as can be, and it ends with its
+/// work.
 #[cfg(target_os = "linux")]
 #[test]
 fn times_without_end_neither_panic_nor_spin() {
@@ -103,7 +105,8 @@ fn times_without_end_neither_panic_nor_spin() {
 
 const GRACE: Duration = Duration::from_millis(300);
 
-/// L3: a process that is frozen until its grace period is over ends at once when it is thawed, and says what it has cut.
+/// L3: a process that is frozen until its grace period is over ends at once when it is thawed, and
+/// says what it has cut.
 #[test]
 fn an_overslept_grace_period_ends_at_once() {
     let settings = [("GRACE_MS", "300"), ("ABORT_GRACE_MS", "5000")];
@@ -127,7 +130,8 @@ fn an_overslept_grace_period_ends_at_once() {
     }
 }
 
-/// L3: a signal that comes while the process is frozen is heard when it is thawed, and the grace period is whole then.
+/// L3: a signal that comes while the process is frozen is heard when it is thawed, and the grace
+/// period is whole then.
 #[test]
 fn a_signal_to_a_frozen_process_has_its_whole_grace_period() {
     let mut server = hyper(&[("GRACE_MS", "2000")]);
@@ -141,9 +145,10 @@ fn a_signal_to_a_frozen_process_has_its_whole_grace_period() {
     drained(&mut server);
 }
 
-/// Z2, Z4: what has come while the process was frozen is answered, though the time to send it was over when it was read.
+/// Z2, Z4: what has come while the process was frozen is answered, though the time to send it was
+/// over when it was read.
 #[test]
-fn what_came_while_frozen_is_answered() {
+fn requests_that_arrive_while_frozen_are_answered() {
     let mut server = hyper(&[
         ("GRACE_MS", "10000"),
         ("KEEP_ALIVE_GRACE_MS", "400"),

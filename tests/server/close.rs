@@ -5,7 +5,7 @@ use crate::support::client::Conn;
 use crate::support::h2::{Answer, H2Conn};
 use crate::support::process::{Exit, Server};
 use crate::support::subject::{
-    PATIENCE, after_the_last_byte, connect, drained, end, hello, hyper, idle, overtaken, refused,
+    TIMEOUT, after_the_last_byte, connect, drained, end, hello, hyper, idle, overtaken, refused,
     two_of_three,
 };
 use crate::support::tls::TlsConn;
@@ -45,7 +45,7 @@ fn rejected(conn: &mut Conn, body: &[u8]) {
     post(conn, "/reject", body);
     let answer = conn.read_response().expect("a whole answer");
     assert_eq!((answer.head.status, answer.body), (401, Vec::new()));
-    assert!(conn.is_eof(PATIENCE).expect("no reset"));
+    assert!(conn.is_eof(TIMEOUT).expect("no reset"));
 }
 
 /// Z8: nor is one reset that pauses after it has been answered, and goes on before it looks.
@@ -58,15 +58,17 @@ fn a_rejected_upload_that_pauses_is_not_reset() {
         .expect("an open connection");
     for _ in 0..3 {
         thread::sleep(Duration::from_millis(300));
-        // The first write to a connection that the server has closed would succeed, and the next one fail.
+        // The first write to a connection that the server has closed would succeed, and the next
+        // one fail.
         conn.send(&[b'u'; 5_000]).expect("no reset");
     }
     let answer = conn.read_response().expect("a whole answer");
     assert_eq!(answer.head.status, 401);
-    assert!(conn.is_eof(PATIENCE).expect("no reset"));
+    assert!(conn.is_eof(TIMEOUT).expect("no reset"));
 }
 
-/// Z8: an answer of 300 KB reaches a client that reads late, though it has sent what nobody read: 100 of 100.
+/// Z8: an answer of 300 KB reaches a client that reads late, though it has sent what nobody read:
+/// 100 of 100.
 #[test]
 fn an_answer_of_300_kb_arrives_whole_in_spite_of_unread_input() {
     const CLIENTS: usize = 100;
@@ -92,7 +94,7 @@ fn an_answer_of_300_kb_arrives_whole_in_spite_of_unread_input() {
                     let head = conn.read_head()?;
                     let size = conn.read_body()?.len();
                     assert!(head.closes() && size == SIZE, "{size} of {head:?}");
-                    assert!(conn.is_eof(PATIENCE)?);
+                    assert!(conn.is_eof(TIMEOUT)?);
                     std::io::Result::Ok(())
                 })
             })
@@ -109,7 +111,7 @@ fn an_answer_of_300_kb_arrives_whole_in_spite_of_unread_input() {
 /// Z8, L2: a peer that has everything and merely keeps its socket open does not hold the exit, nor
 /// do a hundred.
 #[test]
-fn who_has_everything_does_not_hold_the_exit() {
+fn a_peer_that_has_everything_does_not_hold_the_exit() {
     two_of_three(after_the_last_byte(), || {
         let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "5000")]);
         let mut conns: Vec<Conn> = (0..20).map(|_| connect(&server)).collect();
@@ -122,7 +124,7 @@ fn who_has_everything_does_not_hold_the_exit() {
         let last_byte = Instant::now();
         let exit = drained(&mut server);
         for mut conn in conns {
-            assert!(conn.is_eof(PATIENCE).expect("no reset"));
+            assert!(conn.is_eof(TIMEOUT).expect("no reset"));
         }
         exit.at.saturating_duration_since(last_byte)
     });
@@ -164,7 +166,7 @@ fn an_answer_is_still_there_when_the_process_is_gone() {
         conn.read_response().expect("a whole answer").body.len(),
         30_000
     );
-    assert!(conn.is_eof(PATIENCE).expect("no reset"));
+    assert!(conn.is_eof(TIMEOUT).expect("no reset"));
 }
 
 /// Z8: a client that has half-closed after its request is answered all the same.
@@ -241,7 +243,8 @@ fn a_silent_tls_connection_ends_with_close_notify() {
     drained(&mut server);
 }
 
-/// Asks as a client of HTTP/1.0 does, whose answer of no known length ends only with the connection.
+/// Asks as a client of HTTP/1.0 does, whose answer of no known length ends only with the
+/// connection.
 fn ask_http10(conn: &Conn, path: &str) {
     let request = format!("GET {path} HTTP/1.0\r\nhost: test\r\n\r\n");
     conn.socket()
@@ -259,8 +262,8 @@ fn read_past(mut socket: &TcpStream, mark: &str) {
     }
 }
 
-/// Z8: an answer that ends only with its connection, and is cut, ends with a reset: its client would take it for whole.
-/// So it does if the process is killed.
+/// Z8: an answer that ends only with its connection, and is cut, ends with a reset: its client
+/// would take it for whole. So it does if the process is killed.
 #[test]
 fn a_cut_answer_without_a_length_ends_with_a_reset() {
     for kill in [false, true] {
@@ -326,7 +329,8 @@ fn a_cut_answer_does_not_look_whole() {
     }
 }
 
-/// Z4: a handshake that was not over when the drain began may be completed, and a request follow it.
+/// Z4: a handshake that was not over when the drain began may be completed, and a request follow
+/// it.
 #[test]
 fn a_tls_handshake_may_be_completed_while_draining() {
     let mut server = hyper(&[("TLS", "1"), ("KEEP_ALIVE_GRACE_MS", "0")]);
@@ -392,7 +396,7 @@ fn an_answer_is_work_for_as_long_as_it_is_being_acknowledged() {
 /// S8, Z8: a peer that acknowledges nothing for the stall limit is reset, and its answer abandoned;
 /// the rest of the grace period is not used up.
 #[test]
-fn an_answer_that_nobody_takes_is_abandoned_after_the_stall_limit() {
+fn an_unread_answer_is_abandoned_after_the_stall_limit() {
     let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "0")]);
     let mut conn = ask_for_much(&server);
     overtaken(&server);
@@ -425,7 +429,8 @@ fn an_idle_connection_with_bytes_on_their_way_is_abandoned_with_the_grace_period
     abandoned_one(&end(&mut server));
 }
 
-/// S8, Z5: connections are work until their peers have the answers, though nothing is left to write.
+/// S8, Z5: connections are work until their peers have the answers, though nothing is left to
+/// write.
 #[test]
 fn answers_on_their_way_count_as_in_flight() {
     let mut server = hyper(&[("GRACE_MS", "1000")]);

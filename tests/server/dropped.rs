@@ -52,7 +52,8 @@ fn serve(
     (addr, server)
 }
 
-/// S8: a request that is dropped with its executor is abandoned, and named. An idle connection is not.
+/// S8: a request that is dropped with its executor is abandoned, and named. An idle connection is
+/// not.
 #[test]
 fn a_connection_that_is_dropped_at_work_with_its_executor_is_abandoned() {
     let drain = Drain::builder().track(true).build();

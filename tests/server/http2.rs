@@ -72,8 +72,8 @@ fn is_headers(frame: &Frame) -> bool {
     matches!(frame, Frame::Headers { .. })
 }
 
-/// Z5, S8: an answer whose body is one frame is in flight until the frame is written, although hyper dropped
-/// the body when h2 had buffered it.
+/// Z5, S8: an answer whose body is one frame is in flight until the frame is written, although
+/// hyper dropped the body when h2 had buffered it.
 #[test]
 fn an_answer_of_one_frame_is_work_until_it_is_written() {
     for length in [100_000, 20] {
@@ -144,7 +144,8 @@ fn a_tunnel_is_not_cut_in_lame_duck() {
     drained(&mut server);
 }
 
-/// Z5: an upload that was answered first is read on, after a pause that is longer than a peer has to react.
+/// Z5: an upload that was answered first is read on, after a pause that is longer than a peer has
+/// to react.
 #[test]
 fn an_upload_that_was_answered_early_is_not_cut() {
     let mut server = hyper(&[("GRACE_MS", "20000")]);
@@ -163,7 +164,8 @@ fn an_upload_that_was_answered_early_is_not_cut() {
     assert!(exit.elapsed >= LONG, "{:?}", exit.elapsed);
 }
 
-/// Z5, S8: acknowledgements that a peer doesn't read are no work: it is cut when it has not reacted, and named nowhere.
+/// Z5, S8: acknowledgements that a peer doesn't read are no work: it is cut when it has not
+/// reacted, and named nowhere.
 #[test]
 fn a_flood_of_pings_is_not_work() {
     let mut server = hyper(&[("GRACE_MS", "30000")]);

@@ -5,7 +5,7 @@ use crate::support::frames::NO_LIMIT;
 use crate::support::h2::{Answer, H2Conn};
 use crate::support::process::Server;
 use crate::support::subject::{
-    AT_ONCE, PATIENCE, a_tenth_around, after_the_last_byte, at_once, connect, drained, end, hello,
+    AT_ONCE, TIMEOUT, a_tenth_around, after_the_last_byte, at_once, connect, drained, end, hello,
     hyper, idle, overtaken, refused, two_of_three,
 };
 use rustix::process::Signal;
@@ -23,7 +23,7 @@ fn without_a_grace_idle_connections_end_at_once() {
         let mut idle = idle(&server);
         overtaken(&server);
         server.signal(Signal::TERM).expect("a live process");
-        assert!(idle.is_eof(PATIENCE).expect("no reset"));
+        assert!(idle.is_eof(TIMEOUT).expect("no reset"));
         drained(&mut server).elapsed
     });
 }
@@ -36,12 +36,13 @@ fn idle_connections_end_with_the_keep_alive_grace() {
         let mut server = hyper(&[]);
         let mut idle = idle(&server);
         server.signal(Signal::TERM).expect("a live process");
-        assert!(idle.is_eof(PATIENCE).expect("no reset"));
+        assert!(idle.is_eof(TIMEOUT).expect("no reset"));
         drained(&mut server).elapsed
     });
 }
 
-/// Z2, Z3: within the grace there is one more request, whose answer is the last; then nothing is left to wait for.
+/// Z2, Z3: within the grace there is one more request, whose answer is the last; then nothing is
+/// left to wait for.
 #[test]
 fn an_idle_connection_may_place_one_more_request() {
     two_of_three(after_the_last_byte(), || {
@@ -51,7 +52,7 @@ fn an_idle_connection_may_place_one_more_request() {
         refused(server.addr());
         hello(&mut idle, true);
         let last_byte = Instant::now();
-        assert!(idle.is_eof(PATIENCE).expect("no reset"));
+        assert!(idle.is_eof(TIMEOUT).expect("no reset"));
         drained(&mut server).at.saturating_duration_since(last_byte)
     });
 }
@@ -106,8 +107,9 @@ fn keep_alive(latency: Duration) {
             .into_iter()
             .map(|conn| scope.spawn(|| ask_until_told_to_leave(conn, latency, &looks)))
             .collect();
-        // After four answers each on average, and at a look rather than at an answer: clients keep step, and those who have
-        // yet to look would see the end and lose nothing, whatever the server does.
+        // After four answers each on average, and at a look rather than at an answer: clients keep
+        // step, and those who have yet to look would see the end and lose nothing, whatever the
+        // server does.
         while looks.load(Ordering::Relaxed) < 5 * CLIENTS {
             thread::yield_now();
         }
@@ -151,7 +153,7 @@ fn a_silent_connection_may_send_its_first_request() {
     refused(server.addr());
     thread::sleep(Duration::from_millis(200));
     hello(&mut silent, true);
-    assert!(silent.is_eof(PATIENCE).expect("no reset"));
+    assert!(silent.is_eof(TIMEOUT).expect("no reset"));
     drained(&mut server);
 }
 
@@ -168,12 +170,13 @@ fn a_silent_connection_ends_with_the_first_request_grace() {
         let mut silent = connect(&server);
         overtaken(&server);
         server.signal(Signal::TERM).expect("a live process");
-        assert!(silent.is_eof(PATIENCE).expect("no reset"));
+        assert!(silent.is_eof(TIMEOUT).expect("no reset"));
         drained(&mut server).at.duration_since(accepted)
     });
 }
 
-/// Z4: half a head is a request begun, the first or a later one: neither of the graces for idle connections ends it.
+/// Z4: half a head is a request begun, the first or a later one: neither of the graces for idle
+/// connections ends it.
 #[test]
 fn half_a_head_may_be_completed() {
     let mut server = hyper(&[
@@ -249,7 +252,8 @@ fn half_a_head_behind_answered_requests_may_be_completed() {
     drained(&mut server);
 }
 
-/// Z4: empty lines are not half a head, be they all that has come, or behind a body, in its segment or in another.
+/// Z4: empty lines are not half a head, be they all that has come, or behind a body, in its segment
+/// or in another.
 #[test]
 fn empty_lines_do_not_hold_the_process() {
     const POST: &[u8] = b"POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: 6\r\n\r\nhello\n";
@@ -278,7 +282,7 @@ fn empty_lines_do_not_hold_the_process() {
         overtaken(&server);
         server.signal(Signal::TERM).expect("a live process");
         for conn in &mut conns {
-            assert!(conn.is_eof(PATIENCE).expect("no reset"));
+            assert!(conn.is_eof(TIMEOUT).expect("no reset"));
         }
         drained(&mut server).elapsed
     });
@@ -302,7 +306,8 @@ fn half_a_head_is_cut_with_the_grace_period() {
     });
 }
 
-/// Z9: a connection that falls idle after the drain began, its peer untold, has its grace from then on.
+/// Z9: a connection that falls idle after the drain began, its peer untold, has its grace from then
+/// on.
 #[test]
 fn a_connection_that_falls_idle_late_may_place_one_more_request() {
     let mut server = hyper(&[]);
@@ -314,7 +319,7 @@ fn a_connection_that_falls_idle_late_may_place_one_more_request() {
     // A close would have come by now.
     thread::sleep(Duration::from_millis(200));
     hello(&mut conn, true);
-    assert!(conn.is_eof(PATIENCE).expect("no reset"));
+    assert!(conn.is_eof(TIMEOUT).expect("no reset"));
     drained(&mut server);
 }
 
@@ -329,12 +334,13 @@ fn a_connection_that_falls_idle_late_ends_with_the_keep_alive_grace() {
         server.signal(Signal::TERM).expect("a live process");
         conn.read_body().expect("the whole body");
         let last_byte = Instant::now();
-        assert!(conn.is_eof(PATIENCE).expect("no reset"));
+        assert!(conn.is_eof(TIMEOUT).expect("no reset"));
         drained(&mut server).at.duration_since(last_byte)
     });
 }
 
-/// Has an answer of so many tenths of a second begin, longer than the keep-alive grace; its head does not say `close`.
+/// Has an answer of so many tenths of a second begin, longer than the keep-alive grace; its head
+/// does not say `close`.
 fn streaming(server: &Server, tenths: usize) -> Conn {
     let mut conn = connect(server);
     conn.get(&format!("/stream/{tenths}/100"))
@@ -344,7 +350,8 @@ fn streaming(server: &Server, tenths: usize) -> Conn {
     conn
 }
 
-/// Z3, L2: an idle HTTP/2 connection is told so and ends at once; it needs no grace, for its peer knows what it may retry.
+/// Z3, L2: an idle HTTP/2 connection is told so and ends at once; it needs no grace, for its peer
+/// knows what it may retry.
 #[test]
 fn an_idle_http2_connection_ends_at_once() {
     two_of_three(at_once(), || {
@@ -403,7 +410,7 @@ fn an_http2_peer_that_asks_for_nothing_ends_with_the_first_request_grace() {
 
 /// Z4: an HTTP/2 peer that never answers our PING ends after 5 s, well within the grace period.
 #[test]
-fn a_deaf_http2_peer_does_not_hold_the_process() {
+fn an_http2_peer_that_answers_no_ping_does_not_hold_the_process() {
     let mut server = hyper(&[("GRACE_MS", "20000")]);
     let mut conn = H2Conn::open(server.addr()).expect("the server listens");
     let stream = conn.get("/").expect("an open connection");
@@ -414,7 +421,8 @@ fn a_deaf_http2_peer_does_not_hold_the_process() {
     drop(conn);
 }
 
-/// Z2, Z3: an HTTP/2 connection that has been idle for longer than that has its time between the GOAWAYs too.
+/// Z2, Z3: an HTTP/2 connection that has been idle for longer than that has its time between the
+/// GOAWAYs too.
 #[test]
 fn an_http2_connection_that_was_idle_for_long_may_place_one_more_request() {
     let mut server = hyper(&[]);
@@ -434,7 +442,8 @@ fn an_http2_connection_that_was_idle_for_long_may_place_one_more_request() {
     drained(&mut server);
 }
 
-/// Z4: a TLS handshake that stalls, before its first byte or within, ends with the first-request grace.
+/// Z4: a TLS handshake that stalls, before its first byte or within, ends with the first-request
+/// grace.
 #[test]
 fn a_stalled_tls_handshake_ends_with_the_first_request_grace() {
     // The head of a record that holds a ClientHello of 252 bytes, and the first of them.

@@ -4,7 +4,7 @@ use crate::support::client::Conn;
 use crate::support::h2::{Answer, H2Conn};
 use crate::support::process::{Exit, Server};
 use crate::support::subject::{
-    PATIENCE, a_tenth_around, after_the_last_byte, ask, connect, drained, end, hyper, idle,
+    TIMEOUT, a_tenth_around, after_the_last_byte, ask, connect, drained, end, hyper, idle,
     overtaken, refused, two_of_three,
 };
 use rustix::process::Signal;
@@ -239,14 +239,14 @@ fn a_slow_http2_reader_gets_its_20_mb() {
 
 /// Z11: a handler that panics while draining harms its own connection alone.
 #[test]
-fn a_panic_in_flight_harms_nobody_else() {
+fn a_panic_in_flight_harms_no_other_connection() {
     let mut server = hyper(&[]);
     let mut victim = idle(&server);
     let mut other = ask(&server, "/sleep/1000");
     server.signal(Signal::TERM).expect("a live process");
     refused(server.addr());
     victim.get("/panic").expect("the keep-alive grace");
-    assert!(victim.is_eof(PATIENCE).expect("no reset"));
+    assert!(victim.is_eof(TIMEOUT).expect("no reset"));
     answered(&mut other, b"slept\n");
     let exit = drained(&mut server);
     assert!(exit.stderr.contains("asked to panic"), "{}", exit.stderr);
@@ -269,7 +269,8 @@ fn a_panic_on_an_http2_stream_harms_no_other_stream() {
     assert!(exit.stderr.contains("asked to panic"), "{}", exit.stderr);
 }
 
-/// Z11: a client that leaves, politely or not, does not hold the process for longer than its handler.
+/// Z11: a client that leaves, politely or not, does not hold the process for longer than its
+/// handler.
 #[test]
 fn a_client_that_is_gone_holds_nothing_for_long() {
     let mut server = hyper(&[]);
@@ -301,7 +302,7 @@ fn a_handler_may_begin_the_drain() {
         (200, b"begun\n".to_vec())
     );
     assert!(answer.head.closes(), "{:?}", answer.head);
-    assert!(conn.is_eof(PATIENCE).expect("no reset"));
+    assert!(conn.is_eof(TIMEOUT).expect("no reset"));
     drained(&mut server);
 }
 
@@ -344,8 +345,8 @@ fn an_upload_that_is_half_sent_may_be_finished() {
     ended_with_work(&mut server);
 }
 
-/// Z5: so may one that was answered before it was read: its connection is not idle, be the body's end known by a length
-/// or by chunks.
+/// Z5: so may one that was answered before it was read: its connection is not idle, be the body's
+/// end known by a length or by chunks.
 #[test]
 fn an_upload_that_was_answered_early_may_be_finished() {
     let uploads = [
@@ -371,12 +372,12 @@ fn an_upload_that_was_answered_early_may_be_finished() {
     thread::sleep(Duration::from_millis(200));
     for (conn, (_, _, rest)) in conns.iter_mut().zip(uploads) {
         conn.send(rest.as_bytes()).expect("an open connection");
-        assert!(conn.is_eof(PATIENCE).expect("no reset"));
+        assert!(conn.is_eof(TIMEOUT).expect("no reset"));
     }
     for length in [10, 11] {
         let read = format!("an upload of {length} bytes was read");
         server
-            .wait_for_stdout(&read, PATIENCE)
+            .wait_for_stdout(&read, TIMEOUT)
             .expect("a whole upload");
     }
     ended_with_work(&mut server);

@@ -17,7 +17,7 @@ use smol::{Async, future::pending};
 use testkit::{
     client::Conn,
     h2::{Answer, H2Conn},
-    subject::{PATIENCE, hello},
+    subject::{TIMEOUT, hello},
 };
 
 const SHORT: Duration = Duration::from_millis(200);
@@ -43,9 +43,9 @@ fn serve_with_short_limits() -> (Drain, SocketAddr) {
     (drain, addr)
 }
 
-/// Whether the server closes the connection, before the test loses patience.
+/// Whether the server closes the connection.
 fn is_closed(mut peer: &TcpStream) -> bool {
-    peer.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    peer.set_read_timeout(Some(TIMEOUT)).expect("a socket");
     match peer.read(&mut [0; 1024]) {
         Ok(size) => size == 0,
         Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
@@ -75,7 +75,8 @@ fn half_a_preface_is_closed_while_running() {
     assert!(is_closed(&peer));
 }
 
-/// Z13: the limit is for heads: a connection may be idle between two for longer, and one that is silent before its first.
+/// Z13: the limit is for heads: a connection may be idle between two for longer, and one that is
+/// silent before its first.
 #[test]
 fn idle_connections_have_no_limit() {
     let (_drain, addr) = serve_with_short_limits();

@@ -1,9 +1,7 @@
 //! The listener: who has connected is served, who comes later is refused, and no error ends it.
 
 use crate::support::client::Conn;
-use crate::support::subject::{
-    PATIENCE, ask, connect, drained, hello, hyper, hyper_after, refused,
-};
+use crate::support::subject::{TIMEOUT, ask, connect, drained, hello, hyper, hyper_after, refused};
 use rustix::process::Signal;
 use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
@@ -36,7 +34,7 @@ fn a_connect_during_the_drain_is_refused() {
 /// Z1: those who queue at a process that was frozen when the signal came are all answered: 50 of
 /// 50.
 #[test]
-fn all_50_who_were_queued_are_answered() {
+fn all_50_queued_connections_are_answered() {
     let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "0")]);
     server.stop().expect("a live process");
     let mut queued: Vec<Conn> = (0..50).map(|_| connect(&server)).collect();
@@ -60,7 +58,7 @@ fn all_50_who_were_queued_are_answered() {
 
 /// Z1, Z4: also those who say nothing before the process goes on.
 #[test]
-fn those_who_were_queued_and_silent_are_answered() {
+fn queued_connections_that_are_silent_are_answered() {
     let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "0")]);
     server.stop().expect("a live process");
     let mut queued: Vec<Conn> = (0..20).map(|_| connect(&server)).collect();
@@ -92,7 +90,7 @@ fn storm(addr: SocketAddr, answered: &AtomicUsize) -> Option<Error> {
 
 /// Z1: a storm of connects over a process that is frozen at the worst moment loses none.
 #[test]
-fn a_connect_storm_loses_none() {
+fn a_connect_storm_loses_no_connection() {
     for _ in 0..5 {
         let mut server = hyper(&[]);
         let addr = server.addr();
@@ -120,7 +118,7 @@ fn a_connect_storm_loses_none() {
 
 /// Z10: without file descriptors it goes on when there are some again, and it still drains.
 #[test]
-fn running_out_of_descriptors_ends_nothing() {
+fn running_out_of_descriptors_does_not_end_the_server() {
     let mut server = hyper_after("ulimit -n 32");
     // More than there are descriptors for; as the kernel accepts them, they wait.
     let mut conns: Vec<Conn> = (0..48).map(|_| connect(&server)).collect();
@@ -140,7 +138,7 @@ fn running_out_of_descriptors_ends_nothing() {
     refused(server.addr());
     for conn in &mut rest {
         hello(conn, true);
-        assert!(conn.is_eof(PATIENCE).expect("no reset"));
+        assert!(conn.is_eof(TIMEOUT).expect("no reset"));
     }
     drained(&mut server);
 }
@@ -149,7 +147,7 @@ fn running_out_of_descriptors_ends_nothing() {
 /// longer than the half second that a retired listener waits for handshakes: idle connections hold
 /// their descriptors meanwhile.
 #[test]
-fn all_100_who_were_queued_without_descriptors_are_answered() {
+fn all_100_connections_queued_without_descriptors_are_answered() {
     let mut server = hyper_after("ulimit -n 24; export GRACE_MS=8000");
     let mut idle: Vec<Conn> = (0..8).map(|_| connect(&server)).collect();
     for conn in &mut idle {
@@ -158,7 +156,7 @@ fn all_100_who_were_queued_without_descriptors_are_answered() {
     server.stop().expect("a live process");
     let mut queued: Vec<Conn> = (0..100).map(|_| connect(&server)).collect();
     for conn in &mut queued {
-        // Long enough to be heard after the signal, as in `all_50_who_were_queued_are_answered`.
+        // Long enough to be heard after the signal, as in `all_50_queued_connections_are_answered`.
         conn.get("/sleep/100").expect("an open connection");
     }
     server.signal(Signal::TERM).expect("a live process");

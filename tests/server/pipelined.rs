@@ -1,15 +1,16 @@
 //! Requests that were sent before the one ahead was answered.
 
 use crate::support::subject::{
-    PATIENCE, at_once, connect, drained, hyper, overtaken, refused, two_of_three,
+    TIMEOUT, at_once, connect, drained, hyper, overtaken, refused, two_of_three,
 };
 use rustix::process::Signal;
 
 const TWO: &[u8] =
     b"GET /sleep/500 HTTP/1.1\r\nhost: test\r\n\r\nGET / HTTP/1.1\r\nhost: test\r\n\r\n";
 
-/// Z3: the answer that says `Connection: close` is the last one. It arrives, and the end after it is no reset that might
-/// overtake it; so the client knows that the second request may be placed elsewhere.
+/// Z3: the answer that says `Connection: close` is the last one. It arrives, and the end after it
+/// is no reset that might overtake it; so the client knows that the second request may be placed
+/// elsewhere.
 #[test]
 fn nothing_is_done_after_an_answer_that_says_close() {
     let mut server = hyper(&[]);
@@ -23,7 +24,7 @@ fn nothing_is_done_after_an_answer_that_says_close() {
         (200, b"slept\n".to_vec())
     );
     assert!(answer.head.closes(), "{:?}", answer.head);
-    assert!(conn.is_eof(PATIENCE).expect("no reset"));
+    assert!(conn.is_eof(TIMEOUT).expect("no reset"));
     drained(&mut server);
 }
 
@@ -49,11 +50,12 @@ fn a_request_behind_an_answer_that_did_not_say_close_is_answered() {
         (200, b"hello\n".to_vec())
     );
     assert!(answer.head.closes(), "{:?}", answer.head);
-    assert!(conn.is_eof(PATIENCE).expect("no reset"));
+    assert!(conn.is_eof(TIMEOUT).expect("no reset"));
     drained(&mut server);
 }
 
-/// Z8, L2: a peer that has pipelined, and whose last request had a body, owes nothing once that body is whole.
+/// Z8, L2: a peer that has pipelined, and whose last request had a body, owes nothing once that
+/// body is whole.
 #[test]
 fn a_peer_that_pipelined_before_it_uploaded_does_not_hold_the_exit() {
     const POST: &[u8] = b"POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: 6\r\n\r\nhello\n";
@@ -78,7 +80,7 @@ fn a_peer_that_pipelined_before_it_uploaded_does_not_hold_the_exit() {
         server.signal(Signal::TERM).expect("a live process");
         let exit = drained(&mut server);
         for conn in &mut conns {
-            assert!(conn.is_eof(PATIENCE).expect("no reset"));
+            assert!(conn.is_eof(TIMEOUT).expect("no reset"));
         }
         exit.elapsed
     });

@@ -27,9 +27,10 @@ async fn answer(_: Request<Incoming>) -> Result<Response<String>, Infallible> {
     Ok(Response::new("hello\n".to_owned()))
 }
 
-/// Z11, Z1: a drain that begins before the server is polled finds it in time: those who have connected are answered.
+/// Z11, Z1: a drain that begins before the server is polled finds it in time: those who have
+/// connected are answered.
 #[test]
-fn stopped_before_it_serves() {
+fn a_server_stopped_before_it_serves_answers_its_queue() {
     let drain = Drain::new();
     let (listener, addr) = listener();
     let mut queued = [(); 5].map(|()| Conn::open(addr).expect("room in the queue"));
@@ -55,7 +56,7 @@ fn stopped_before_it_serves() {
 
 /// Z11: a drain that is drained before there is a server: it ends at once, and nobody may connect.
 #[test]
-fn stopped_for_good_before_it_serves() {
+fn a_server_of_a_drained_drain_ends_at_once() {
     let drain = Drain::new();
     drain.begin();
     assert_eq!(drain.phase(), Phase::Drained);
@@ -66,9 +67,10 @@ fn stopped_for_good_before_it_serves() {
     refused(addr);
 }
 
-/// Z5, Z11: dropping the server closes its listener and no connection; the drain still waits for these.
+/// Z5, Z11: dropping the server closes its listener and no connection; the drain still waits for
+/// these.
 #[test]
-fn dropped_while_it_serves() {
+fn dropping_the_server_closes_no_connection() {
     let drain = Drain::new();
     let (listener, addr) = listener();
     let (begun, begins) = smol::channel::bounded(1);
@@ -103,7 +105,7 @@ fn dropped_while_it_serves() {
 
 /// Z5: a stream of connections that ends is the end of accepting and not of them.
 #[test]
-fn a_stream_of_connections_that_ends() {
+fn a_stream_of_connections_that_ends_ends_accepting_only() {
     let drain = Drain::new();
     let (listener, addr) = listener();
     let mut clients = [(); 2].map(|()| Conn::open(addr).expect("room in the queue"));
@@ -127,7 +129,7 @@ fn a_stream_of_connections_that_ends() {
 
 /// Z10: one that fails for ever is no failure of the server.
 #[test]
-fn a_stream_of_connections_that_fails_for_ever() {
+fn a_stream_of_connections_may_fail_for_ever() {
     let drain = Drain::new();
     let failing = stream::repeat_with(|| Err::<Async<TcpStream>, _>(Error::other("none today")));
     let serving = Server::new(&drain, |task| smol::spawn(task).detach())
@@ -139,9 +141,10 @@ fn a_stream_of_connections_that_fails_for_ever() {
     assert_eq!(drain.phase(), Phase::Drained);
 }
 
-/// Z5, Z11: one thread, `block_on` and a `LocalExecutor`, with a handler that is not `Send`, and which ends it all itself.
+/// Z5, Z11: one thread, `block_on` and a `LocalExecutor`, with a handler that is not `Send`, and
+/// which ends it all itself.
 #[test]
-fn all_of_it_on_one_thread_without_send() {
+fn a_server_may_run_on_one_thread_without_send() {
     let drain = Drain::new();
     let (listener, addr) = listener();
     let executor = Rc::new(LocalExecutor::new());

@@ -1,7 +1,7 @@
 //! The operator and the process: once, twice, three times, and too early.
 
 use crate::support::subject::{
-    PATIENCE, ask, at_once, connect, drained, end, hello, hyper, idle, refused, two_of_three,
+    TIMEOUT, ask, at_once, connect, drained, end, hello, hyper, idle, refused, two_of_three,
 };
 use crate::support::{process::Server, server};
 use async_drain::signal::{self, Signal as Caught};
@@ -68,8 +68,8 @@ fn a_second_signal_aborts_at_once() {
 
 /// Returns once a server is in lame duck: unready, yet accepting.
 fn unready(server: &Server) {
-    let patience = Instant::now() + PATIENCE;
-    while Instant::now() < patience {
+    let deadline = Instant::now() + TIMEOUT;
+    while Instant::now() < deadline {
         let mut conn = connect(server);
         conn.get("/readyz").expect("an open connection");
         let answer = conn.read_response().expect("a whole answer");
@@ -78,7 +78,7 @@ fn unready(server: &Server) {
             return;
         }
     }
-    panic!("still ready after {PATIENCE:?}");
+    panic!("still ready after {TIMEOUT:?}");
 }
 
 /// L4: a third signal ends the process as if it had never been caught.
@@ -96,7 +96,8 @@ fn a_third_signal_takes_its_default_action() {
     drop(conn);
 }
 
-/// Z3, L4: in lame duck the server is unready, serves whoever comes and tells them to leave; then it drains.
+/// Z3, L4: in lame duck the server is unready, serves whoever comes and tells them to leave; then
+/// it drains.
 #[test]
 fn lame_duck_serves_and_then_drains() {
     let lame_duck = Duration::from_secs(1);
@@ -138,7 +139,8 @@ fn a_second_signal_cuts_lame_duck_short() {
     drained(&mut server);
 }
 
-/// L4: a stop that arrives as several signals, as wrappers and process groups send it, is one request.
+/// L4: a stop that arrives as several signals, as wrappers and process groups send it, is one
+/// request.
 #[test]
 fn a_request_that_arrives_as_two_signals_cuts_nothing() {
     for signals in [[Signal::TERM; 3], [Signal::TERM, Signal::INT, Signal::TERM]] {
@@ -200,7 +202,7 @@ fn in_a_role() {
         Role::Reloads => Some(signal::catch([Caught::Hup]).expect("signals")),
     };
     println!("{READY}");
-    thread::sleep(PATIENCE * 6);
+    thread::sleep(TIMEOUT * 6);
     drop(caught);
 }
 
@@ -247,14 +249,14 @@ impl InRole {
         Self { child, pid }
     }
 
-    /// Sends `signal` until the process ends: how often that was, and how it ended. Signals that come too fast may be
-    /// one to the kernel.
+    /// Sends `signal` until the process ends: how often that was, and how it ended. Signals that
+    /// come too fast may be one to the kernel.
     fn signal_until_it_ends(
         &mut self,
         signal: Signal,
-        patience: usize,
+        limit: usize,
     ) -> (usize, Option<ExitStatus>) {
-        for sent in 1..=patience {
+        for sent in 1..=limit {
             kill_process(self.pid, signal).expect("a live process");
             let asked = Instant::now();
             while asked.elapsed() < SAME_REQUEST {
@@ -264,7 +266,7 @@ impl InRole {
                 thread::sleep(Duration::from_millis(5));
             }
         }
-        (patience, None)
+        (limit, None)
     }
 }
 
@@ -275,8 +277,8 @@ impl Drop for InRole {
     }
 }
 
-/// L4: the handler itself counts, so that the third signal ends a process whose only thread is blocked, and whose shutdown
-/// nobody polls.
+/// L4: the handler itself counts, so that the third signal ends a process whose only thread is
+/// blocked, and whose shutdown nobody polls.
 #[test]
 fn a_third_signal_ends_a_process_that_polls_nothing() {
     let mut process = InRole::start(Role::Blocked, &[]);
@@ -291,7 +293,8 @@ fn a_third_signal_ends_a_process_that_polls_nothing() {
     assert!(sent >= 2, "{sent} and one before");
 }
 
-/// L4: a request counts from when the handler had it: two that an executor finds at once, since it was blocked, are two.
+/// L4: a request counts from when the handler had it: two that an executor finds at once, since it
+/// was blocked, are two.
 #[test]
 fn signals_that_a_blocked_executor_finds_at_once_are_told_apart() {
     let drain = Drain::new();
@@ -314,13 +317,13 @@ fn signals_that_a_blocked_executor_finds_at_once_are_told_apart() {
 
 /// L4: what is caught to reload a configuration ends nothing, however often it comes.
 #[test]
-fn signals_that_are_no_requests_are_not_counted() {
+fn other_signals_are_not_counted_as_requests() {
     let mut process = InRole::start(Role::Reloads, &[]);
     assert_eq!(process.signal_until_it_ends(Signal::HUP, 5).1, None);
 }
 
-/// As the first process of a container, from which the kernel keeps signals without a handler: 128 + n by the third request,
-/// and by any signal once the stream is dropped.
+/// As the first process of a container, from which the kernel keeps signals without a handler: 128
+/// + n by the third request, and by any signal once the stream is dropped.
 ///
 /// L4: by a signal's default action, or as PID 1 by exit status.
 #[test]
@@ -351,7 +354,8 @@ fn pid_1_ends_with_128_and_the_signals_number() {
 /// Z11: a signal that comes while the server starts is kept until it serves.
 #[test]
 fn a_signal_during_start_up_is_kept() {
-    // Its first line blocks it between the signals and the server: nobody reads, and there is no room.
+    // Its first line blocks it between the signals and the server: nobody reads, and there is no
+    // room.
     let (mut reader, writer) = UnixStream::pair().expect("a pair");
     writer.set_nonblocking(true).expect("an open socket");
     while let Ok(size) = (&writer).write(&[b'x'; 4096]) {
@@ -365,11 +369,11 @@ fn a_signal_during_start_up_is_kept() {
         .spawn()
         .expect("the example was built");
     let pid = Pid::from_child(&child);
-    let patience = Instant::now() + PATIENCE;
-    // It is caught after SIGTERM, by which time that has been heard of: in the microsecond in which signal-hook installs a
-    // handler, the signal is lost.
+    let deadline = Instant::now() + TIMEOUT;
+    // It is caught after SIGTERM, by which time that has been heard of: in the microsecond in which
+    // signal-hook installs a handler, the signal is lost.
     while !catches_sigint(pid) {
-        assert!(Instant::now() < patience, "SIGINT is not caught");
+        assert!(Instant::now() < deadline, "SIGINT is not caught");
     }
     kill_process(pid, Signal::TERM).expect("a live process");
     let mut stdout = Vec::new();

@@ -18,7 +18,8 @@ fn left(events: &[u8]) -> u64 {
     millis.unwrap_or_else(|| panic!("no number of milliseconds in {events:?}"))
 }
 
-/// Z7: an endless stream of events is told when draining begins. It says until when it may be read, and ends.
+/// Z7: an endless stream of events is told when draining begins. It says until when it may be read,
+/// and ends.
 #[test]
 fn events_end_when_draining_begins_and_tell_the_deadline() {
     let mut server = hyper(&[("GRACE_MS", "60000"), ("KEEP_ALIVE_GRACE_MS", "0")]);
@@ -91,8 +92,8 @@ fn an_infinite_stream_is_cut_with_the_grace_period() {
     });
 }
 
-/// Z3: two GOAWAYs. A stream that the client opens between them is served, and one that it opens later is above the last
-/// stream of the second, so that it may be retried elsewhere.
+/// Z3: two GOAWAYs. A stream that the client opens between them is served, and one that it opens
+/// later is above the last stream of the second, so that it may be retried elsewhere.
 #[test]
 fn a_stream_between_the_goaways_is_served_and_a_later_one_may_be_retried() {
     let mut server = hyper(&[]);

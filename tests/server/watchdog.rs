@@ -8,12 +8,14 @@ use crate::support::{client::Conn, process::Server, server, subject::hello};
 
 const ENV: [(&str, &str); 2] = [("GRACE_MS", "500"), ("ABORT_GRACE_MS", "200")];
 
-/// L3: the process ends within its budget though nothing can be polled any more, and the report names the handler.
+/// L3: the process ends within its budget though nothing can be polled any more, and the report
+/// names the handler.
 #[test]
 fn a_blocked_executor_does_not_outlive_its_budget() {
     let mut server = Server::start(server("local"), &ENV).expect("a server");
     let mut conn = Conn::open(server.addr()).expect("the server listens");
-    // The connection has been idle: what is begun on it counts from the call of its handler, not from its return.
+    // The connection has been idle: what is begun on it counts from the call of its handler, not
+    // from its return.
     hello(&mut conn, false);
     conn.get("/block/60000").expect("an open connection");
     server
@@ -32,7 +34,7 @@ fn a_blocked_executor_does_not_outlive_its_budget() {
         "{}",
         exit.stderr
     );
-    // The watchdog's patience is another quarter of a second.
+    // The watchdog allows another quarter of a second.
     assert!(
         exit.elapsed >= Duration::from_millis(700),
         "{:?}",

@@ -32,9 +32,10 @@ async fn good_bye(socket: &mut Socket) -> CloseFrame {
     }
 }
 
-/// Z6: the peer hears 1001 at the start of the drain, and the exit waits for its answer, not for the grace period.
+/// Z6: the peer hears 1001 at the start of the drain, and the exit waits for its answer, not for
+/// the grace period.
 #[test]
-fn is_told_to_go_away() {
+fn a_websocket_is_told_to_go_away() {
     let mut server = Server::start(server("hyper"), &[("GRACE_MS", "10000")]).unwrap();
     block_on(async {
         let mut socket = open(&server).await;
@@ -55,7 +56,7 @@ fn is_told_to_go_away() {
 
 /// Z6: a service that comes back can say so.
 #[test]
-fn is_told_to_come_back() {
+fn a_websocket_is_told_to_come_back() {
     let mut server = Server::start(server("hyper"), &[("WS_CLOSE_CODE", "1012")]).unwrap();
     block_on(async {
         let mut socket = open(&server).await;
@@ -67,7 +68,7 @@ fn is_told_to_come_back() {
 
 /// Z6: a peer that never answers the good-bye holds the exit for a bounded time.
 #[test]
-fn mute_peer_does_not_hold_the_exit() {
+fn a_mute_websocket_does_not_hold_the_exit() {
     let mut server = Server::start(server("hyper"), &[("GRACE_MS", "20000")]).unwrap();
     let socket = block_on(open(&server));
     server.signal(Signal::TERM).unwrap();
@@ -78,7 +79,7 @@ fn mute_peer_does_not_hold_the_exit() {
 
 /// Z12: aborting cuts a WebSocket that is still saying good-bye, and the report names it.
 #[test]
-fn is_cut_by_aborting() {
+fn a_websocket_is_cut_by_aborting() {
     let mut server = Server::start(server("hyper"), &[("GRACE_MS", "300")]).unwrap();
     let socket = block_on(open(&server));
     server.signal(Signal::TERM).unwrap();

@@ -1,4 +1,5 @@
-//! The server on executors that it knows nothing of. The sockets and timers are async-io's throughout.
+//! The server on executors that it knows nothing of. The sockets and timers are async-io's
+//! throughout.
 
 use async_drain::{hyper::Server, net::Connections};
 use futures_lite::stream;
@@ -7,7 +8,7 @@ use hyper::service::service_fn;
 use testkit::scene::{Scene, handler};
 
 #[test]
-fn on_async_std() {
+fn a_server_runs_on_async_std() {
     let (scene, listener) = Scene::new();
     let drain = scene.drain.clone();
     let server = Server::new(&scene.drain, |task| drop(async_std::task::spawn(task)))
@@ -17,7 +18,7 @@ fn on_async_std() {
 
 /// With a listener of async-std's own, as a stream of connections.
 #[test]
-fn on_async_std_with_its_listener() {
+fn a_server_runs_on_async_std_with_its_listener() {
     let (scene, listener) = Scene::new();
     let drain = scene.drain.clone();
     let listener = listener.into_inner().expect("nobody else has it");
@@ -35,7 +36,7 @@ fn on_async_std_with_its_listener() {
 }
 
 #[test]
-fn on_tokio() {
+fn a_server_runs_on_tokio() {
     let (scene, listener) = Scene::new();
     let drain = scene.drain.clone();
     let server = Server::new(&scene.drain, |task| drop(tokio::spawn(task)))

@@ -1,7 +1,8 @@
-//! gRPC without tonic's `transport`, which is tokio's: tonic's codec and streams under `hyper::Server`, on smol.
+//! gRPC without tonic's `transport`, which is tokio's: tonic's codec and streams under
+//! `hyper::Server`, on smol.
 //!
-//! The messages are written by hand, so that nothing needs protoc; a generated service is a tower service and goes
-//! through `hyper_util::service::TowerToHyperService`, as axum's router does.
+//! The messages are written by hand, so that nothing needs protoc; a generated service is a tower
+//! service and goes through `hyper_util::service::TowerToHyperService`, as axum's router does.
 //!
 //! Run with: `cargo run`; `testkit/src/settings.rs` lists the settings.
 
@@ -71,7 +72,8 @@ async fn sleep(request: Request<Number>) -> Result<Response<Number>, Status> {
     Ok(Response::new(number))
 }
 
-/// A stream with an end is finished, and one without ends when draining begins: its client is told to come back (Z7).
+/// A stream with an end is finished, and one without ends when draining begins: its client is told
+/// to come back (Z7).
 #[allow(clippy::unused_async, reason = "a method is asynchronous")]
 async fn count(
     request: Request<Number>,

@@ -11,8 +11,7 @@ use tonic_prost::ProstCodec;
 use testkit::process::Server;
 
 /// How long anything may take that should not have to wait.
-const SOON: Duration = Duration::from_secs(10);
-
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Number {
@@ -104,7 +103,7 @@ fn calls_in_flight_finish_and_streams_without_end_are_told() {
         assert_eq!(last(counted).await, (20, None));
         assert_eq!(last(endless).await.1, Some(Code::Unavailable));
     });
-    let exit = server.wait(SOON).expect("it ends");
+    let exit = server.wait(TIMEOUT).expect("it ends");
     assert!(exit.status.success(), "{}", exit.stderr);
     assert!(exit.report.starts_with("drained: "), "{}", exit.report);
 }
@@ -119,7 +118,7 @@ fn a_peer_that_never_sends_its_preface_does_not_hold_the_process() {
     let mut server = Server::start(env!("CARGO_BIN_EXE_grpc"), &env).expect("it starts");
     let silent = TcpStream::connect(server.addr()).expect("it listens");
     server.signal(Signal::TERM).expect("it runs");
-    let exit = server.wait(SOON).expect("it ends");
+    let exit = server.wait(TIMEOUT).expect("it ends");
     assert!(exit.status.success(), "{}", exit.stderr);
     assert!(exit.elapsed.as_secs() < 5, "{:?}", exit.elapsed);
     drop(silent);

@@ -1,8 +1,9 @@
 //! HTTP/3 on smol: quinn's endpoint, h3's connections, and GOAWAY in two steps.
 //!
-//! Each connection holds a guard, and so does the endpoint, which still has closes to send when they are gone. h3 0.0.8
-//! does not say when a peer has acknowledged the end of an answer. So after the last one the connection is left open
-//! for the peer to close, for the keep-alive grace; request bodies are not read, and `/echo` is empty.
+//! Each connection holds a guard, and so does the endpoint, which still has closes to send when
+//! they are gone. h3 0.0.8 does not say when a peer has acknowledged the end of an answer. So after
+//! the last one the connection is left open for the peer to close, for the keep-alive grace;
+//! request bodies are not read, and `/echo` is empty.
 //!
 //! Run with: `cargo run`; `testkit/src/settings.rs` lists the settings.
 

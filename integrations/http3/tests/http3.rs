@@ -19,8 +19,7 @@ use smol::{Timer, block_on};
 use testkit::process::Server;
 
 /// How long anything may take that should not have to wait.
-const SOON: Duration = Duration::from_secs(10);
-
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The certificate is made at start, so nobody could know it.
 #[derive(Debug)]
@@ -137,7 +136,7 @@ fn requests_in_flight_finish_after_a_goaway() {
         client.driver.await;
         endpoint.wait_idle().await;
     });
-    let exit = server.wait(SOON).expect("it ends");
+    let exit = server.wait(TIMEOUT).expect("it ends");
     assert!(exit.status.success(), "{}", exit.stderr);
     assert!(exit.report.starts_with("drained: "), "{}", exit.report);
 }
@@ -153,7 +152,7 @@ fn an_idle_connection_is_closed_within_the_grace() {
         server.signal(Signal::TERM).expect("it runs");
         client.driver.await;
     });
-    let exit = server.wait(SOON).expect("it ends");
+    let exit = server.wait(TIMEOUT).expect("it ends");
     assert!(exit.status.success(), "{}", exit.stderr);
     assert!(exit.elapsed < Duration::from_secs(5), "{:?}", exit.elapsed);
 }

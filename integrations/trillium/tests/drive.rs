@@ -1,4 +1,5 @@
-//! `Drain::drive` over a real trillium server on smol: what trillium has from swansong, and what it has from the drain.
+//! `Drain::drive` over a real trillium server on smol: what trillium has from swansong, and what it
+//! has from the drain.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -46,15 +47,16 @@ impl Running {
 
     fn connect(&self) -> TcpStream {
         let conn = TcpStream::connect(self.addr).expect("it listens");
-        let patience = Some(Duration::from_secs(10));
-        conn.set_read_timeout(patience).expect("an open socket");
+        let timeout = Some(Duration::from_secs(10));
+        conn.set_read_timeout(timeout).expect("an open socket");
         conn
     }
 
     /// As in `main`: the server is trillium's own task, and what runs here is the bridge.
     fn stop(&self, grace: Duration) -> Report {
         let drive = self.drain.drive(self.swansong.clone());
-        // A driver that is told to give up does so at once, and not only when the abort grace is over.
+        // A driver that is told to give up does so at once, and not only when the abort grace is
+        // over.
         smol::spawn(drive.until_aborting(&self.drain)).detach();
         self.drain.begin();
         let shutdown = Shutdown::new(&self.drain).grace(grace);

@@ -1,5 +1,5 @@
-//! hyper on smol with hyper-util's graceful module, as its documentation says: stop accepting, drop the listener, ask
-//! every connection to end, wait.
+//! hyper on smol with hyper-util's graceful module, as its documentation says: stop accepting, drop
+//! the listener, ask every connection to end, wait.
 
 use std::{convert::Infallible, io, net::TcpListener, time::Duration};
 

@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Failure, Probed, SOON, begin, check, drained, settle};
+use super::{Failure, Probed, TIMEOUT, begin, check, drained, settle};
 use testkit::client::Conn;
 
 use crate::subject::Subject;
@@ -105,6 +105,6 @@ pub(super) fn rejected_upload(subject: &Subject) -> Probed {
     let response = conn.read_response()?;
     check(response.head.status == 401, format!("{:?}", response.head))?;
     // A reset, which may overtake the answer on a real network, is an error here.
-    check(conn.is_eof(SOON)?, "the connection is left open")?;
+    check(conn.is_eof(TIMEOUT)?, "the connection is left open")?;
     drained(&mut server).map(drop)
 }

@@ -2,7 +2,7 @@ use std::{thread, time::Duration};
 
 use rustix::process::Signal;
 
-use super::{Probed, SOON, answered, begin, check, drained, hello, settle};
+use super::{Probed, TIMEOUT, answered, begin, check, drained, hello, settle};
 use testkit::client::Conn;
 
 use crate::subject::Subject;
@@ -50,7 +50,7 @@ pub(super) fn cut(subject: &Subject) -> Probed {
     conn.get("/sleep/60000")?;
     settle(&server)?;
     begin(&server)?;
-    let exit = server.wait(SOON)?;
+    let exit = server.wait(TIMEOUT)?;
     check(exit.status.code() == Some(1), exit.status)?;
     let limit = Duration::from_secs(4);
     check(exit.elapsed < limit, format!("it took {:?}", exit.elapsed))?;
@@ -66,7 +66,7 @@ pub(super) fn second_signal(subject: &Subject) -> Probed {
     // At once it would be the same request.
     thread::sleep(Duration::from_millis(300));
     server.signal(Signal::TERM)?;
-    let exit = server.wait(SOON)?;
+    let exit = server.wait(TIMEOUT)?;
     check(exit.status.code() == Some(1), exit.status)?;
     let limit = Duration::from_secs(4);
     check(exit.elapsed < limit, format!("it took {:?}", exit.elapsed))

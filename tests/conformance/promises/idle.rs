@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Probed, SOON, answered, begin, check, drained, hello};
+use super::{Probed, TIMEOUT, answered, begin, check, drained, hello};
 use testkit::client::Conn;
 
 use crate::subject::Subject;
@@ -11,7 +11,7 @@ pub(super) fn one_more(subject: &Subject) -> Probed {
     begin(&server)?;
     idle.get("/")?;
     check(answered(&mut idle)?, "the answer does not say close")?;
-    check(idle.is_eof(SOON)?, "the connection is left open")?;
+    check(idle.is_eof(TIMEOUT)?, "the connection is left open")?;
     drained(&mut server).map(drop)
 }
 
@@ -19,7 +19,7 @@ pub(super) fn closed(subject: &Subject) -> Probed {
     let mut server = subject.start(&[("KEEP_ALIVE_GRACE_MS", "200")])?;
     let mut idle = hello(server.addr())?;
     begin(&server)?;
-    check(idle.is_eof(SOON)?, "the connection is left open")?;
+    check(idle.is_eof(TIMEOUT)?, "the connection is left open")?;
     let exit = drained(&mut server)?;
     let limit = Duration::from_secs(3);
     check(exit.elapsed < limit, format!("it took {:?}", exit.elapsed))
@@ -44,7 +44,7 @@ pub(super) fn silent(subject: &Subject) -> Probed {
     let mut server = subject.start(&graces)?;
     let mut silent = Conn::open(server.addr())?;
     begin(&server)?;
-    check(silent.is_eof(SOON)?, "the connection is left open")?;
+    check(silent.is_eof(TIMEOUT)?, "the connection is left open")?;
     let exit = drained(&mut server)?;
     let limit = Duration::from_secs(3);
     check(exit.elapsed < limit, format!("it took {:?}", exit.elapsed))

@@ -2,7 +2,7 @@ use std::{process::Command, time::Duration};
 
 use rustix::process::Signal;
 
-use super::{Probed, SOON, answered, begin, check, drained, hello, until_refused};
+use super::{Probed, TIMEOUT, answered, begin, check, drained, hello, until_refused};
 use testkit::{client::Conn, process::Server};
 
 use crate::subject::Subject;
@@ -55,6 +55,6 @@ pub(super) fn descriptors(subject: &Subject) -> Probed {
     drop(crowd);
     drop(hello(server.addr())?);
     begin(&server)?;
-    check(first.is_eof(SOON)?, "an idle connection is left open")?;
+    check(first.is_eof(TIMEOUT)?, "an idle connection is left open")?;
     drained(&mut server).map(drop)
 }

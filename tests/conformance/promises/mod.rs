@@ -154,7 +154,7 @@ pub(crate) const PROMISES: &[Promise] = &[
 ];
 
 /// Enough for anything that should not have to wait.
-const SOON: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 fn check(holds: bool, otherwise: impl fmt::Display) -> Probed {
     if holds {
@@ -193,7 +193,7 @@ fn begin(server: &Server) -> Probed {
 }
 
 fn until_refused(addr: SocketAddr) -> Probed {
-    let limit = Instant::now() + SOON;
+    let limit = Instant::now() + TIMEOUT;
     while Instant::now() < limit {
         match TcpStream::connect(addr) {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Ok(()),
@@ -206,7 +206,7 @@ fn until_refused(addr: SocketAddr) -> Probed {
 
 /// The server ends by itself, with nothing lost.
 fn drained(server: &mut Server) -> Result<Exit, Failure> {
-    let exit = server.wait(SOON)?;
+    let exit = server.wait(TIMEOUT)?;
     check(
         exit.status.success(),
         format!("{}: {}", exit.status, exit.stderr),

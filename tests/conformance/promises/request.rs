@@ -2,7 +2,7 @@ use std::{thread, time::Duration};
 
 use rustix::process::Signal;
 
-use super::{Probed, SOON, answered, begin, check, drained, hello, settle};
+use super::{Probed, TIMEOUT, answered, begin, check, drained, hello, settle};
 use testkit::client::Conn;
 
 use crate::subject::Subject;
@@ -37,7 +37,7 @@ pub(super) fn in_flight(subject: &Subject) -> Probed {
     settle(&server)?;
     begin(&server)?;
     check(answered(&mut conn)?, "the answer does not say close")?;
-    check(conn.is_eof(SOON)?, "the connection is left open")?;
+    check(conn.is_eof(TIMEOUT)?, "the connection is left open")?;
     drained(&mut server).map(drop)
 }
 
@@ -59,7 +59,7 @@ pub(super) fn half_head_for_ever(subject: &Subject) -> Probed {
     settle(&server)?;
     begin(&server)?;
     // Closed in time or cut at the end of the grace period, both is bounded.
-    let exit = server.wait(SOON)?;
+    let exit = server.wait(TIMEOUT)?;
     let limit = Duration::from_secs(4);
     check(exit.elapsed < limit, format!("it took {:?}", exit.elapsed))
 }

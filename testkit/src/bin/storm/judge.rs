@@ -5,7 +5,7 @@ use crate::plan::Plan;
 use crate::round::Played;
 use std::time::Duration;
 
-/// How late a process may end: the watchdog's patience, and what a machine needs that is held up.
+/// How late a process may end: the watchdog's allowance, and what a loaded machine needs.
 const SLACK: Duration = Duration::from_millis(1500);
 
 /// What was promised and not kept, a line each.
