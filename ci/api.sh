@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Compares the public API with docs/public-api.txt, and its size with the contract's limits.
-# `ci/api.sh --write` writes the listing anew: do it when the API is meant to change, and read the diff.
+# `ci/api.sh --write` writes the listing anew: do it when the API is meant to change, and read the
+# diff.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,8 +1,10 @@
 #!/bin/sh
-# AddressSanitizer, and LeakSanitizer at each exit: of the integration tests, and of real servers, whose tests' children are
-# built with it too. The crate has no unsafe code, but those beneath it have; and a cycle of Arcs leaks without any.
+# AddressSanitizer, and LeakSanitizer at each exit: of the integration tests, and of real servers,
+# whose tests' children are built with it too. The crate has no unsafe code, but those beneath it
+# have; and a cycle of Arcs leaks without any.
 #
-# What may leak is named in ci/lsan.txt, with the reason. Wants a nightly compiler; where there is none this skips.
+# What may leak is named in ci/lsan.txt, with the reason. Wants a nightly compiler; where there is
+# none this skips.
 set -eu
 cd "$(dirname "$0")/.."
 host=$(rustc +nightly -vV 2>/dev/null | sed -n 's/^host: //p')

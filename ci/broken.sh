@@ -1,9 +1,10 @@
 #!/bin/sh
-# Are the models and tests any good? Breaks the code in named ways, each in a copy of the tree, and checks that the
-# model or test named beside it fails. With a name: only the variants whose names contain it.
+# Are the models and tests any good? Breaks the code in named ways, each in a copy of the tree, and
+# checks that the model or test named beside it fails. With a name: only the variants whose names
+# contain it.
 #
-# A replacement whose original no longer occurs exactly once is an error: mend it here when the code moves. DRY=1 looks for that
-# alone, in seconds.
+# A replacement whose original no longer occurs exactly once is an error: mend it here when the code
+# moves. DRY=1 looks for that alone, in seconds.
 set -eu
 cd "$(dirname "$0")/.."
 only="${1:-}"
@@ -21,7 +22,8 @@ fresh() {
     find "$copy/src" -name '*.rs' -exec touch {} +
 }
 
-# Into directories of their own: cargo names a copy's binaries like the original's, and would take them for fresh.
+# Into directories of their own: cargo names a copy's binaries like the original's, and would take
+# them for fresh.
 # build KIND; leaves what it says in $log
 build() (
     cd "$copy"
@@ -88,7 +90,7 @@ catch() {
     fi
 }
 
-# --- the latch -----------------------------------------------------------------------------------------------------
+# --- the latch
 
 broken raise-without-release model:raise_publishes latch.rs \
     'fetch_max(phase as u8, Ordering::AcqRel)' 'fetch_max(phase as u8, Ordering::Acquire)'
@@ -148,7 +150,7 @@ broken a-panic-escapes test:unwind::a_panicking_waker_does_not_stop_the_other_wa
 broken a-payload-is-dropped test:unwind::a_panic_payload_may_panic_when_dropped latch.rs \
     'mem::forget(payload)' 'drop(payload)'
 
-# --- the count -----------------------------------------------------------------------------------------------------
+# --- the count
 
 broken last-shard-without-acquire model:work_is_visible_across_shards tally.rs \
     'fetch_sub(1, Ordering::AcqRel)' 'fetch_sub(1, Ordering::Release)'
@@ -183,7 +185,7 @@ broken count-looks-at-the-forgone-first "model:count_vs_child crowd:children_mad
     '        let held = self.held.load' '        let forgone = self.forgone.load(Ordering::Relaxed);
         let held = self.held.load'
 
-# --- the tree ------------------------------------------------------------------------------------------------------
+# --- the tree
 
 broken released-before-raised "model:begin_vs_guard_on_one_shard crowd:guards_on_two_shards" tree.rs \
     'let before = self.latch.raise(phase);' \
@@ -264,7 +266,7 @@ broken settled-before-the-walk model:begin_vs_begin_below tree.rs \
 broken the-second-to-begin-does-not-look "model:begin_vs_begin crowd:children_made_and_begun" tree.rs \
     '        if limit.is_some() || !self.is_settled(phase) {' '        if limit.is_some() || moved {'
 
-# --- the record of abandoned work ----------------------------------------------------------------------------------
+# --- the record of abandoned work
 
 broken a-creation-does-not-wait "model:abort_vs_move_between_shards model:abort_vs_move_to_the_parent" tree.rs \
     'if self.latch.is_relaxed(Phase::Draining) {' 'if self.latch.is_relaxed(Phase::Drained) {'
@@ -350,7 +352,7 @@ broken a-panic-is-a-loss test:report::a_panic_abandons_nothing connection_guard.
 broken the-end-of-a-connection-is-a-loss test:report::a_panic_abandons_nothing connection_guard.rs \
     'if (lost || dropped) && self.phase() > Phase::Running {' 'if lost || dropped {'
 
-# --- the handles and the rest --------------------------------------------------------------------------------------
+# --- the handles and the rest
 
 broken the-last-handle-does-not-begin "model:last_handles_drop crowd:handles_dropped_everywhere" drain.rs \
     '        self.core.raise_uncounted(Phase::Draining, None);' '        let _ = &self.core;'
@@ -404,7 +406,7 @@ broken cut-but-not-dropped test:ext::a_future_is_cut_when_aborting_begins ext/ta
         let output = match this.inner.as_mut().as_pin_mut() {
             Some(inner) => Ok(ready!(inner.poll(cx))),'
 
-# --- the shutdown --------------------------------------------------------------------------------------------------
+# --- the shutdown
 
 broken each-request-counts test:shutdown::two_requests_at_once_are_one shutdown/requests.rs \
     'if is_another(self.last, request.at) {' 'if is_another(self.last, request.at) || true {'

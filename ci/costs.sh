@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The costs that noise does not move: allocations per guard and waiter, and instructions per operation.
+# The costs that noise does not move: allocations per guard and waiter, and instructions per
+# operation.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

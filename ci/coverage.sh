@@ -1,7 +1,7 @@
 #!/bin/sh
-# Which lines do the tests run? Prints a table and the lines that none runs, and fails below a floor. Real servers count too, as
-# children of the tests, unless they are killed. What is left are `Debug`s, getters that only doc tests use, and what needs
-# a kernel that refuses.
+# Which lines do the tests run? Prints a table and the lines that none runs, and fails below a
+# floor. Real servers count too, as children of the tests, unless they are killed. What is left are
+# `Debug`s, getters that only doc tests use, and what needs a kernel that refuses.
 #
 # cargo-llvm-cov by PyPI; the tools of the compiler's LLVM by Debian, as rustup's are not to be had.
 set -eu

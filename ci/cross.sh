@@ -1,6 +1,7 @@
 #!/bin/sh
-# Do the features type-check on other systems? All of them on Windows, Apple's, FreeBSD and Android; the core alone for
-# WebAssembly, where there are no sockets. Nothing is run: see ci/windows.sh for that.
+# Do the features type-check on other systems? All of them on Windows, Apple's, FreeBSD and Android;
+# the core alone for WebAssembly, where there are no sockets. Nothing is run: see ci/windows.sh for
+# that.
 #
 # It wants std built for each system. Where its sources can't be had this says so and skips.
 set -eu

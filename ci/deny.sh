@@ -1,6 +1,7 @@
 #!/bin/sh
-# Licences, sources and banned crates of what a user of the crate gets, by deny.toml. A runtime is banned from all features but
-# `hyper`, which takes two modules of tokio: ci/tree.sh sees to it that it takes no more.
+# Licences, sources and banned crates of what a user of the crate gets, by deny.toml. A runtime is
+# banned from all features but `hyper`, which takes two modules of tokio: ci/tree.sh sees to it that
+# it takes no more.
 set -eu
 cd "$(dirname "$0")/.."
 skip() { echo "SKIPPED: licences, sources and bans ($*)"; exit 0; }

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Fuzzes the core against its model and each parser of ours against a plain reading of the same bytes (fuzz/targets), for
-# SECONDS each, 60 by default; with names, only those targets. What it finds is kept under fuzz/artifacts and printed:
-# make a test of it.
+# Fuzzes the core against its model and each parser of ours against a plain reading of the same
+# bytes (fuzz/targets), for SECONDS each, 60 by default; with names, only those targets. What it
+# finds is kept under fuzz/artifacts and printed: make a test of it.
 #
 # It wants a nightly toolchain, for libFuzzer's instrumentation, and skips loudly without one.
 set -eu
@@ -20,7 +20,8 @@ fi
 
 for target in "$@"; do
     echo "== $target"
-    # Found inputs go into the first directory, which no commit sees; the second has the hand-made ones.
+    # Found inputs go into the first directory, which no commit sees; the second has the hand-made
+    # ones.
     mkdir -p "fuzz/corpus/$target"
     cargo +nightly fuzz run "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- \
         -dict=fuzz/http.dict -max_total_time="$seconds" -max_len=1024 -timeout=10 -print_final_stats=1

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks what a script can check of the language rules in CONTRIBUTING.md: the width of comments,
+# Checks what a script can check of the language rules in CONTRIBUTING.md: the width of lines,
 # phrases that have a plainer form, and names that are images. Prints FILE:LINE and the rule.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,6 +13,8 @@ git ls-files -z -- '*.rs' '*.md' '*.sh' '*.toml' '.ci/run' \
     my @rules = (
         ["prose", qr/\bis no (?!longer\b)/i,         "\"is not a\""],
         ["prose", qr/\bany ?more\b/i,                 "\"no longer\""],
+        ["prose", qr/\b(?:how far (?:the|its) end|begins the end|the end may be|wait(?:s|ed)? for (?:the|its|their) end|races the end|its end begins|(?:the|its|their) beginning)\b/i,
+            "the event: \"when it ends\", \"when draining begins\""],
         ["prose", qr/\bmeanwhile\b/i,                 "\"concurrently\", or say when"],
         ["prose", qr/\bsay(?=[.,)]|$)/i,              "\"e.g.\""],
         ["prose", qr/\b(?:whoever|whosoever)\b/i,     "a noun: \"the thread that\""],
@@ -23,7 +25,7 @@ git ls-files -z -- '*.rs' '*.md' '*.sh' '*.toml' '.ci/run' \
     );
     for my $file (@ARGV) {
         open my $in, "<", $file or die "$file: $!";
-        my $fence = 0;
+        my ($fence, $last) = (0, "");
         while (my $line = <$in>) {
             chomp $line;
             my ($code, $prose) = ($line, "");
@@ -35,15 +37,22 @@ git ls-files -z -- '*.rs' '*.md' '*.sh' '*.toml' '.ci/run' \
                 if ($line =~ m{^(.*?)(?<!:)//[/!]?(.*)$}) {
                     ($code, $prose) = ($1, $2);
                     $prose =~ s/`[^`]*`//g;
-                    if (length $line > 100 && $line =~ m{^\s*//} && $line !~ m{https?://}) {
-                        print "$file:$.: a comment of over 100 columns\n";
-                        $bad++;
-                    }
                 }
             } elsif ($line =~ /^(.*?)(?:^|\s)#(.*)$/) {
                 ($code, $prose) = ($1, $2);
                 $prose =~ s/`[^`]*`//g;
             }
+            my $wide = $file =~ /\.md$/ ? $prose =~ /\S/ && $line !~ m{^\s*[|<]}
+                : $line =~ ($file =~ /\.rs$/ ? qr{^\s*//} : qr{^\s*#});
+            if ($wide && length $line > 100 && $line !~ m{https?://}) {
+                print "$file:$.: over 100 columns\n";
+                $bad++;
+            }
+            # A phrase may be split by the end of a line.
+            my $split = $last;
+            ($last) = $prose =~ /(\S+)\s*$/;
+            $last //= "";
+            $prose = "$split $prose" if $split =~ /^(?:is|any)$/i;
             for my $rule (@rules) {
                 my ($where, $pattern, $cure) = @$rule;
                 my $text = $where eq "prose" ? $prose : $code;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What does not fit into the gate: hours rather than minutes, to be run before an issue is closed. Each is a script that can
-# be run alone. Ends with a line that counts.
+# What does not fit into the gate: hours rather than minutes, to be run before an issue is closed.
+# Each is a script that can be run alone. Ends with a line that counts.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 

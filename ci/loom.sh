@@ -1,8 +1,8 @@
 #!/bin/sh
 # The loom models of the core (src/models.rs). With a name: only the models whose names contain it.
 #
-# The bound: three preemptions find all that ci/broken.sh breaks, and two miss the orderings of `last_shard`. The long
-# run is LOOM_MAX_PREEMPTIONS=5, above ten minutes.
+# The bound: three preemptions find all that ci/broken.sh breaks, and two miss the orderings of
+# `last_shard`. The long run is LOOM_MAX_PREEMPTIONS=5, above ten minutes.
 set -eu
 cd "$(dirname "$0")/.."
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target/loom}" RUSTFLAGS="--cfg loom"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The lower bounds in Cargo.toml are honest: all features build with the oldest versions that they allow.
+# The lower bounds in Cargo.toml are honest: all features build with the oldest versions that they
+# allow.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,8 +1,9 @@
 #!/bin/sh
-# Would the integration tests notice if a line of the core were different? Takes twenty minutes on two cores. With files: only those.
+# Would the integration tests notice if a line of the core were different? Takes twenty minutes on
+# two cores. With files: only those.
 #
-# ci/mutants.txt lists the mutants that survive, and why each may. Anything else that survives fails the run. Orderings
-# are beyond these tests: the models and ci/broken.sh see to them.
+# ci/mutants.txt lists the mutants that survive, and why each may. Anything else that survives fails
+# the run. Orderings are beyond these tests: the models and ci/broken.sh see to them.
 set -eu
 cd "$(dirname "$0")/.."
 if ! cargo mutants --version >/dev/null 2>&1; then
@@ -14,8 +15,9 @@ some=$*
 files=$(for file in "$@"; do printf -- "--file %s " "$file"; done)
 out=target/mutants
 mkdir -p "$out"
-# A mutant that loses a wake-up hangs; what is only there for the models is not tested here; `wide` and `million` take long and see nothing that the others do not.
-# The tests are named with --cargo-arg, so that the others and the examples aren't built for each mutant.
+# A mutant that loses a wake-up hangs; what is only there for the models is not tested here; `wide`
+# and `million` take long and see nothing that the others do not. The tests are named with
+# --cargo-arg, so that the others and the examples aren't built for each mutant.
 # shellcheck disable=SC2086 # the files are words
 cargo mutants $files --output "$out" --jobs 2 --timeout 20 --build-timeout 120 --no-shuffle --colors never \
     --exclude-re 'fmt::Debug' --exclude-re 'model::' --cargo-arg=--lib --cargo-arg=--test=core -- -- --skip wide --skip million || case $? in

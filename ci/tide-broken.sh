@@ -1,7 +1,7 @@
 #!/bin/sh
-# Are the tests of async-drain-tide any good? Takes out one defence at a time, in a copy of the tree, and checks that the
-# test named beside it fails. With a name: only the variants whose names contain it. DRY=1 only checks that each
-# original still occurs exactly once.
+# Are the tests of async-drain-tide any good? Takes out one defence at a time, in a copy of the
+# tree, and checks that the test named beside it fails. With a name: only the variants whose names
+# contain it. DRY=1 only checks that each original still occurs exactly once.
 set -eu
 cd "$(dirname "$0")/.."
 only="${1:-}"
@@ -50,7 +50,7 @@ broken() {
     cp "$target/original" "$file"
 }
 
-# --- what is a request ----------------------------------------------------------------------------------------------
+# --- what is a request
 
 broken empty-line-is-a-request idle::an_empty_line_is_not_a_request ahead/mod.rs \
     'dropped = blank(bytes);' 'dropped = 0;'
@@ -73,7 +73,7 @@ broken upload-discarded in_flight::an_upload_that_was_answered_early_is_read_by_
 broken reader-left-asleep driver::a_task_that_reads_an_upload_is_woken_by_aborting io.rs \
     'wake(reader);' 'drop(reader);'
 
-# --- answers --------------------------------------------------------------------------------------------------------
+# --- answers
 
 broken continue-in-an-answer in_flight::an_answer_is_not_mixed_with_a_continue io.rs \
     'Interim::Wanted => self.interim = Interim::TooLate,' 'Interim::Wanted => {}'
@@ -86,7 +86,7 @@ broken close-replaces-upgrade driver::close_is_said_where_http_allows_it header.
 broken close-in-a-tunnel driver::close_is_said_where_http_allows_it header.rs \
     '|| method == Method::Connect && status.is_success()' ''
 
-# --- the report -----------------------------------------------------------------------------------------------------
+# --- the report
 
 broken dropped-is-done driver::a_connection_dropped_with_its_executor_is_abandoned io.rs \
     '.abandoned_if_dropped()' ''

@@ -1,5 +1,6 @@
 #!/bin/sh
-# async-drain-tide, which is a workspace of its own: format, lints, docs, and tests over real sockets.
+# async-drain-tide, which is a workspace of its own: format, lints, docs, and tests over real
+# sockets.
 set -eu
 cd "$(dirname "$0")/../crates/async-drain-tide"
 

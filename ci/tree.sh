@@ -20,7 +20,8 @@ for features in "" async-io signal net; do
         fail "tokio is in the tree of the features '$features'"
     fi
 done
-# The features of tokio that are on, a line each; `sync` and `io-util` have neither threads nor a reactor.
+# The features of tokio that are on, a line each; `sync` and `io-util` have neither threads nor a
+# reactor.
 extra=$(tree --all-features --edges features,normal | sed -n 's/^tokio feature "\([^"]*\)".*/\1/p' |
     sort -u | grep -vxE 'sync|io-util|default|bytes' || true)
 if [[ -n $extra ]]; then

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Valgrind's memcheck over a real server from its start to its exit, with an answer half sent when SIGTERM comes: of HTTP/1, and
-# of HTTP/2. Unlike AddressSanitizer it sees uninitialised memory. Without TLS, whose assembly memcheck does not follow.
+# Valgrind's memcheck over a real server from its start to its exit, with an answer half sent when
+# SIGTERM comes: of HTTP/1, and of HTTP/2. Unlike AddressSanitizer it sees uninitialised memory.
+# Without TLS, whose assembly memcheck does not follow.
 set -eu
 cd "$(dirname "$0")/.."
 for tool in valgrind curl; do

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs on Windows, as far as Wine is that: the tests inside the crate and the integration tests, and Ctrl-C at a server with an
-# answer half sent. It takes seven minutes from nothing, and 350 MB.
+# Runs on Windows, as far as Wine is that: the tests inside the crate and the integration tests, and
+# Ctrl-C at a server with an answer half sent. It takes seven minutes from nothing, and 350 MB.
 #
 # It wants std's sources, MinGW and Wine, and skips loudly where they can't be had.
 set -eu

@@ -1,8 +1,10 @@
-//! Below the floor, an experiment: counts that their own thread changes without atomic instructions.
+//! Below the floor, an experiment: counts that their own thread changes without atomic
+//! instructions.
 //!
-//! Each thread counts in a cell of its own with plain loads and stores. To begin is to forbid that, to make sure by the
-//! kernel's membarrier that every thread has seen it, and to add up the cells; from then on the count is one atomic
-//! number. What it would take to have this in the product stands in docs/decisions/below-the-floor.md.
+//! Each thread counts in a cell of its own with plain loads and stores. To begin is to forbid that,
+//! to make sure by the kernel's membarrier that every thread has seen it, and to add up the cells;
+//! from then on the count is one atomic number. What it would take to have this in the product
+//! stands in docs/decisions/below-the-floor.md.
 
 use std::{
     cell::Cell,
@@ -78,7 +80,8 @@ fn main() {
 #[repr(align(128))]
 struct Line<T>(T);
 
-/// One thread's part of the count; it may be negative, since a guard may drop on another thread than it was made on.
+/// One thread's part of the count; it may be negative, since a guard may drop on another thread
+/// than it was made on.
 struct Part {
     /// Whether its thread is between looking at `biased` and having counted.
     busy: AtomicBool,
@@ -125,8 +128,8 @@ impl Below {
     fn change(&'static self, by: isize) {
         let part = &self.part().0;
         part.busy.store(true, Ordering::Relaxed);
-        // The processor may still do the load first; the membarrier of `begin` makes up for that, and only the
-        // compiler has to be kept from it here.
+        // The processor may still do the load first; the membarrier of `begin` makes up for that,
+        // and only the compiler has to be kept from it here.
         compiler_fence(Ordering::SeqCst);
         if self.biased.load(Ordering::Acquire) {
             let count = part.count.load(Ordering::Relaxed);
@@ -187,7 +190,8 @@ impl Below {
     }
 }
 
-/// That the protocol holds: guards made and dropped here and there while it begins; drained once, and with no guard left.
+/// That the protocol holds: guards made and dropped here and there while it begins; drained once,
+/// and with no guard left.
 fn stress() {
     for _ in 0..200 {
         let below: &'static Below = Box::leak(Box::new(Below::new()));

@@ -1,5 +1,5 @@
-//! What it takes to build the core and each feature: crates in the tree, and the CPU time of a clean release build,
-//! beside swansong and tokio-graceful. CPU time is read from Linux's /proc.
+//! What it takes to build the core and each feature: crates in the tree, and the CPU time of a
+//! clean release build, beside swansong and tokio-graceful. CPU time is read from Linux's /proc.
 
 use std::{
     collections::BTreeSet,

@@ -1,6 +1,7 @@
-//! The event, not the poll: from the last guard's drop to the return of the one who waited for it, as a distribution (L2).
+//! From the last guard's drop to the return of the thread that waits for it, as a distribution
+//! (L2).
 //!
-//! Beside the recipe that looks once a second, and Go's `Shutdown`, which looks ever more seldom, up to twice a second
+//! Beside peers, and Go's `Shutdown`, which polls at growing intervals of up to half a second
 //! (where a `go` is found).
 
 use std::{
@@ -25,7 +26,6 @@ use tokio_util::task::TaskTracker;
 const ROUNDS: usize = 400;
 const UNPARK: &str = "a bare unpark";
 const OURS: &str = "async-drain";
-const RECIPE: &str = "look once a second";
 
 /// Blocks until the work is done, and when the work was.
 type Waits = Box<dyn FnOnce() + Send>;
@@ -42,7 +42,6 @@ fn main() {
             samples.push(noticed(who));
         }
     }
-    table.push((RECIPE, recipe()));
     table.extend(go().map(|samples| ("Go's Shutdown", samples)));
 
     let mut half = distributions(&mut figures, &mut table);
@@ -52,15 +51,11 @@ fn main() {
         ours / theirs,
         Bound::AtMost(1.1),
     );
-    figures.target(
-        "times sooner than looking once a second",
-        half(RECIPE) / ours,
-        Bound::AtLeast(1000.0),
-    );
     figures.publish();
 }
 
-/// Nanoseconds from the end of the work to the return of a thread that sleeps until then.
+/// Returns the nanoseconds from the end of the work to the return of a thread that sleeps until
+/// then.
 fn noticed(who: &str) -> f64 {
     let (waits, ends) = contender(who);
     let begun = Arc::new(Barrier::new(2));
@@ -138,34 +133,6 @@ fn contender(who: &str) -> (Waits, Ends) {
             )
         }
     }
-}
-
-/// Many at once, since each takes a second and does nothing.
-fn recipe() -> Vec<f64> {
-    const LOOKERS: u32 = 100;
-    let running: Vec<_> = (0..LOOKERS)
-        .map(|i| {
-            thread::spawn(move || {
-                let work = Arc::new(());
-                let watched = Arc::downgrade(&work);
-                let looking = thread::spawn(move || {
-                    while watched.strong_count() > 0 {
-                        thread::sleep(Duration::from_secs(1));
-                    }
-                    Instant::now()
-                });
-                // Work ends at any time of the second.
-                thread::sleep(Duration::from_secs(1) * (2 * i + 1) / (2 * LOOKERS));
-                let ended = Instant::now();
-                drop(work);
-                since(looking, ended)
-            })
-        })
-        .collect();
-    let samples = running
-        .into_iter()
-        .map(|r| r.join().expect("it only looks"));
-    samples.collect()
 }
 
 /// One number of nanoseconds a line, of requests that end at any time after `Shutdown` was called.

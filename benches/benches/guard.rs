@@ -1,7 +1,8 @@
-//! What a guard costs: to make and drop, to clone and drop, tracked, from a child, and on several threads (C1 C2).
+//! What a guard costs: to make and drop, to clone and drop, tracked, from a child, and on several
+//! threads (C1 C2).
 //!
-//! Beside every other way to count work that we know of, and the floor: two atomic read-modify-writes on a line that no
-//! other core writes.
+//! Beside every other way to count work that we know of, and the floor: two atomic
+//! read-modify-writes on a line that no other core writes.
 
 use std::{
     hint::black_box,

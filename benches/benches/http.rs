@@ -1,8 +1,9 @@
-//! What the drain costs a server: requests per second, p99, CPU time and instructions a request of testkit's server `hyper`,
-//! beside the same server without the drain's adapter; trillium on smol and axum on tokio for orientation.
+//! What the drain costs a server: requests per second, p99, CPU time and instructions a request of
+//! testkit's server `hyper`, beside the same server without the drain's adapter; trillium on smol
+//! and axum on tokio for orientation.
 //!
-//! Each is a process on the first core, loaded by wrk (HTTP/2: h2load) from the second, in rounds of one second that
-//! alternate. `HTTP_ROUNDS` sets how many (120).
+//! Each is a process on the first core, loaded by wrk (HTTP/2: h2load) from the second, in rounds
+//! of one second that alternate. `HTTP_ROUNDS` sets how many (120).
 
 use std::{
     env,
@@ -202,8 +203,8 @@ fn said(command: &mut Command) -> String {
     String::from_utf8_lossy(&said).into_owned()
 }
 
-/// Instructions that the tasks of `program` take for a request, callgrind's count: those of the connection, hyper and
-/// the handler, but not of the executor, whose threads race each other.
+/// Instructions that the tasks of `program` take for a request, callgrind's count: those of the
+/// connection, hyper and the handler, but not of the executor, whose threads race each other.
 ///
 /// The difference of two runs, which start and end alike.
 fn instructions(program: &std::path::Path) -> f64 {
@@ -235,7 +236,8 @@ fn counted(program: &std::path::Path, requests: usize) -> f64 {
         .unwrap_or_else(|| panic!("{said}"))
 }
 
-/// With a pause before each, so that the server has always gone to sleep: what it does is the same each time.
+/// With a pause before each, so that the server has always gone to sleep: what it does is the same
+/// each time.
 fn one_by_one(addr: SocketAddr, requests: usize) -> std::io::Result<()> {
     let mut conn = TcpStream::connect(addr)?;
     conn.set_nodelay(true)?;

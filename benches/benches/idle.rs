@@ -1,8 +1,8 @@
-//! Ten thousand idle keep-alive connections: what each takes of memory, and from SIGTERM on, how long the server takes to
-//! end and how much CPU time that costs.
+//! Ten thousand idle keep-alive connections: what each takes of memory, and from SIGTERM on, how
+//! long the server takes to end and how much CPU time that costs.
 //!
-//! Beside the same server without the drain, which SIGTERM kills, and peers that drain. `IDLE_CONNECTIONS` (10000) and
-//! `IDLE_ROUNDS` (5) make it shorter.
+//! Beside the same server without the drain, which SIGTERM kills, and peers that drain.
+//! `IDLE_CONNECTIONS` (10000) and `IDLE_ROUNDS` (5) make it shorter.
 
 use std::{
     env,

@@ -1,5 +1,5 @@
-//! What waiting for draining costs: the first poll and the drop, polling again with the same waker and with another, and
-//! coming late (C4).
+//! What waiting for draining costs: the first poll and the drop, polling again with the same waker
+//! and with another, and coming late (C4).
 
 use std::{
     hint::black_box,
@@ -63,7 +63,8 @@ fn main() {
             Bound::AtMost(1.0),
         );
         if let Some(load) = contenders.iter().position(|c| c.name == "a load") {
-            // Beside it a poll compares two words of its own and is called through a loop that can't be unrolled.
+            // Beside it a poll compares two words of its own and is called through a loop that
+            // can't be unrolled.
             figures.target(
                 format!("{case}, in atomics beyond a load"),
                 2.0 * (times[0] - times[load]) / unit,
@@ -75,7 +76,7 @@ fn main() {
     figures.publish();
 }
 
-/// Whether those who wait on several cores are in each other's way.
+/// Measures whether waits on several cores slow each other down.
 fn several_threads(figures: &mut Figures) {
     let line = [const { CachePadded::new(AtomicUsize::new(1)) }; 64];
     let mut contenders = first();

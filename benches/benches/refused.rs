@@ -1,7 +1,7 @@
-//! From SIGTERM to the first connect that is refused, as a distribution: nobody new is lured onto a server that leaves.
+//! From SIGTERM to the first connect that is refused, as a distribution.
 //!
-//! Beside Go's `Shutdown`, the recipe that looks once a second, and a server that the signal kills at once, which is the
-//! floor. `REFUSED_ROUNDS` sets how many rounds (100).
+//! Beside Go's `Shutdown`, and a server that the signal kills at once, which is the floor.
+//! `REFUSED_ROUNDS` sets how many rounds (100).
 
 use std::{
     env,
@@ -9,13 +9,12 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::Path,
     process::Command,
-    thread,
     time::{Duration, Instant},
 };
 
 use async_drain_bench::{
     distributions::distributions,
-    figures::{Bound, Figures},
+    figures::Figures,
     race::order,
     server::{Server, built, built_go},
 };
@@ -23,7 +22,6 @@ use async_drain_bench::{
 const KILLED: &str = "killed at once";
 const OURS: &str = "async-drain";
 const GO: &str = "Go's Shutdown";
-const RECIPE: &str = "look once a second";
 
 fn main() {
     let rounds = env::var("REFUSED_ROUNDS").map_or(100, |n| n.parse().expect("REFUSED_ROUNDS"));
@@ -35,46 +33,23 @@ fn main() {
     let mut table: Vec<_> = programs.iter().map(|(who, _)| (*who, Vec::new())).collect();
     for round in 0..rounds {
         for i in order(round, programs.len()) {
-            table[i].1.push(refused(&programs[i].1, Duration::ZERO));
+            table[i].1.push(refused(&programs[i].1));
         }
     }
-    let recipe = built("benches/http", ["--bin", "recipe"]);
-    // At any time of the second; many at once, since each does nothing for most of it.
-    let steps = u32::try_from(rounds.clamp(8, 40)).unwrap_or(8);
-    let late: Vec<_> = thread::scope(|scope| {
-        let running: Vec<_> = (0..steps)
-            .map(|i| {
-                let recipe = &recipe;
-                scope.spawn(move || refused(recipe, Duration::from_secs(1) * i / steps))
-            })
-            .collect();
-        running
-            .into_iter()
-            .map(|r| r.join().expect("a refusal"))
-            .collect()
-    });
-    table.push((RECIPE, late));
 
     let mut figures = Figures::new(
         "refused",
         "time from SIGTERM to the first refused connect, 1 = half of those killed at once",
     );
-    let mut half = distributions(&mut figures, &mut table);
-    let (ours, recipe) = (half(OURS), half(RECIPE));
-    figures.target(
-        "times sooner than looking once a second",
-        recipe / ours,
-        Bound::AtLeast(50.0),
-    );
+    let _ = distributions(&mut figures, &mut table);
     figures.publish();
 }
 
-/// Nanoseconds from the signal to the first connect that is refused.
-fn refused(program: &Path, wait: Duration) -> f64 {
+/// Returns the nanoseconds from the signal to the first connect that is refused.
+fn refused(program: &Path) -> f64 {
     let server = Server::start(Command::new(program));
     // It serves: its accept loop and its signal handler are there.
     assert!(!is_refused(server.addr()), "it listens");
-    thread::sleep(wait);
     let told = Instant::now();
     server.terminate();
     while !is_refused(server.addr()) {

@@ -1,5 +1,5 @@
-//! From a thousand to a million guards, waiters and children: the time and the bytes that each takes to register, to
-//! begin and to end (C2 C5).
+//! From a thousand to a million guards, waiters and children: the time and the bytes that each
+//! takes to register, to begin and to end (C2 C5).
 
 use std::{
     hint::black_box,
@@ -137,7 +137,8 @@ fn hold<G>(
     ]
 }
 
-/// Turns the caches over, as a million guards do and a thousand do not, so that the last drop is as cold after either.
+/// Turns the caches over, as a million guards do and a thousand do not, so that the last drop is as
+/// cold after either.
 fn evict() {
     static OTHER: LazyLock<Vec<u64>> = LazyLock::new(|| vec![1; 8 << 20]);
     black_box(OTHER.iter().step_by(8).sum::<u64>());
@@ -346,7 +347,8 @@ fn at(table: &Table, who: &str, size: usize, step: &str) -> f64 {
     found.map_or(f64::NAN, |(_, value)| *value)
 }
 
-/// Ten times as many should take ten times as long, and no longer than what leaving the caches costs.
+/// Ten times as many should take ten times as long, and no longer than what leaving the caches
+/// costs.
 fn linear(figures: &mut Figures, table: &Table, step: &str) {
     figures.target(
         format!("{step}: each of 1000000, times each of 100000"),
@@ -355,7 +357,8 @@ fn linear(figures: &mut Figures, table: &Table, step: &str) {
     );
 }
 
-/// Nanoseconds; of what is long enough for others to come between, those on the processor, whose clock is slow to read.
+/// Nanoseconds; of what is long enough for others to come between, those on the processor, whose
+/// clock is slow to read.
 fn timed<T>(run: impl FnOnce() -> T) -> (T, f64) {
     const LONG: Duration = Duration::from_millis(1);
     let processor =

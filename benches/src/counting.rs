@@ -1,4 +1,5 @@
-//! An allocator that counts, for each thread, how often memory was asked for and how much of it is in use.
+//! An allocator that counts, for each thread, how often memory was asked for and how much of it is
+//! in use.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -36,8 +37,8 @@ fn freed(bytes: usize) {
     IN_USE.set(IN_USE.get().wrapping_sub(bytes));
 }
 
-// SAFETY: all is handed on to the system's allocator as it came; the counters don't allocate, being constant at first and
-// without a destructor.
+// SAFETY: all is handed on to the system's allocator as it came; the counters don't allocate, being
+// constant at first and without a destructor.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         allocated(layout.size());

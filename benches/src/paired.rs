@@ -28,8 +28,8 @@ impl Ratios {
         quantile(&mut self.0.clone(), 0.5)
     }
 
-    /// Between which two the median is, with 95 % confidence, whatever the distribution: by the ranks that a fair coin
-    /// would give.
+    /// Between which two the median is, with 95 % confidence, whatever the distribution: by the
+    /// ranks that a fair coin would give.
     #[must_use]
     pub fn interval(&self) -> (f64, f64) {
         let mut sorted = self.0.clone();

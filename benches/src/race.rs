@@ -1,4 +1,5 @@
-//! Races: contenders run in short alternating rounds, so that whatever disturbs the machine disturbs all of them.
+//! Races: contenders run in short alternating rounds, so that whatever disturbs the machine
+//! disturbs all of them.
 //!
 //! Only ratios within one race mean anything.
 
@@ -13,7 +14,7 @@ use std::{
 /// Runs an operation that many times.
 pub type Batch<'a> = Box<dyn FnMut(usize) + 'a>;
 
-/// One who takes part: its name, and how to make the operation for the thread of a number.
+/// A contender: its name, and what makes the operation for the thread of a number.
 pub struct Contender<'a> {
     pub name: &'static str,
     batch: Box<dyn Fn(usize) -> Batch<'a> + Sync + 'a>,
@@ -47,8 +48,8 @@ impl<'a> Contender<'a> {
 
 const ROUND: Duration = Duration::from_micros(200);
 
-/// Nanoseconds per operation of each contender on one thread: the tenth part of the rounds that went best, since
-/// noise only ever adds.
+/// Nanoseconds per operation of each contender on one thread: the tenth part of the rounds that
+/// went best, since noise only ever adds.
 #[must_use]
 pub fn alone(contenders: &[Contender<'_>], rounds: usize) -> Vec<f64> {
     let mut batches: Vec<_> = contenders.iter().map(|c| (c.batch)(0)).collect();
@@ -64,10 +65,12 @@ pub fn alone(contenders: &[Contender<'_>], rounds: usize) -> Vec<f64> {
     samples.iter_mut().map(|s| quantile(s, 0.1)).collect()
 }
 
-/// Nanoseconds per operation and thread of each contender on `threads` threads at once: the median of the rounds in which
-/// no thread lost its core. The best round would be one in which the threads happened not to meet.
+/// Nanoseconds per operation and thread of each contender on `threads` threads at once: the median
+/// of the rounds in which no thread lost its core. The best round would be one in which the threads
+/// happened not to meet.
 ///
-/// `NaN` where the machine was too busy for even a few such rounds within the time that is spent on it.
+/// `NaN` where the machine was too busy for even a few such rounds within the time that is spent on
+/// it.
 #[must_use]
 pub fn together(contenders: &[Contender<'_>], threads: usize, rounds: usize) -> Vec<f64> {
     let times: Vec<_> = (contenders.iter())
@@ -76,7 +79,7 @@ pub fn together(contenders: &[Contender<'_>], threads: usize, rounds: usize) -> 
     let mut samples = vec![Vec::with_capacity(rounds); contenders.len()];
     let start = Instant::now();
     for round in 0.. {
-        if samples.iter().all(|s| s.len() >= rounds) || start.elapsed() > PATIENCE {
+        if samples.iter().all(|s| s.len() >= rounds) || start.elapsed() > TIME_LIMIT {
             break;
         }
         for i in order(round, contenders.len()) {
@@ -96,7 +99,7 @@ pub fn together(contenders: &[Contender<'_>], threads: usize, rounds: usize) -> 
         .collect()
 }
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIME_LIMIT: Duration = Duration::from_secs(20);
 const FEW: usize = 7;
 
 fn one_together(contender: &Contender<'_>, threads: usize, times: usize) -> Option<f64> {
@@ -132,8 +135,8 @@ fn one_together(contender: &Contender<'_>, threads: usize, times: usize) -> Opti
     })
 }
 
-/// How often this thread lost its core to another, not how often it slept in a lock of the contender's; Linux only, zero
-/// elsewhere.
+/// How often this thread lost its core to another, not how often it slept in a lock of the
+/// contender's; Linux only, zero elsewhere.
 fn context_switches() -> u64 {
     let Ok(status) = fs::read_to_string("/proc/thread-self/status") else {
         return 0;

@@ -11,8 +11,8 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Builds what `target` (`--bin NAME`, `--example NAME`) says of the package in `folder`, from the root of the
-/// repository, and returns the program.
+/// Builds what `target` (`--bin NAME`, `--example NAME`) says of the package in `folder`, from the
+/// root of the repository, and returns the program.
 ///
 /// # Panics
 ///
@@ -128,7 +128,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// If it has ended, or there is no /proc.
+    /// If it has ended, or if /proc isn't there.
     #[must_use]
     pub fn cpu_time(&self) -> Duration {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("Linux");
@@ -143,7 +143,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// If it has ended, or there is no /proc.
+    /// If it has ended, or if /proc isn't there.
     #[must_use]
     pub fn resident(&self) -> usize {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("Linux");
@@ -158,7 +158,7 @@ impl Server {
         let _ = kill_process(self.pid(), Signal::TERM);
     }
 
-    /// Waits for its end.
+    /// Waits until it has ended.
     ///
     /// # Panics
     ///
@@ -194,7 +194,8 @@ impl Drop for Server {
 pub fn cpu_seconds_of_children() -> f64 {
     const TICKS_A_SECOND: f64 = 100.0;
     let stat = fs::read_to_string("/proc/self/stat").expect("Linux");
-    // The name, in brackets, may hold spaces; cutime and cstime are fields 16 and 17, and the state after it is 3.
+    // The name, in brackets, may hold spaces; cutime and cstime are fields 16 and 17, and the state
+    // after it is 3.
     let (_, fields) = stat.rsplit_once(')').expect("a name in brackets");
     let fields = fields.split_whitespace().skip(13).take(2);
     let ticks = fields.filter_map(|f| f.parse::<f64>().ok()).sum::<f64>();

@@ -1,4 +1,4 @@
-//! Draws the charts, light and dark, and writes the table for the README, from the figures of the benches.
+//! Draws the charts of `docs/costs.md`, light and dark, from the figures of the benches.
 //!
 //! `charts FIGURES FOLDER`
 
@@ -8,8 +8,15 @@ use async_drain_bench::figures::shown;
 use serde_json::Value;
 
 const OURS: &str = "async-drain";
-/// What is measured against, not beside.
-const UNITS: [&str; 4] = ["two atomics", "a bare unpark", "a load", "killed at once"];
+/// What is measured against, not compared with.
+const UNITS: [&str; 4] = [
+    "two atomics",
+    "a bare unpark",
+    "a load",
+    "without the drain",
+];
+const LEAST: &str = "async-drain, at least (95 %)";
+const MOST: &str = "async-drain, at most (95 %)";
 
 fn main() {
     let mut arguments = env::args().skip(1);
@@ -18,28 +25,22 @@ fn main() {
         std::process::exit(2);
     };
     let text = fs::read_to_string(&figures).expect("the figures");
-    let lines: Vec<Value> = text
-        .lines()
-        .map(|l| serde_json::from_str(l).expect("one object a line"))
-        .collect();
-    let folder = Path::new(&folder);
+    let figures = Figures(
+        text.lines()
+            .map(|line| serde_json::from_str(line).expect("one object a line"))
+            .collect(),
+    );
     for chart in &CHARTS {
-        let panels: Vec<_> = (chart.panels.iter())
-            .map(|panel| (panel, bars(&lines, panel)))
-            .filter(|(_, bars)| !bars.is_empty())
-            .collect();
         for theme in [&LIGHT, &DARK] {
-            let path = folder.join(format!("{}-{}.svg", chart.name, theme.name));
-            fs::write(path, draw(chart, &panels, theme)).expect("a place for the chart");
+            let path = Path::new(&folder).join(format!("{}-{}.svg", chart.name, theme.name));
+            fs::write(path, draw(chart, &figures, theme)).expect("a place for the chart");
         }
     }
-    fs::write(folder.join("table.md"), table(&lines)).expect("a place for the table");
 }
 
 struct Chart {
     name: &'static str,
     title: &'static str,
-    unit: &'static str,
     panels: &'static [Panel],
 }
 
@@ -48,106 +49,160 @@ struct Panel {
     bench: &'static str,
     case: &'static str,
     title: &'static str,
-    /// For what differs by orders of magnitude.
+    /// The unit of the axis, and which direction is better.
+    axis: &'static str,
+    /// Set if the figures of this number of children, guards or waiters are drawn.
+    of: Option<&'static str>,
+    /// Set if the axis is logarithmic.
     logarithmic: bool,
 }
 
-const fn panel(bench: &'static str, case: &'static str, title: &'static str) -> Panel {
-    Panel {
-        bench,
-        case,
-        title,
-        logarithmic: false,
+impl Panel {
+    const fn new(
+        bench: &'static str,
+        case: &'static str,
+        title: &'static str,
+        axis: &'static str,
+    ) -> Self {
+        Self {
+            bench,
+            case,
+            title,
+            axis,
+            of: None,
+            logarithmic: false,
+        }
+    }
+
+    const fn of(mut self, number: &'static str) -> Self {
+        self.of = Some(number);
+        self
+    }
+
+    const fn logarithmic(mut self) -> Self {
+        self.logarithmic = true;
+        self
     }
 }
 
-const CHARTS: [Chart; 7] = [
+const ATOMICS: &str = "time; 1 = two atomic instructions on a private line; less is better";
+const UNPARKS: &str = "time, logarithmic; 1 = the median of bare unparks; less is better";
+const CHILDREN: &str = "time; 1 = creating one of ours; less is better";
+const BARE: &str = "1 = the same server without the drain; less is better";
+const BARE_MORE: &str = "1 = the same server without the drain; more is better";
+const GRACEFUL: &str = "1 = hyper-util's graceful; less is better";
+
+const CHARTS: [Chart; 6] = [
     Chart {
         name: "guard",
-        title: "A guard made and dropped",
-        unit: "time, 1 = two atomic instructions on a line that no other core writes",
+        title: "A guard, created and dropped",
         panels: &[
-            panel("guard", "make", "on one thread"),
-            panel("guard", "make ×", "on all cores, sharing a drain"),
-            panel("guard", "tracked", "with its place and age"),
-            panel(
+            Panel::new("guard", "make", "on one thread", ATOMICS),
+            Panel::new("guard", "make ×", "on all cores, sharing a drain", ATOMICS),
+            Panel::new(
+                "guard",
+                "tracked",
+                "with its place and age, on one thread",
+                ATOMICS,
+            ),
+            Panel::new(
                 "guard",
                 "labeled ×",
                 "with label, place and age, on all cores, sharing a drain",
+                ATOMICS,
             ),
         ],
     },
     Chart {
         name: "waiting",
         title: "Waiting for draining to begin",
-        unit: "time, 1 = two atomic instructions on a line that no other core writes",
         panels: &[
-            panel(
+            Panel::new(
                 "latch",
                 "first poll, drop",
                 "first poll and drop, on one thread",
+                ATOMICS,
             ),
-            panel(
+            Panel::new(
                 "latch",
                 "first poll, drop ×",
                 "first poll and drop, on all cores",
+                ATOMICS,
             ),
-            panel("latch", "same waker again", "polled again by the same task"),
+            Panel::new(
+                "latch",
+                "same waker again",
+                "polled again by the same task",
+                ATOMICS,
+            ),
+        ],
+    },
+    Chart {
+        name: "child",
+        title: "A child drain, one of a thousand",
+        panels: &[
+            Panel::new(
+                "scale: children",
+                "bytes",
+                "memory",
+                "bytes; less is better",
+            )
+            .of("1000"),
+            Panel::new("scale: children", "make", "created", CHILDREN).of("1000"),
+            Panel::new(
+                "scale: children",
+                "begin",
+                "told that draining begins",
+                CHILDREN,
+            )
+            .of("1000"),
         ],
     },
     Chart {
         name: "event",
-        title: "From the last drop to the return of who waited",
-        unit: "half of the rounds, 1 = waking a thread; logarithmic",
-        panels: &[Panel {
-            bench: "event",
-            case: "half",
-            title: "",
-            logarithmic: true,
-        }],
-    },
-    Chart {
-        name: "refused",
-        title: "From SIGTERM to the first refused connect",
-        unit: "half of the rounds, 1 = a process that is killed; logarithmic",
-        panels: &[Panel {
-            bench: "refused",
-            case: "half",
-            title: "",
-            logarithmic: true,
-        }],
+        title: "From the last guard's drop to the return of the thread that waits",
+        panels: &[
+            Panel::new("event", "half", "median", UNPARKS).logarithmic(),
+            Panel::new("event", "99 %", "99th percentile", UNPARKS).logarithmic(),
+        ],
     },
     Chart {
         name: "http",
         title: "An HTTP server under load",
-        unit: "1 = the same hyper server on smol without the drain",
         panels: &[
-            panel("http", "requests/s", "requests per second: more is better"),
-            panel("http", "CPU time", "CPU time of a request"),
-            panel("http", "p99", "latency, 99 %"),
+            Panel::new(
+                "http",
+                "requests/s",
+                "HTTP/1: requests per second",
+                BARE_MORE,
+            ),
+            Panel::new(
+                "http",
+                "HTTP/2 req/s",
+                "HTTP/2: requests per second",
+                BARE_MORE,
+            ),
+            Panel::new("http", "CPU time", "HTTP/1: CPU time of a request", BARE),
+            Panel::new("http", "p99", "HTTP/1: latency, 99th percentile", BARE),
         ],
     },
     Chart {
         name: "idle",
         title: "Ten thousand idle keep-alive connections",
-        unit: "1 = the same hyper server on smol without the drain, or with hyper-util's graceful",
         panels: &[
-            panel("idle", "memory", "memory of a connection"),
-            panel("idle", "CPU time", "CPU time from SIGTERM on"),
-            panel(
+            Panel::new("idle", "memory", "memory of a connection", BARE),
+            Panel::new(
+                "idle",
+                "CPU time",
+                "CPU time from SIGTERM to the exit",
+                GRACEFUL,
+            ),
+            Panel::new(
                 "idle",
                 "to the exit",
-                "from SIGTERM to the exit; by default one more request is waited for, for a second",
+                "from SIGTERM to the exit; by default they may send one more request, for a second",
+                GRACEFUL,
             ),
-        ],
-    },
-    Chart {
-        name: "build",
-        title: "A clean release build",
-        unit: "1 = the CPU time of the core alone",
-        panels: &[
-            panel("build", "CPU time", "CPU time"),
-            panel("build", "crates", "crates in the tree"),
         ],
     },
 ];
@@ -156,6 +211,7 @@ struct Theme {
     name: &'static str,
     text: &'static str,
     faint: &'static str,
+    line: &'static str,
     bar: &'static str,
     ours: &'static str,
 }
@@ -164,6 +220,7 @@ const LIGHT: Theme = Theme {
     name: "light",
     text: "#1f2328",
     faint: "#59636e",
+    line: "#d1d9e0",
     bar: "#c2cad3",
     ours: "#0969da",
 };
@@ -171,119 +228,232 @@ const DARK: Theme = Theme {
     name: "dark",
     text: "#f0f6fc",
     faint: "#9198a1",
+    line: "#3d444d",
     bar: "#4b535d",
     ours: "#4493f8",
 };
 
-/// The figures of a panel, the smallest first.
-fn bars<'a>(lines: &'a [Value], panel: &Panel) -> Vec<(&'a str, f64)> {
-    let case = |line: &Value| {
-        let case = line["case"].as_str().unwrap_or_default();
-        match panel.case.strip_suffix('×') {
-            // Of "×1", "×2", "×4" the last one stays.
-            Some(start) => case.strip_prefix(start).is_some_and(|n| {
-                n.strip_prefix('×') == most_threads(lines, panel.bench, start).as_deref()
-            }),
-            None => case == panel.case,
-        }
-    };
-    let mut bars: Vec<_> = (lines.iter())
-        .filter(|l| l["bench"] == panel.bench && case(l))
-        .filter_map(|l| Some((l["who"].as_str()?, l["value"].as_f64()?)))
-        .filter(|(who, _)| {
-            !UNITS.contains(who) && !who.ends_with("its own") && !who.ends_with("(95 %)")
-        })
-        .collect();
-    bars.sort_by(|a, b| a.1.total_cmp(&b.1));
-    bars
+struct Figures(Vec<Value>);
+
+struct Bar<'a> {
+    who: &'a str,
+    value: f64,
+    /// Between which two the median is, with 95 % confidence.
+    interval: Option<(f64, f64)>,
 }
 
-fn most_threads(lines: &[Value], bench: &str, start: &str) -> Option<String> {
-    let of_bench = lines.iter().filter(|l| l["bench"] == bench);
-    let threads = of_bench.filter_map(|l| {
-        let threads = l["case"].as_str()?.strip_prefix(start)?;
-        threads.strip_prefix('×')?.parse::<usize>().ok()
-    });
-    threads.max().map(|n| n.to_string())
+impl Figures {
+    fn of_bench(&self, bench: &str) -> impl Iterator<Item = (&str, &str, f64)> {
+        (self.0.iter().filter(move |line| line["bench"] == bench)).filter_map(|line| {
+            let (case, who) = (line["case"].as_str()?, line["who"].as_str()?);
+            Some((case, who, line["value"].as_f64()?))
+        })
+    }
+
+    /// The case of a panel, with the number of threads.
+    fn case(&self, panel: &Panel) -> String {
+        let Some(start) = panel.case.strip_suffix('×') else {
+            return panel.case.to_owned();
+        };
+        let threads = self
+            .of_bench(panel.bench)
+            .filter_map(|(case, _, _)| case.strip_prefix(start)?.strip_prefix('×')?.parse().ok());
+        let most: usize = threads.max().unwrap_or(1);
+        format!("{start}×{most}")
+    }
+
+    /// The figures of a panel, the smallest first.
+    fn bars(&self, panel: &Panel) -> Vec<Bar<'_>> {
+        let case = self.case(panel);
+        let of_case: Vec<_> = (self.of_bench(panel.bench))
+            .filter(|(c, _, _)| *c == case)
+            .collect();
+        let value_of = |name: &str| {
+            let found = of_case.iter().find(|(_, who, _)| *who == name);
+            found.map(|(_, _, value)| *value)
+        };
+        let mut bars: Vec<_> = (of_case.iter())
+            .filter_map(|&(_, who, value)| {
+                let who = match panel.of {
+                    Some(number) => who.strip_suffix(number)?.strip_suffix(", ")?,
+                    None => who,
+                };
+                let interval = value_of(LEAST).zip(value_of(MOST));
+                Some(Bar {
+                    who,
+                    value,
+                    interval: interval.filter(|_| who == OURS),
+                })
+            })
+            .filter(|bar| {
+                !UNITS.contains(&bar.who)
+                    && !bar.who.ends_with("its own")
+                    && !bar.who.ends_with("(95 %)")
+            })
+            .collect();
+        bars.sort_by(|a, b| a.value.total_cmp(&b.value));
+        bars
+    }
+
+    /// Where and when the figures of `bench` were measured.
+    fn origin(&self, bench: &str) -> String {
+        let bench = bench.split(':').next();
+        let mut lines = self.0.iter();
+        let found = lines.find(|line| line["bench"].as_str() == bench && line["date"].is_string());
+        let field = |name| found.and_then(|line| line[name].as_str());
+        format!(
+            "measured on {}, {}",
+            field("date").unwrap_or("an unrecorded day"),
+            field("machine").unwrap_or("an unrecorded machine")
+        )
+    }
 }
 
 const WIDTH: f64 = 720.0;
 const NAMES: f64 = 150.0;
+const BARS: f64 = WIDTH - NAMES - 110.0;
 const ROW: f64 = 22.0;
 
-fn draw(chart: &Chart, panels: &[(&Panel, Vec<(&str, f64)>)], theme: &Theme) -> String {
+/// The axis of a panel: from zero (or one, if logarithmic) to the longest bar.
+struct Axis {
+    most: f64,
+    logarithmic: bool,
+}
+
+impl Axis {
+    fn x(&self, value: f64) -> f64 {
+        let share = if self.logarithmic {
+            value.max(1.0).ln() / self.most.ln()
+        } else {
+            value / self.most
+        };
+        NAMES + share * BARS
+    }
+
+    fn ticks(&self) -> Vec<f64> {
+        if self.logarithmic {
+            return (0..12)
+                .map(|n| 10_f64.powi(n))
+                .take_while(|tick| *tick <= self.most)
+                .collect();
+        }
+        let rough = self.most / 4.0;
+        let power = 10_f64.powf(rough.log10().floor());
+        let step = [1.0, 2.0, 5.0, 10.0].map(|n| n * power);
+        let step = step
+            .into_iter()
+            .find(|step| *step >= rough)
+            .unwrap_or(rough);
+        (0..10)
+            .map(|n| f64::from(n) * step)
+            .take_while(|tick| *tick <= self.most * 1.001)
+            .collect()
+    }
+}
+
+fn draw(chart: &Chart, figures: &Figures, theme: &Theme) -> String {
     let mut body = String::new();
     let mut y = 24.0;
+    let heading = "font-size=\"16\" font-weight=\"600\"";
+    text(&mut body, (0.0, y), theme.text, heading, chart.title);
+    let origin = chart
+        .panels
+        .first()
+        .map(|panel| figures.origin(panel.bench));
+    y += 20.0;
     text(
         &mut body,
-        0.0,
-        y,
-        theme.text,
-        "font-size=\"16\" font-weight=\"600\"",
-        chart.title,
+        (0.0, y),
+        theme.faint,
+        "",
+        &origin.unwrap_or_default(),
     );
-    y += 20.0;
-    text(&mut body, 0.0, y, theme.faint, "", chart.unit);
-    for (panel, bars) in panels {
-        y += 14.0;
-        if !panel.title.is_empty() {
-            y += 18.0;
-            text(
-                &mut body,
-                0.0,
-                y,
-                theme.text,
-                "font-weight=\"600\"",
-                panel.title,
-            );
-            y += 8.0;
-        }
-        let most = bars.iter().map(|(_, value)| *value).fold(0.0, f64::max);
-        for (who, value) in bars {
-            let share = if panel.logarithmic {
-                (1.0 + value).ln() / (1.0 + most).ln()
-            } else {
-                value / most
-            };
-            let width = (share * (WIDTH - NAMES - 70.0)).max(1.0);
-            let ours = who.starts_with(OURS) || who.contains("core alone");
-            let (fill, weight) = if ours {
-                (theme.ours, "font-weight=\"600\"")
-            } else {
-                (theme.bar, "")
-            };
-            let middle = y + ROW * 0.68;
-            text(
-                &mut body,
-                NAMES - 8.0,
-                middle,
-                theme.text,
-                &format!("text-anchor=\"end\" {weight}"),
-                who,
-            );
-            let _ = writeln!(
-                body,
-                r#"<rect x="{NAMES}" y="{:.1}" width="{width:.1}" height="{:.1}" rx="2" fill="{fill}"/>"#,
-                y + 3.0,
-                ROW - 6.0
-            );
-            let x = NAMES + width + 6.0;
-            text(&mut body, x, middle, theme.faint, "", &shown(*value));
-            y += ROW;
+    for panel in chart.panels {
+        let bars = figures.bars(panel);
+        if !bars.is_empty() {
+            y = draw_panel(&mut body, y, panel, &bars, theme);
         }
     }
     let height = y + 10.0;
     format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"-8 0 {} {height}\" width=\"{}\" height=\"{height}\" \
-         font-family=\"system-ui, -apple-system, 'Segoe UI', sans-serif\" font-size=\"12\" role=\"img\" \
-         aria-label=\"{}\">\n{body}</svg>\n",
-        WIDTH + 16.0,
-        WIDTH + 16.0,
-        escaped(chart.title)
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"-8 0 {width} {height}\" \
+         width=\"{width}\" height=\"{height}\" \
+         font-family=\"system-ui, -apple-system, 'Segoe UI', sans-serif\" font-size=\"12\" \
+         role=\"img\" aria-label=\"{label}\">\n{body}</svg>\n",
+        width = WIDTH + 16.0,
+        label = escaped(chart.title)
     )
 }
 
-fn text(body: &mut String, x: f64, y: f64, fill: &str, more: &str, words: &str) {
+/// Draws one panel below `y`; returns where it ends.
+fn draw_panel(body: &mut String, y: f64, panel: &Panel, bars: &[Bar<'_>], theme: &Theme) -> f64 {
+    let bold = "font-weight=\"600\"";
+    let longest = |bar: &Bar<'_>| {
+        bar.interval
+            .map_or(bar.value, |(_, most)| most.max(bar.value))
+    };
+    let axis = Axis {
+        most: bars.iter().map(longest).fold(1.0, f64::max),
+        logarithmic: panel.logarithmic,
+    };
+    let mut y = y + 32.0;
+    text(body, (0.0, y), theme.text, bold, panel.title);
+    y += 8.0;
+    let bottom = y + ROW * bars.len() as f64;
+    for tick in axis.ticks() {
+        let x = axis.x(tick);
+        let _ = writeln!(
+            body,
+            r#"<line x1="{x:.1}" y1="{y:.1}" x2="{x:.1}" y2="{bottom:.1}" stroke="{}"/>"#,
+            theme.line
+        );
+        let label = format!("{}", (tick * 1000.0).round() / 1000.0);
+        text(
+            body,
+            (x, bottom + 14.0),
+            theme.faint,
+            "text-anchor=\"middle\"",
+            &label,
+        );
+    }
+    text(body, (NAMES, bottom + 30.0), theme.faint, "", panel.axis);
+    for bar in bars {
+        let ours = bar.who.starts_with(OURS);
+        let (fill, weight) = if ours {
+            (theme.ours, bold)
+        } else {
+            (theme.bar, "")
+        };
+        let middle = y + ROW * 0.68;
+        let anchor = format!("text-anchor=\"end\" {weight}");
+        text(body, (NAMES - 8.0, middle), theme.text, &anchor, bar.who);
+        let width = (axis.x(bar.value) - NAMES).max(1.0);
+        let _ = writeln!(
+            body,
+            r#"<rect x="{NAMES}" y="{:.1}" width="{width:.1}" height="{:.1}" rx="2" fill="{fill}"/>"#,
+            y + 3.0,
+            ROW - 6.0
+        );
+        let mut end = NAMES + width;
+        let mut label = shown(bar.value);
+        if let Some((least, most)) = bar.interval {
+            let (from, to, middle) = (axis.x(least), axis.x(most), y + ROW / 2.0);
+            let _ = writeln!(
+                body,
+                r#"<path d="M{from:.1} {middle:.1}H{to:.1}M{from:.1} {0:.1}v8M{to:.1} {0:.1}v8" stroke="{1}" stroke-width="1.5"/>"#,
+                middle - 4.0,
+                theme.text
+            );
+            end = end.max(to);
+            label = format!("{label} ({} to {})", shown(least), shown(most));
+        }
+        text(body, (end + 6.0, middle), theme.faint, "", &label);
+        y += ROW;
+    }
+    bottom + 34.0
+}
+
+fn text(body: &mut String, (x, y): (f64, f64), fill: &str, more: &str, words: &str) {
     let words = escaped(words);
     let _ = writeln!(
         body,
@@ -296,31 +466,4 @@ fn escaped(words: &str) -> String {
         .replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
-}
-
-/// Each target and what was measured, between the markers that `ci/readme-costs.sh` looks for.
-fn table(lines: &[Value]) -> String {
-    let mut table =
-        "<!-- costs, by ci/bench.sh -->\n\n| what | measured | target | |\n|:--|--:|--:|:--|\n"
-            .to_owned();
-    for line in lines {
-        let (Some(what), Some(limit)) = (line["target"].as_str(), line["limit"].as_f64()) else {
-            continue;
-        };
-        let bench = line["bench"].as_str().unwrap_or_default();
-        let bound = line["bound"].as_str().unwrap_or_default();
-        let value = line["value"].as_f64();
-        let verdict = match (value, line["met"].as_bool()) {
-            (None, _) => "not measured",
-            (_, Some(true)) => "met",
-            _ => "**missed**",
-        };
-        let value = value.map_or("–".to_owned(), shown);
-        let _ = writeln!(
-            table,
-            "| {bench}: {what} | {value} | {bound} {limit} | {verdict} |"
-        );
-    }
-    table += "\n<!-- end of costs -->\n";
-    table
 }

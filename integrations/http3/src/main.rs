@@ -56,7 +56,7 @@ async fn accept(endpoint: Endpoint, drain: Drain, grace: Duration) -> Result<(),
     while let Some(Some(incoming)) = endpoint.accept().until_draining(&drain).await {
         start(incoming)?;
     }
-    // Those who have come before are served, and from here on new peers are refused.
+    // Peers that came before are served, and from here on new peers are refused.
     while let Some(Some(incoming)) = poll_once(endpoint.accept()).await {
         start(incoming)?;
     }
