@@ -10,6 +10,8 @@ import sys
 
 PROMISES = "docs/promises.md"
 PROOFS = "docs/proofs.md"
+# Other pages whose words are checked.
+PAGES = ["docs/architecture.md", "docs/decisions/*.md", "docs/costs.md"]
 BEGIN = "<!-- proofs, by ci/proofs.sh -->"
 END = "<!-- end of proofs -->"
 WIDTH = 100
@@ -35,10 +37,10 @@ SCRIPTS = ["ci/broken.sh", "ci/server-broken.sh", "ci/tide-broken.sh"]
 bad = 0
 
 
-def complain(what):
+def complain(what, page=PROOFS):
     global bad
     bad += 1
-    print(f"{PROOFS}: {what}")
+    print(f"{page}: {what}")
 
 
 def read(path):
@@ -164,20 +166,23 @@ def main():
             complain(f"there is no {kind} {name}, which is to catch {', '.join(names)}")
 
     # What the words name exists: files, and names in the code.
-    words = re.sub(rf"{BEGIN}[\s\S]*?{END}", "", fresh)
-    for path in set(re.findall(r"`([\w./-]+/[\w.-]*(?:\.\w+)?)`", words)):
-        if not glob.glob(path):
-            complain(f"there is no file {path}")
-    for target in set(re.findall(r"^- fuzz: `(\w+)`", words, re.MULTILINE)):
-        if not glob.glob(f"fuzz/targets/{target}.rs"):
-            complain(f"there is no fuzz target {target}")
     code = "\n".join(read(path) for path, _, _ in sources())
-    for name in set(re.findall(r"`((?:\w+::)+\w+|[a-z]+_\w+|[A-Z]\w+|[a-z]\w+\(\))`", words)):
-        owner, _, last = name.removesuffix("()").rpartition("::")
-        if not re.search(rf"\b{last}\b", code):
-            complain(f"nothing in the code is called {name}")
-        elif owner and not re.search(rf"\b{owner.rpartition('::')[2]}\b", code):
-            complain(f"nothing in the code is called {owner}")
+    pages = {PROOFS: fresh} | {page: read(page) for pattern in PAGES for page in glob.glob(pattern)}
+    for page, text in pages.items():
+        words = re.sub(rf"{BEGIN}[\s\S]*?{END}", "", text)
+        for path in set(re.findall(r"`([\w./-]+/[\w-]+\.(?:rs|sh|md|txt|jsonl))`", words)):
+            if not glob.glob(path):
+                complain(f"there is no file {path}", page)
+        for target in set(re.findall(r"^- fuzz: `(\w+)`", words, re.MULTILINE)):
+            if not glob.glob(f"fuzz/targets/{target}.rs"):
+                complain(f"there is no fuzz target {target}", page)
+        names = r"(?:\w+::)+\w+|[a-z]+_\w+|[A-Z]\w+|[a-z]\w+\(\)" if page == PROOFS else r"(?:\w+::)+\w+"
+        for name in set(re.findall(rf"`({names})`", words)):
+            owner, _, last = name.removesuffix("()").rpartition("::")
+            if not re.search(rf"\b{last}\b", code):
+                complain(f"nothing in the code is called {name}", page)
+            elif owner and not re.search(rf"\b{owner.rpartition('::')[2]}\b", code):
+                complain(f"nothing in the code is called {owner}", page)
 
     if not bad:
         count = sum(1 for _, _, cited in found if cited)
