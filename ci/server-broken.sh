@@ -81,10 +81,10 @@ broken queue-not-emptied listener::all_50_queued_connections_are_answered net/in
     'queue => State::Emptying(Emptying::new(accept, queue == Queue::Open)),' '_ => State::Closed,'
 broken asked-after-the-last-look accept::connections_queued_at_the_last_moment_are_accepted net/incoming.rs \
     'self.last_look();
-                Empty::LookAgain' 'Empty::End'
-broken nobody-waited accept::connections_queued_while_the_process_is_frozen_are_accepted net/incoming.rs \
-    'in its queue.
-            self.last_look();' 'in its queue.
+                Empty::LookAgain' 'Empty::Close'
+broken no-wait-for-a-suspended-process accept::connections_queued_while_the_process_is_frozen_are_accepted net/incoming.rs \
+    'are in its queue.
+            self.last_look();' 'are in its queue.
             return Poll::Ready(());'
 broken emptied-without-end accept::endless_connects_do_not_keep_a_listener_open net/incoming.rs \
     'if self.stage == Stage::LastLook && self.bounded {' 'if false && self.bounded {'
@@ -108,7 +108,7 @@ broken no-back-off accept::a_listener_that_fails_for_ever_neither_spins_nor_ends
                         }' '                        _ => {}'
 broken back-off-outlasts-the-emptying accept::a_long_back_off_does_not_outlast_the_emptying net/incoming.rs \
     'self.backoff.draining();' ''
-broken descriptor-given-back-unheard accept::a_connection_that_closes_ends_the_back_off net/backoff.rs \
+broken descriptor-release-unheard accept::a_connection_that_closes_ends_the_back_off net/backoff.rs \
     'waker.wake();' 'drop(waker);'
 broken an-interrupted-call-ends-a-connection bad_luck::a_signal_interrupts_no_connection net/linger.rs \
     'if error.kind() == io::ErrorKind::Interrupted => {}' 'if false && error.kind() == io::ErrorKind::Interrupted => {}'
@@ -118,9 +118,9 @@ broken accept-loop-not-waited-for server::a_server_stopped_before_it_serves_answ
 # --- connections
 
 broken no-keep-alive-grace idle::an_idle_connection_may_place_one_more_request net/idle.rs \
-    'time::later(Some(idle), self.keep_alive)' 'Some(idle)'
+    'idle.checked_add(self.keep_alive)' 'Some(idle)'
 broken no-keep-alive-grace-at-5-ms idle::keep_alive_at_5_ms_loses_nothing net/idle.rs \
-    'time::later(Some(idle), self.keep_alive)' 'Some(idle)'
+    'idle.checked_add(self.keep_alive)' 'Some(idle)'
 broken no-connection-close idle::an_idle_connection_may_place_one_more_request http.rs \
     'say_close(response.headers_mut());' 'let _ = say_close;'
 broken no-connection-close-in-lame-duck signals::lame_duck_serves_and_then_drains http.rs \
@@ -135,7 +135,7 @@ broken tunnels-told-to-close farewell::an_opened_tunnel_is_not_told_to_close htt
 broken http10-told-both farewell::an_answer_to_http10_does_not_say_keep_alive_when_the_server_leaves http.rs \
     '*response.version_mut() = Version::HTTP_10;' ''
 broken no-first-request-grace idle::a_silent_connection_may_send_its_first_request net/idle.rs \
-    'time::later(Some(accepted), self.first_request)?' 'begun'
+    'accepted.checked_add(self.first_request)?' 'begun'
 broken half-a-head-is-idle idle::half_a_head_may_be_completed hyper/activity.rs \
     '!framing.is_head_begun() && !framing.is_owed()' '!framing.is_owed()'
 broken half-a-head-behind-a-request-is-idle idle::half_a_head_behind_answered_requests_may_be_completed hyper/framing/mod.rs \
@@ -170,7 +170,7 @@ broken unread-pings-are-work http2::a_flood_of_pings_is_not_work hyper/activity.
 broken called-in-the-connection http2::a_panic_in_the_call_ends_its_own_stream hyper/service.rs \
     'stage: if http2 {' 'stage: if http2 && false {'
 broken goaway-time-from-idle-on idle::an_http2_connection_that_was_idle_for_long_may_place_one_more_request net/idle.rs \
-    'Self::Long => Some(told),' 'Self::Long => told.checked_sub(Duration::from_secs(60)),'
+    'Self::SinceRunning => Some(told),' 'Self::SinceRunning => told.checked_sub(Duration::from_secs(60)),'
 broken one-goaway streams::a_stream_between_the_goaways_is_served_and_a_later_one_may_be_retried hyper/watch.rs \
     'conn.graceful_shutdown();' 'drop(conn);'
 broken plain-close close::an_answer_of_300_kb_arrives_whole_in_spite_of_unread_input net/linger.rs \
@@ -180,13 +180,13 @@ broken plain-close-of-a-rejected-upload close::a_rejected_upload_of_5_mb_can_rea
 broken always-linger close::a_peer_that_has_everything_does_not_hold_the_exit net/linger.rs \
     'if over && !owed {' 'if false && over && !owed {'
 broken acknowledgements-are-not-progress close::an_answer_is_work_for_as_long_as_it_is_being_acknowledged net/linger.rs \
-    'if left < lingering.left {' 'if false && left < lingering.left {'
+    'if unacknowledged < lingering.unacknowledged {' 'if false && unacknowledged < lingering.unacknowledged {'
 broken acknowledgements-unseen-after-the-peers-end linger::a_close_lasts_for_as_long_as_bytes_are_acknowledged net/linger.rs \
-    'Some(bytes) => bytes == 0 || lingering.was_over,' 'Some(bytes) => bytes == 0 || lingering.was_over || lingering.ended,'
+    'Some(bytes) => bytes == 0 || lingering.was_over,' 'Some(bytes) => bytes == 0 || lingering.was_over || lingering.peer_ended,'
 broken arrivals-are-progress linger::a_peer_that_sends_for_ever_is_not_waited_for net/linger.rs \
-    'if left < lingering.left {' 'if left < lingering.left || lingering.arriving {'
+    'if unacknowledged < lingering.unacknowledged {' 'if unacknowledged < lingering.unacknowledged || lingering.arriving {'
 broken stalled-peer-not-reset linger::a_connection_that_stalls_is_reset_and_reported net/linger.rs \
-    'self.reset_on_drop(true);' ''
+    'self.set_reset_on_drop(true);' ''
 broken stalled-answer-unreported close::an_unread_answer_is_abandoned_after_the_stall_limit net/linger.rs \
     'self.delivery.set_lost();' ''
 broken stalled-raw-answer-unreported linger::a_connection_that_stalls_is_reset_and_reported net/linger.rs \
@@ -195,6 +195,10 @@ broken dropped-bytes-unreported linger::a_connection_that_is_dropped_with_bytes_
     'if is_stopping && !over' 'if false && is_stopping && !over'
 broken idle-bytes-unreported close::an_idle_connection_with_bytes_on_their_way_is_abandoned_with_the_grace_period tree.rs \
     '|| work.is_some_and(Work::is_uncounted)' ''
+broken a-proxy-closes-both-directions linger::a_connection_is_used_by_reference_and_half_closed net/linger.rs \
+    'SockRef::from(&socket).shutdown(how)?;' 'let _ = how; SockRef::from(&socket).shutdown(Shutdown::Both)?;'
+broken a-peer-that-leaves-loses-bytes close::a_peer_that_leaves_in_the_middle_of_its_answer_is_not_abandoned net/os/mod.rs \
+    '.is_ok_and(|peer| peer.as_socket().is_some())' '.map_or(true, |peer| peer.as_socket().is_some())'
 broken a-reset-by-the-peer-is-a-loss linger::a_connection_that_its_peer_has_reset_is_not_reported net/os/mod.rs \
     '.is_ok_and(|peer| peer.as_socket().is_some())' '.map_or(true, |peer| peer.as_socket().is_some())'
 broken bytes-on-their-way-are-idle close::answers_on_their_way_count_as_in_flight hyper/ending.rs \

@@ -1,3 +1,5 @@
+//! What connections can be accepted from.
+
 #[cfg(unix)]
 use std::os::unix::net::UnixListener;
 use std::{
@@ -17,7 +19,10 @@ use super::{
     transport::{Plain, Transport},
 };
 
-/// Where connections come from, and how that ends.
+/// Accepts connections, and retires without losing one.
+///
+/// The listeners of std, async-io and smol become one by [`IntoAccept`]. Implement it for other
+/// sources of connections, e.g. a listener of another runtime.
 #[diagnostic::on_unimplemented(
     message = "connections can't be accepted from `{Self}`",
     label = "not a listener",
@@ -25,10 +30,10 @@ use super::{
     note = "wrap a stream of connections in `net::Connections::new(stream)`: what is queued in it is lost"
 )]
 pub trait Accept {
-    /// A connection.
+    /// An accepted connection.
     type Conn: Transport;
 
-    /// Polls for the next connection and its peer's address; `None` if there will be no more.
+    /// Polls for the next connection and the address of its peer; `None` if no more will come.
     #[expect(
         clippy::type_complexity,
         reason = "an alias would be one more public name"
@@ -38,45 +43,55 @@ pub trait Accept {
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<(Self::Conn, Option<SocketAddr>)>>>;
 
-    /// Stops the queueing of new connections as far as that is possible, and says what is left to
-    /// do.
+    /// Stops the queueing of new connections, as far as that is possible, and returns what is left
+    /// to do. By default it stops nothing.
     fn retire(&mut self) -> Queue {
         Queue::Open
     }
 
-    /// Returns whether peers whose handshake is under way may still join a retired queue.
+    /// Returns whether connection requests are under way that may still join a retired queue.
     fn may_grow(&self) -> bool {
         false
     }
 
-    /// Returns whether a connection is queued, if that is known. Asked when accepting fails for
-    /// want of descriptors, which doesn't tell.
+    /// Returns whether a connection is queued, if that is known. [`Incoming`](super::Incoming) asks
+    /// when accepting fails because file descriptors have run out, since that error comes whether
+    /// the queue is empty or not.
     fn has_queued(&self) -> Option<bool> {
         None
     }
 }
 
-/// What a listener's queue is once it has [retired](Accept::retire).
+/// What to do with the queue of a listener that has [retired](Accept::retire).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Queue {
-    /// Nobody new is queued: it is emptied until nothing is left.
+    /// No new connections join it: accept until it is empty.
     Closed,
-    /// Newcomers may still be queued: it is emptied for a bounded time.
+    /// New connections may still join it: accept for a bounded time.
     Open,
-    /// Somebody else accepts from it, and it is left to them.
+    /// Another process accepts from it: stop accepting, and leave the queue alone.
     Shared,
 }
 
-/// What can be accepted from: a TCP or Unix listener, [`Shared`], [`Connections`] or an [`Accept`].
+/// Turns a listener into one that [`Drain::accept`](crate::Drain::accept) can accept from.
+///
+/// Implemented for the TCP and Unix listeners of std, async-io and (with the feature `async-net`)
+/// smol, for an [`Arc`] of async-io's, for [`Shared`], [`Connections`] and every [`Accept`].
+#[diagnostic::on_unimplemented(
+    message = "connections can't be accepted from `{Self}`",
+    label = "not a listener",
+    note = "use a TCP or Unix listener of std, async-io or smol (feature `async-net`), or an `Arc` of `Async<..>`",
+    note = "wrap a stream of connections in `net::Connections::new(stream)`: what is queued in it is lost"
+)]
 pub trait IntoAccept {
-    /// What it becomes.
+    /// The source of connections that the listener becomes.
     type Accept: Accept;
 
-    /// Makes it ready to accept from.
+    /// Converts the listener.
     ///
     /// # Errors
     ///
-    /// If the listener can't be watched by the reactor.
+    /// If the reactor can't watch it.
     fn into_accept(self) -> io::Result<Self::Accept>;
 }
 
@@ -124,12 +139,12 @@ listener! {
     async_net::unix::UnixListener as UnixListener: |listener| listener.into();
 }
 
-/// A listener that somebody else accepts from too: a supervisor that passed it on, or another
-/// process.
+/// Declares that another process accepts from the listener too, e.g. a supervisor that passed it
+/// on.
 ///
-/// Draining only stops accepting from it; its queue is left to its other holder. A listener that is
-/// shared and not declared so is emptied first, and left as it was found after that. Descriptors
-/// that `LISTEN_FDS` names are known to be shared.
+/// When draining begins, this process stops accepting, and leaves the queue to the other one. If a
+/// listener is shared without this declaration, its queue is emptied first, and the listener is
+/// then left as it was found. Descriptors that `LISTEN_FDS` names are known to be shared.
 ///
 /// ```
 /// # use async_drain::{Drain, net::Shared};
@@ -172,11 +187,11 @@ impl<A: Accept> Accept for AcceptShared<A> {
 
 /// Accepts from a stream of connections.
 ///
-/// Nothing can stop the listener beneath a stream, or tell what is queued there. So when draining
-/// begins, peers that the kernel has connected and the stream hasn't yielded are reset: in three
-/// storms on async-std's `listener.incoming()`, 60 of 2,700 requests. Give the listener itself to
-/// [`Drain::accept`](crate::Drain::accept) where you can; one of async-std is converted by
-/// `std::net::TcpListener::try_from(listener)`.
+/// A stream doesn't give access to its listener, so its queue can't be emptied. When draining
+/// begins, peers that the kernel has connected and the stream has not yielded are reset: in three
+/// storms on async-std's `listener.incoming()`, 60 of 2,700 requests. If you can, give the listener
+/// itself to [`Drain::accept`](crate::Drain::accept); `std::net::TcpListener::try_from(listener)`
+/// converts one of async-std.
 ///
 /// ```
 /// # use async_drain::{Drain, net::Connections};
@@ -194,7 +209,7 @@ where
     S: Stream<Item = io::Result<C>>,
     C: AsyncRead + AsyncWrite + Unpin,
 {
-    /// Wraps `stream`.
+    /// Wraps a stream of connections.
     pub fn new(stream: S) -> Self {
         Self(Box::pin(stream))
     }

@@ -1,3 +1,5 @@
+//! Decides what follows a failed accept, and waits where something has run out.
+
 use std::{
     future::Future,
     io, mem,
@@ -12,18 +14,19 @@ use std::{
 
 use async_io::Timer;
 
-/// What to do about an accept that failed (Z10).
+/// What a failed accept means (Z10).
 #[derive(Debug, PartialEq)]
 pub(super) enum Failure {
-    /// Of one connection, or of one call: the next may succeed at once.
+    /// One connection or one call failed: the next may succeed at once.
     OfOne,
-    /// Something has run out; it may come back.
+    /// A resource has run out, and may become available again.
     Exhausted,
-    /// Of the listener: it will never accept again.
+    /// The listener will never accept again.
     OfListener,
 }
 
 impl Failure {
+    /// Classifies an error of `accept`.
     pub(super) fn of(error: &io::Error) -> Self {
         use io::ErrorKind as Kind;
         match error.kind() {
@@ -33,13 +36,13 @@ impl Failure {
             | Kind::Interrupted
             | Kind::TimedOut
             | Kind::PermissionDenied => Self::OfOne,
-            // EINVAL: it no longer listens.
+            // EINVAL: the socket no longer listens.
             Kind::InvalidInput => Self::OfListener,
             _ => match error.raw_os_error() {
                 #[cfg(any(unix, windows))]
                 Some(code) if closed(code) => Self::OfListener,
-                // ENFILE, EMFILE, ENOBUFS, ENOMEM, what the network reports through accept(2), and
-                // whatever a stream of connections may say: nothing ends the server.
+                // ENFILE, EMFILE, ENOBUFS, ENOMEM, errors of the network that accept(2) reports,
+                // and any error of a stream of connections: none of them ends the server.
                 _ => Self::Exhausted,
             },
         }
@@ -53,54 +56,59 @@ fn closed(code: i32) -> bool {
     errno == Errno::BADF || errno == Errno::NOTSOCK || errno == Errno::OPNOTSUPP
 }
 
-/// The waits between accepts that fail: from 10 ms on, doubled up to a second, as Go's net/http
-/// does from 5 ms on.
+/// The waits between accepts that fail: 10 ms at first, doubled up to a second. (Go's net/http
+/// begins with 5 ms.)
 ///
-/// A wait ends early when a connection that was accepted here has given its descriptor back.
+/// A wait ends early when a connection of this accept loop releases its descriptor.
 #[derive(Debug)]
 pub(super) struct Backoff {
+    /// How long the last wait was; zero if the last accept succeeded.
     wait: Duration,
-    most: Duration,
+    /// How long a wait may be.
+    longest: Duration,
+    /// Set while a wait lasts, by [`start`](Self::start).
     timer: Option<Timer>,
-    returned: Arc<Returned>,
+    released: Arc<Released>,
 }
 
 impl Default for Backoff {
     fn default() -> Self {
         Self {
             wait: Duration::ZERO,
-            most: Self::MOST,
+            longest: Self::LONGEST,
             timer: None,
-            returned: Arc::default(),
+            released: Arc::default(),
         }
     }
 }
 
 impl Backoff {
     const FIRST: Duration = Duration::from_millis(10);
-    const MOST: Duration = Duration::from_secs(1);
-    /// While draining, when the end may be near.
-    const MOST_WHILE_DRAINING: Duration = Duration::from_millis(150);
+    const LONGEST: Duration = Duration::from_secs(1);
+    /// Shorter, since the grace period may end soon.
+    const LONGEST_WHILE_DRAINING: Duration = Duration::from_millis(150);
 
-    /// Ends the present wait, and makes later ones short.
+    /// Ends the present wait, and shortens later ones: draining has begun.
     pub(super) fn draining(&mut self) {
-        self.most = Self::MOST_WHILE_DRAINING;
+        self.longest = Self::LONGEST_WHILE_DRAINING;
         self.timer = None;
     }
 
-    /// Begins a wait after a failure, and returns how long it takes.
+    /// Begins a wait after a failure, and returns how long it lasts; zero if the caller should try
+    /// again at once.
     pub(super) fn start(&mut self) -> Duration {
-        if !self.returned.awaited.swap(true, Ordering::SeqCst) {
-            // A descriptor may have been given back since accepting failed, and from now on we
-            // would hear of it.
+        if !self.released.awaited.swap(true, Ordering::SeqCst) {
+            // A descriptor may have been released since accepting failed. From now on its release
+            // wakes us.
             self.wait = self.wait.max(Self::FIRST / 2);
             return Duration::ZERO;
         }
-        self.wait = (self.wait * 2).clamp(Self::FIRST, self.most);
+        self.wait = (self.wait * 2).clamp(Self::FIRST, self.longest);
         self.timer = Some(Timer::after(self.wait));
         self.wait
     }
 
+    /// Begins with the shortest wait again: an accept has succeeded.
     pub(super) fn reset(&mut self) {
         self.wait = Duration::ZERO;
     }
@@ -108,9 +116,10 @@ impl Backoff {
     /// Ready when the wait is over, or if there is none.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(timer) = &mut self.timer {
-            self.returned.register(cx.waker());
-            // After that: one that is given back from now on wakes us, and one before is seen here.
-            if self.returned.awaited.load(Ordering::SeqCst) && Pin::new(timer).poll(cx).is_pending()
+            self.released.register(cx.waker());
+            // Check after registering: a descriptor that is released from now on wakes us, and one
+            // that was released before is seen here.
+            if self.released.awaited.load(Ordering::SeqCst) && Pin::new(timer).poll(cx).is_pending()
             {
                 return Poll::Pending;
             }
@@ -119,22 +128,23 @@ impl Backoff {
         Poll::Ready(())
     }
 
-    /// For a connection that has just been accepted: to be dropped after it.
+    /// Returns the descriptor of a connection that has just been accepted. Drop it after the
+    /// connection.
     pub(super) fn descriptor(&self) -> Descriptor {
-        Descriptor(Some(Arc::clone(&self.returned)))
+        Descriptor(Some(Arc::clone(&self.released)))
     }
 }
 
-/// Where connections tell that they have given their descriptors back.
+/// Tells an accept loop that one of its connections has released its descriptor.
 #[derive(Debug, Default)]
-struct Returned {
-    /// Set by the accept loop when it has run out of descriptors, cleared by the next that is given
-    /// back.
+struct Released {
+    /// Set by the accept loop when descriptors have run out; cleared by the next connection that
+    /// releases one.
     awaited: AtomicBool,
     waker: Mutex<Option<Waker>>,
 }
 
-impl Returned {
+impl Released {
     fn register(&self, waker: &Waker) {
         let new = Some(waker.clone());
         let old = mem::replace(&mut *self.waker(), new);
@@ -147,19 +157,20 @@ impl Returned {
     }
 }
 
-/// The descriptor of an accepted connection. Its drop says that it has been given back.
+/// Stands for the descriptor of an accepted connection: its drop tells the accept loop that the
+/// descriptor has been released.
 #[derive(Debug, Default)]
-pub(super) struct Descriptor(Option<Arc<Returned>>);
+pub(super) struct Descriptor(Option<Arc<Released>>);
 
 impl Drop for Descriptor {
     fn drop(&mut self) {
-        let Some(returned) = &self.0 else {
+        let Some(released) = &self.0 else {
             return;
         };
-        // Looked at first, so that closing writes to no shared line unless an accept loop waits.
-        if returned.awaited.load(Ordering::SeqCst) && returned.awaited.swap(false, Ordering::SeqCst)
+        // A load first, so that closing writes to a shared cache line only if an accept loop waits.
+        if released.awaited.load(Ordering::SeqCst) && released.awaited.swap(false, Ordering::SeqCst)
         {
-            let waker = returned.waker().take();
+            let waker = released.waker().take();
             if let Some(waker) = waker {
                 waker.wake();
             }
@@ -172,9 +183,9 @@ mod tests {
     use super::*;
     use rustix::io::Errno;
 
-    /// Z10: nothing ends the accept loop but the end of the listener itself.
+    /// Z10: only an error of the listener itself ends the accept loop.
     #[test]
-    fn only_the_end_of_the_listener_is_one() {
+    fn only_an_error_of_the_listener_ends_the_accept_loop() {
         let of = |errno: Errno| Failure::of(&errno.into());
         for errno in [Errno::CONNABORTED, Errno::INTR, Errno::PERM] {
             assert_eq!(of(errno), Failure::OfOne, "{errno}");

@@ -1,44 +1,45 @@
+//! What a connection's socket knows of the bytes that were written to it.
+
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-/// What is known of the bytes that were written to a connection.
+/// Tells whether the bytes that were written to a connection have reached its peer.
 ///
-/// Shared between its [`Linger`](super::Linger), which writes it, and the owner of the connection's
-/// guard, which looks after each poll that closes the connection, and once more when the connection
-/// is dropped.
-// Relaxed throughout: both act in the connection's task.
+/// Its [`Linger`](super::Linger) writes it. The owner of the connection's guard reads it after each
+/// poll that closes the connection, and when the connection is dropped.
+// Relaxed throughout: both run in the task of the connection.
 #[derive(Debug, Default)]
 pub struct Delivery {
-    /// Set while the connection is closing and its peer has not acknowledged all bytes.
+    /// Set by `Linger` while the connection is closing and its peer has not acknowledged all bytes.
     unacknowledged: AtomicBool,
-    /// Set when bytes were given up.
+    /// Set by `Linger` when it gives up bytes that the peer has not acknowledged.
     lost: AtomicBool,
-    /// Set while a message is written that ends only with the connection, and isn't complete.
+    /// Set by the protocol while it writes a message that only the end of the connection ends, and
+    /// that is not complete.
     unended: AtomicBool,
-    /// Set when the peer is cut off and no byte of an answer is missing: what it has not acknowledged
-    /// is the protocol's own.
+    /// Set by the protocol when it cuts off a peer that has every byte of every answer: what is not
+    /// acknowledged belongs to the protocol itself.
     answered: AtomicBool,
-    /// An [`Expected`], set by the protocol above before it closes.
+    /// An [`Expected`], set by the protocol before it closes.
     expected: AtomicU8,
 }
 
-/// What a peer may still send when the connection is closed.
+/// What a peer may still send when we close the connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Expected {
-    /// It is not known: the close waits until the peer has acknowledged it, and goes on if bytes
-    /// arrive until then.
+    /// Unknown: the close waits until the peer has acknowledged it, and longer if bytes arrive
+    /// until then.
     #[default]
     Unknown = 0,
     /// The rest of a message: the close waits for it.
     Rest = 1,
-    /// Nothing: the connection has been idle. If the peer has acknowledged all before the close,
-    /// that is over at once.
+    /// Nothing, since the connection was idle: if the peer has acknowledged everything before the
+    /// close, the close doesn't wait.
     Nothing = 2,
 }
 
 impl Delivery {
-    /// Returns whether the connection is being closed and bytes of it are on their way: it is at
-    /// work.
+    /// Returns whether the connection is closing and its peer lacks bytes of it: it is at work.
     pub fn is_unacknowledged(&self) -> bool {
         self.unacknowledged.load(Ordering::Relaxed)
     }
@@ -49,15 +50,15 @@ impl Delivery {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// Tells whether a message is being written that ends only with the connection, and isn't complete.
-    /// While it is, dropping the connection resets it, since its peer would take any other end for the
-    /// message's.
+    /// Tells whether a message is being written that only the end of the connection ends, and that
+    /// is not complete. While it is, dropping the connection resets it: the peer would take any
+    /// other end for the end of the message.
     #[cfg(feature = "hyper")]
     pub(crate) fn set_unended(&self, unended: bool) {
         self.unended.store(unended, Ordering::Relaxed);
     }
 
-    /// Says that the peer is cut off, and lacks no byte of an answer.
+    /// Tells that the peer is cut off and has every byte of every answer.
     #[cfg(feature = "hyper")]
     pub(crate) fn set_answered(&self) {
         self.answered.store(true, Ordering::Relaxed);

@@ -1,9 +1,9 @@
-//! What idle means, and how long it may last once draining has begun.
+//! Idle connections, and how long they are kept once draining has begun.
 //!
-//! Where a protocol has requests, its connections have a [`ConnectionGuard`], which is at work from
-//! the first byte of a request to the last of its answer, and an [`IdleTimer`], which says when an
-//! idle peer is to be left. Where it has none, as for a proxy, [`Traffic`] tells when nothing moves
-//! any longer.
+//! If a protocol has requests, each of its connections takes a [`ConnectionGuard`], which is at
+//! work from the first byte of a request to the last byte of its answer, and an [`IdleTimer`],
+//! which tells when an idle peer has had its time. If the requests are unknown, as in a proxy,
+//! [`Traffic`] tells when bytes no longer move.
 
 use std::{
     fmt,
@@ -19,15 +19,18 @@ use async_io::Timer;
 use futures_io::{AsyncRead, AsyncWrite};
 
 pub use crate::connection_guard::ConnectionGuard;
-use crate::{Drain, Guard, Phase, UntilDraining, sync::Arc, time, tree::Core};
+use crate::{Drain, Guard, Phase, UntilDraining, sync::Arc, tree::Core};
 
-/// How long connections may still bring requests after draining has begun.
+/// How long connections may still send requests after draining has begun.
+///
+/// A duration that overflows [`Instant`] means no limit.
 #[derive(Clone, Copy, Debug)]
 pub struct Graces {
-    /// How long an idle one may place one more; one second by default. Zero closes it at once.
+    /// How long an idle connection may still send one more request; one second by default. Zero
+    /// closes it at once.
     pub keep_alive: Duration,
-    /// How long one that has sent nothing may send its first, from its accept on; five seconds by
-    /// default. It is never shorter than the keep-alive grace.
+    /// How long after it was accepted a silent connection may still send its first request; five
+    /// seconds by default. It is never shorter than the keep-alive grace.
     pub first_request: Duration,
 }
 
@@ -41,35 +44,38 @@ impl Default for Graces {
 }
 
 impl Graces {
-    /// Until when a connection may be silent that has never sent a request, a handshake included.
-    /// One that has been silent for long, as browsers keep some in reserve, is like any idle one.
+    /// Returns until when a connection may be silent that has never sent a request; a TLS handshake
+    /// is part of that time. A connection that has been silent for long, such as those that
+    /// browsers keep in reserve, has the keep-alive grace of an idle one.
     fn first_request(self, accepted: Instant, begun: Instant) -> Option<Instant> {
-        let since_accept = time::later(Some(accepted), self.first_request)?;
+        let since_accept = accepted.checked_add(self.first_request)?;
         Some(since_accept.max(self.keep_alive(begun)?))
     }
 
     fn keep_alive(self, idle: Instant) -> Option<Instant> {
-        time::later(Some(idle), self.keep_alive)
+        idle.checked_add(self.keep_alive)
     }
 }
 
-/// How long a connection with nothing to do is kept once draining has begun (Z2 Z4 Z9).
+/// Tells when an idle connection has had its time, once draining has begun.
 ///
-/// Its user reads what has arrived, tells whether the connection is idle, and then
-/// [polls](Self::poll).
+/// In each poll of the connection, read what has arrived, then tell whether the connection is idle
+/// by [`set_idle`](Self::set_idle), and then [`poll`](Self::poll).
+// Z2 Z4 Z9
 #[derive(Debug)]
 pub struct IdleTimer {
     draining: UntilDraining,
     pub(crate) graces: Graces,
     accepted: Instant,
-    /// When draining was first seen here.
+    /// When `poll` first saw that draining has begun.
     begun: Option<Instant>,
     idle: Idle,
     alarm: Alarm,
 }
 
 impl IdleTimer {
-    /// Makes one for a connection that has just been accepted. It is not a handle of the drain.
+    /// Returns a timer for a connection that has just been accepted. It doesn't keep `drain`
+    /// running.
     #[must_use]
     pub fn new(drain: &Drain, graces: Graces) -> Self {
         Self::of(drain.core(), graces)
@@ -86,12 +92,12 @@ impl IdleTimer {
         }
     }
 
-    /// Tells whether the connection is idle: no head begun, no request unanswered, no byte
-    /// unwritten.
+    /// Sets whether the connection is idle: no request has begun, none is unanswered, and every
+    /// byte of the answers is written.
     pub fn set_idle(&mut self, idle: bool) {
         self.idle = match self.idle {
             _ if !idle => Idle::No,
-            Idle::No if self.draining.phase() == Phase::Running => Idle::Long,
+            Idle::No if self.draining.phase() == Phase::Running => Idle::SinceRunning,
             Idle::No => Idle::Since(Instant::now()),
             since => since,
         };
@@ -102,8 +108,8 @@ impl IdleTimer {
         self.idle.after(told)
     }
 
-    /// Ready when the connection has been idle for too long, and its peer is to be left. `silent`:
-    /// it has never brought a request.
+    /// Ready when draining has begun and the connection has been idle for its grace: close it.
+    /// `silent` tells that it has never sent a request.
     pub fn poll(&mut self, silent: bool, cx: &mut Context<'_>) -> Poll<()> {
         let begun = match self.begun {
             Some(begun) => begun,
@@ -121,35 +127,36 @@ impl IdleTimer {
     }
 }
 
-/// Since when a connection is idle.
+/// Since when a connection has been idle.
 #[derive(Clone, Copy, Debug)]
 enum Idle {
     No,
-    /// Since before anybody was told to leave. Since when exactly nobody will ask, and a clock is
-    /// not read for each request.
-    Long,
+    /// Since a time before draining began. The exact time doesn't matter, and this saves reading
+    /// the clock for each request.
+    SinceRunning,
     Since(Instant),
 }
 
 impl Idle {
-    /// From when on it has been idle, of the time after it was `told` to leave.
+    /// Returns since when it has been idle, counted from when its peer was `told` to leave at the
+    /// earliest; `None` if it is not idle.
     fn after(self, told: Instant) -> Option<Instant> {
         match self {
             Self::No => None,
-            Self::Long => Some(told),
+            Self::SinceRunning => Some(told),
             Self::Since(idle) => Some(idle.max(told)),
         }
     }
 }
 
-/// A timer that is set again only when the time has changed.
+/// A timer that is set again only if its deadline has changed.
 #[derive(Debug, Default)]
 pub(crate) struct Alarm {
     set: Option<(Instant, Timer)>,
 }
 
 impl Alarm {
-    /// Ready at `deadline`; never, if there is none.
+    /// Ready at `deadline`; never if it is `None`.
     pub(crate) fn poll(&mut self, deadline: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(deadline) = deadline else {
             return Poll::Pending;
@@ -168,12 +175,12 @@ impl Alarm {
     }
 }
 
-/// Tells when nothing moves on a connection, or on the two of a proxy: for protocols whose requests
-/// aren't known.
+/// Tells when bytes no longer move on a connection, or on the two connections of a proxy, for
+/// protocols whose requests are unknown.
 ///
-/// Once draining has begun, and no byte has been read or written for a while, and none waits to be
-/// written, [`until_quiet`](Self::until_quiet) ends. A request whose answer takes longer than that
-/// is taken for the end, so choose a time that no answer takes.
+/// [`until_quiet`](Self::until_quiet) ends once draining has begun, no byte has been read or
+/// written for a given time, and no byte waits to be written. It can't tell a slow answer from an
+/// idle connection, so choose a time that is longer than any answer takes.
 ///
 /// ```
 /// # use async_drain::{Drain, Guard, net::{Linger, idle::Traffic}};
@@ -200,7 +207,8 @@ impl Alarm {
 ///     let (client, server) = zip(client.close(), server.close()).await;
 ///     client.and(server)
 /// }
-/// # async fn pump(from: impl futures_lite::AsyncRead, to: impl futures_lite::AsyncWrite) -> io::Result<()> {
+/// # use futures_lite::{AsyncRead, AsyncWrite};
+/// # async fn pump(from: impl AsyncRead, to: impl AsyncWrite) -> io::Result<()> {
 /// #     let mut to = std::pin::pin!(to);
 /// #     copy(from, &mut to).await?;
 /// #     to.close().await
@@ -208,26 +216,27 @@ impl Alarm {
 /// ```
 pub struct Traffic {
     core: Arc<Core>,
-    made: Instant,
-    /// When bytes moved last, in nanoseconds since `made`; kept only once draining has begun.
+    created: Instant,
+    /// When bytes moved last, in nanoseconds since `created`; zero until draining has begun. Set by
+    /// `Watched`.
     moved: AtomicU64,
-    /// How many writers have bytes that their peer does not take.
+    /// How many `Watched` have bytes that their peer does not take.
     blocked: AtomicUsize,
 }
 
 impl Traffic {
-    /// Makes one for the work of `guard`.
+    /// Returns a `Traffic` for the work of `guard`.
     #[must_use]
     pub fn new(guard: &Guard) -> Self {
         Self {
             core: Arc::clone(guard.core()),
-            made: Instant::now(),
+            created: Instant::now(),
             moved: AtomicU64::new(0),
             blocked: AtomicUsize::new(0),
         }
     }
 
-    /// Watches the bytes of `io`: a connection, or a half of it.
+    /// Wraps a connection, or a half of one, and notes when its bytes move.
     pub fn watch<C>(&self, io: C) -> Watched<'_, C> {
         Watched {
             io,
@@ -236,8 +245,10 @@ impl Traffic {
         }
     }
 
-    /// Waits until draining has begun and no byte has moved for as long as `quiet`. Poll it after
-    /// what moves them: what has arrived is to be read first.
+    /// Waits until draining has begun and no byte has moved for as long as `quiet`.
+    ///
+    /// Poll it after the futures that move the bytes, so that bytes that have arrived are read
+    /// first.
     pub fn until_quiet(&self, quiet: Duration) -> UntilQuiet<'_> {
         UntilQuiet {
             traffic: self,
@@ -248,17 +259,17 @@ impl Traffic {
         }
     }
 
-    // Relaxed throughout: the wait that reads it has a timer of its own and looks again.
+    // Relaxed throughout: `UntilQuiet` reads it, and reads it again when its timer fires.
     fn note(&self) {
         if self.core.latch.is(Phase::Draining) {
-            let since = u64::try_from(self.made.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            let since = u64::try_from(self.created.elapsed().as_nanos()).unwrap_or(u64::MAX);
             self.moved.store(since, Ordering::Relaxed);
         }
     }
 
     fn moved(&self) -> Option<Instant> {
         let since = Duration::from_nanos(self.moved.load(Ordering::Relaxed));
-        self.made.checked_add(since)
+        self.created.checked_add(since)
     }
 }
 
@@ -270,13 +281,13 @@ impl fmt::Debug for Traffic {
     }
 }
 
-/// Waits until nothing moves; made by [`Traffic::until_quiet`].
+/// Waits until no bytes move; returned by [`Traffic::until_quiet`].
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct UntilQuiet<'a> {
     traffic: &'a Traffic,
     draining: UntilDraining,
-    /// When draining was first seen here.
+    /// When `poll` first saw that draining has begun.
     begun: Option<Instant>,
     quiet: Duration,
     alarm: Alarm,
@@ -295,23 +306,23 @@ impl Future for UntilQuiet<'_> {
                 *this.begun.insert(now)
             }
         };
-        // While bytes wait to be written it is not quiet, however long that takes.
+        // While bytes wait to be written, the connection is not quiet, however long that takes.
         let moved = if this.traffic.blocked.load(Ordering::Relaxed) > 0 {
             Some(now)
         } else {
             this.traffic.moved()
         };
         let since = moved.map_or(begun, |moved| moved.max(begun));
-        this.alarm.poll(time::later(Some(since), this.quiet), cx)
+        this.alarm.poll(since.checked_add(this.quiet), cx)
     }
 }
 
-/// A connection whose bytes [`Traffic`] watches; made by [`Traffic::watch`].
+/// A connection that tells [`Traffic`] when its bytes move; returned by [`Traffic::watch`].
 #[derive(Debug)]
 pub struct Watched<'a, C> {
     io: C,
     traffic: &'a Traffic,
-    /// Whether this is one of those that the traffic counts as blocked.
+    /// Set while `traffic.blocked` counts this: its last write was pending.
     blocked: bool,
 }
 

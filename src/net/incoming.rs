@@ -1,3 +1,5 @@
+//! The accept loop, and how its listener retires without losing a connection (Z1 Z9 Z10).
+
 use std::{
     fmt,
     future::Future,
@@ -20,65 +22,76 @@ use super::{
 };
 use crate::{Drain, Guard, UntilAborting, UntilDraining, tree::Held};
 
-/// How long a retired listener waits for handshakes that are under way: two round trips over a slow
-/// network. A queue that may still grow is emptied for as long again.
+/// How long a retired listener waits for connection requests that are under way: two round trips
+/// over a slow network. A queue that may still grow is emptied for the same time again.
 const EMPTYING: Duration = Duration::from_millis(500);
 
-/// How many connections are handed out in a row before other tasks get their turn.
+/// How many connections are yielded in a row before other tasks get their turn.
 const BURST: usize = 32;
 
-/// A connection that has been accepted, and the guard that was taken for it before anyone else knew
-/// of it (Z5).
+/// An accepted connection and its guard.
+// Z5: the guard was taken before the connection left the accept loop.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Connection<C: Transport> {
-    /// The connection; close it, and nothing of what was written is lost.
+    /// The connection. Its close waits until the peer has everything that was written.
     pub io: Linger<C>,
-    /// To be held until the last byte is written.
+    /// The guard of the connection. Keep it until the close is over.
     pub guard: Guard,
-    /// The peer's address, where it has one.
+    /// The address of the peer; `None` for a Unix socket or a stream of connections.
     pub peer: Option<SocketAddr>,
 }
 
-/// Accepts connections until draining begins, retires the listener without losing one, and ends.
+/// Yields accepted connections until draining begins, and then retires the listener without losing
+/// one.
 ///
-/// A stream of [`Connection`]s; made by [`Drain::accept`]. When draining begins, the kernel is told
-/// to queue nobody new, those queued are accepted, and the listener is closed; new peers are
-/// refused from then on. On Linux it ends when the queue is empty or aborting begins, elsewhere at
-/// most half a second after descriptors were last wanting. Errors of a single connection are
-/// ignored, and when file descriptors run out it waits and goes on. The one error that it can
-/// yield, as its last item, is that the listener does not listen.
+/// [`Drain::accept`] returns this stream of [`Connection`]s. When draining begins, it tells the
+/// kernel to stop queueing new connections, yields those in the queue, and closes the listener; new
+/// peers are refused from then on. On Linux it ends when the queue is empty or aborting begins. On
+/// other systems it ends at most half a second later, or half a second after file descriptors were
+/// last short.
 ///
-/// A socket that somebody else holds too, such as a supervisor, a child or another accept loop with
-/// an `Arc` of the same listener, is left as it was found. While it retires, usually for a few
-/// milliseconds, its peers get no answer on Linux, and their kernel tries again after a second. If
-/// the process is killed in between, the filter that does this stays on the socket; a
-/// [`Shared`](super::Shared) listener never gets one.
+/// The drain can't become drained before this stream has ended or is dropped, and other handles
+/// must keep the drain running: this one doesn't.
 ///
-/// The drain is not drained before this has ended or is dropped.
+/// If another process or accept loop holds the same socket, it finds the socket as it was. On
+/// Linux, peers get no answer while the listener retires, usually for a few milliseconds, and their
+/// kernel tries again after a second. A socket filter does this. If the process is killed in that
+/// time, the filter stays on the socket; a [`Shared`](super::Shared) listener never has one.
+///
+/// # Errors
+///
+/// The stream yields an error only if the listener doesn't listen or the reactor can't watch it,
+/// and then as its last item. Errors of a single connection are skipped. If file descriptors run
+/// out, the stream waits until one is free.
+///
+/// # Cancel safety
+///
+/// Dropping a future that waits for the next item loses no connection. Dropping the stream closes
+/// the listener, and connections in its queue are reset.
 #[must_use = "streams do nothing unless polled"]
 pub struct Incoming<L: IntoAccept> {
     state: State<L::Accept>,
     drain: Drain,
     draining: UntilDraining,
     aborting: UntilAborting,
-    /// Keeps the drain from being drained; given up together with the listener.
+    /// Keeps the drain from becoming drained until the listener is closed.
     hold: Option<Held>,
     stall_limit: Duration,
-    /// Where the accept loop is, for the report.
+    /// Where `accept` was called: the place of each connection's guard in the report.
     place: &'static Location<'static>,
     backoff: Backoff,
-    /// How many connections were handed out since it last had to wait.
+    /// How many connections were yielded since the stream last had to wait.
     burst: usize,
 }
 
-/// How far the listener's end has come.
+/// The stage of the listener's retirement.
 enum State<A> {
     /// Draining has not begun.
     Listening(A),
-    /// Retired; what is queued is accepted.
+    /// The listener is retired, and the connections in its queue are accepted.
     Emptying(Emptying<A>),
-    /// What was given can't be accepted from.
+    /// The listener could not be converted: the first poll yields the error.
     Failed(io::Error),
     Closed,
 }
@@ -86,40 +99,41 @@ enum State<A> {
 struct Emptying<A> {
     accept: A,
     stage: Stage,
-    /// Ends the present stage; it bounds the second one only where newcomers may still be queued.
+    /// Fires when the stage has lasted too long.
     limit: Timer,
+    /// Whether `limit` ends the last look: new connections may still join the queue.
     bounded: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
 enum Stage {
-    /// Peers whose handshake is under way are waited for.
-    Handshakes,
-    /// Nobody is waited for: it ends when the queue is empty.
+    /// Connection requests that are under way are waited for.
+    RequestsUnderWay,
+    /// The stage ends when the queue is empty.
     LastLook,
 }
 
-/// What an empty queue means.
+/// What to do when the queue is empty.
 enum Empty {
     Wait,
     LookAgain,
-    End,
+    Close,
 }
 
 impl<A: Accept> Emptying<A> {
     fn new(accept: A, bounded: bool) -> Self {
         Self {
             accept,
-            stage: Stage::Handshakes,
+            stage: Stage::RequestsUnderWay,
             limit: Timer::after(EMPTYING),
             bounded,
         }
     }
 
-    /// Ready when the time to accept the peers that are queued is over.
+    /// Ready when the time to empty the queue is over.
     fn poll_limit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.stage == Stage::Handshakes && Pin::new(&mut self.limit).poll(cx).is_ready() {
-            // A process that was held up until now finds the peers that waited for it in its queue.
+        if self.stage == Stage::RequestsUnderWay && Pin::new(&mut self.limit).poll(cx).is_ready() {
+            // If the process was suspended until now, peers that waited for it are in its queue.
             self.last_look();
         }
         if self.stage == Stage::LastLook && self.bounded {
@@ -135,10 +149,10 @@ impl<A: Accept> Emptying<A> {
 
     fn empty(&mut self) -> Empty {
         match self.stage {
-            Stage::LastLook => Empty::End,
-            Stage::Handshakes if self.accept.may_grow() => Empty::Wait,
-            Stage::Handshakes => {
-                // A peer whose handshake ended between the two looks is queued by now.
+            Stage::LastLook => Empty::Close,
+            Stage::RequestsUnderWay if self.accept.may_grow() => Empty::Wait,
+            Stage::RequestsUnderWay => {
+                // A request that was completed between the two looks is in the queue by now.
                 self.last_look();
                 Empty::LookAgain
             }
@@ -156,8 +170,10 @@ impl<A> State<A> {
 }
 
 impl Drain {
-    /// Accepts connections from `listener` until draining begins: any TCP or Unix listener of std,
-    /// async-io or smol, or what else is [`IntoAccept`].
+    /// Accepts connections from a listener until draining begins.
+    ///
+    /// It takes a TCP or Unix listener of std, async-io or (with the feature `async-net`) smol, and
+    /// any other [`IntoAccept`]. If the listener can't be used, the stream yields the error.
     ///
     /// ```
     /// # use async_drain::Drain;
@@ -171,7 +187,7 @@ impl Drain {
     /// # drain.begin();
     /// while let Some(connection) = incoming.next().await {
     ///     let mut connection = connection?;
-    ///     // Usually in a task of its own, which the guard follows.
+    ///     // Usually in a task of its own, which takes the guard along.
     ///     connection.io.write_all(b"hello\n").await?;
     ///     connection.io.close().await?;
     ///     drop(connection.guard);
@@ -212,14 +228,15 @@ where
 impl<L: IntoAccept> Unpin for Incoming<L> where L::Accept: Unpin {}
 
 impl<L: IntoAccept> Incoming<L> {
-    /// Sets how long the close of a connection waits for acknowledgements if none come; two seconds
-    /// by default. See [`Linger`].
+    /// Sets how long the close of a [connection](Linger) may go on without an acknowledgement by
+    /// the peer; two seconds by default.
     pub fn stall_limit(mut self, limit: Duration) -> Self {
         self.stall_limit = limit;
         self
     }
 
-    /// Closes the listener first, so that when the drain is drained new peers are refused.
+    /// Ends the stream. Closes the listener before the drain can become drained, so that new peers
+    /// are refused once it is.
     fn close<T>(&mut self) -> Poll<Option<T>> {
         self.state = State::Closed;
         self.hold = None;
@@ -236,8 +253,7 @@ impl<L: IntoAccept> Incoming<L> {
             Queue::Shared => State::Closed,
             queue => State::Emptying(Emptying::new(accept, queue == Queue::Open)),
         };
-        // What had run out may be back by now, and a wait that is long for a server is too long
-        // here.
+        // Try again at once, and make later waits short: draining doesn't last long.
         self.backoff.draining();
     }
 
@@ -247,7 +263,7 @@ impl<L: IntoAccept> Incoming<L> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Connection<<L::Accept as Accept>::Conn>>>> {
         loop {
-            // The end first: under load there is always one more connection.
+            // Check for the end first: under load there is always one more connection.
             if Pin::new(&mut self.aborting).poll(cx).is_ready() {
                 return self.close();
             }
@@ -279,8 +295,8 @@ impl<L: IntoAccept> Incoming<L> {
                 Poll::Ready(Some(Ok((conn, peer)))) => {
                     self.backoff.reset();
                     self.burst += 1;
-                    // Our hold keeps the drain from being drained; without one it was so before we
-                    // began.
+                    // This fails only if the drain was drained before the stream was made: later,
+                    // the stream itself keeps it from becoming drained.
                     let Ok(guard) = self.drain.guard_at(self.place) else {
                         return self.close();
                     };
@@ -294,13 +310,13 @@ impl<L: IntoAccept> Incoming<L> {
                 Poll::Ready(Some(Err(error))) => match Failure::of(&error) {
                     Failure::OfOne => self.burst += 1,
                     Failure::Exhausted => match (accept.has_queued(), &mut self.state) {
-                        // Accepting fails so whether anybody is queued or not.
+                        // Accepting fails the same way whether the queue is empty or not.
                         (Some(false), State::Emptying(_)) => empty = true,
                         (Some(true), State::Emptying(emptying)) => {
                             let wait = self.backoff.start();
                             emptying.limit.set_after(wait + EMPTYING);
                         }
-                        // Its time is over, and it can't say whether it would ever succeed.
+                        // The time is over, and it is unknown whether the queue is empty.
                         (None, State::Emptying(emptying)) if emptying.stage == Stage::LastLook => {
                             return self.close();
                         }
@@ -319,7 +335,7 @@ impl<L: IntoAccept> Incoming<L> {
                     State::Emptying(emptying) => match emptying.empty() {
                         Empty::Wait => return Poll::Pending,
                         Empty::LookAgain => {}
-                        Empty::End => return self.close(),
+                        Empty::Close => return self.close(),
                     },
                     _ => return Poll::Pending,
                 }

@@ -1,3 +1,5 @@
+//! A close that loses nothing (Z8).
+
 use std::{
     fmt,
     future::Future,
@@ -19,55 +21,54 @@ use socket2::SockRef;
 use super::{
     backoff::Descriptor,
     delivery::Delivery,
-    os::{AckWatch, unacknowledged},
+    os::{self, AckWatch},
     transport::Transport,
 };
-use crate::{guard::Record, time};
+use crate::guard::Record;
 
-/// How long a close waits for acknowledgements if none come.
+/// How long a close goes on without an acknowledgement, by default.
 pub(crate) const STALL_LIMIT: Duration = Duration::from_secs(2);
 
-/// The first of the growing intervals at which a closing socket is looked at, where no event tells.
+/// The first interval at which a closing socket is polled if no event comes. Later ones double.
 const FIRST_LOOK: Duration = Duration::from_millis(10);
 
-/// A connection whose close loses nothing of what was written.
+/// A connection whose close waits until the peer has everything that was written.
 ///
-/// A plain close while the peer is still sending makes the kernel reset the connection, and throw
-/// away what it has not delivered; and a process that ends takes a container's network with it. So
-/// [`poll_close`](AsyncWrite::poll_close) closes for writing, and then reads and discards for as
-/// long as something can still be lost: while bytes arrive and while the peer acknowledges what was
-/// written, however slowly. If it acknowledges nothing for the [stall limit](Self::stall_limit),
-/// two seconds by default, the connection is reset if bytes are missing, and closed otherwise.
-/// Bytes that arrive don't extend that time: a peer that uploads for ever is not waited for. A peer
-/// that has everything and keeps its socket open is not waited for either, on Linux and Android;
-/// elsewhere nothing tells what a peer has until it closes too, and the stall limit is the longest
-/// that a close takes.
+/// If a socket is closed while its peer is still sending, the kernel resets the connection and
+/// discards the bytes that it has not delivered; and when a process ends, its container's network
+/// may end with it. So [`poll_close`](AsyncWrite::poll_close) closes for writing, and then reads
+/// and discards input for as long as something can still be lost: while bytes arrive, and while the
+/// peer acknowledges bytes, however slowly.
 ///
-/// On Linux the last acknowledgement is an event. No event tells of those before it: while they
-/// are outstanding the kernel is asked at intervals, of a quarter of the stall limit at most.
+/// If the peer acknowledges nothing for the [stall limit](Self::stall_limit), two seconds by
+/// default, the close ends: by a reset if the peer lacks bytes. Bytes that arrive don't extend that
+/// time, so a peer that uploads for ever doesn't delay the exit. On Linux and Android, neither does
+/// a peer that has everything and keeps its socket open. On other systems only the peer's own close
+/// tells that it has everything, and a close takes at most the stall limit.
+///
+/// A `Linger` can also be read and written by reference, by one reader and one writer at a time.
 ///
 /// # What is reported as abandoned
 ///
-/// A connection of [`Incoming`](super::Incoming) that is reset so, or that is dropped with bytes
-/// that its peer has not acknowledged, once the shutdown is under way. (A plain guard that is alive
-/// when aborting begins is abandoned in any case.) Where something else reports what became of the
-/// connection, it takes [`delivery`](Self::delivery).
-///
-/// It can be read and written by reference too, by one reader and one writer at a time.
+/// Once draining or lame duck has begun, a connection of [`Incoming`](super::Incoming) is reported
+/// as abandoned if its close ends with a reset, or if it is dropped while its peer lacks bytes. (A
+/// plain guard that is alive when aborting begins is reported in any case.) An owner that reports
+/// such losses itself takes [`delivery`](Self::delivery).
 pub struct Linger<C: Transport> {
     conn: C,
     close: Close,
     stall_limit: Duration,
-    /// The socket resets when it is dropped, since what was written has no end.
-    resets: bool,
-    /// Whether the end of the stream was written. Relaxed: to miss it means one byte more.
+    /// Whether a drop resets the socket, since a message is unended.
+    resets_on_drop: bool,
+    /// Whether the end of the stream was written. Relaxed: a reader that misses it counts one byte
+    /// too many as missing.
     ended: AtomicBool,
     delivery: Arc<Delivery>,
-    /// Where a loss is reported; none for a connection of unknown origin.
+    /// Where losses are reported; `None` unless the connection was accepted by `Incoming`.
     record: Option<Record>,
-    /// Cleared when somebody else reports losses.
-    reports: bool,
-    // After the connection.
+    /// Cleared by [`delivery`](Self::delivery): its caller reports losses.
+    reports_losses: bool,
+    // After the connection, so that it is dropped later.
     descriptor: Descriptor,
 }
 
@@ -78,40 +79,42 @@ enum Close {
 }
 
 struct Lingering {
-    watch: AckWatch,
-    /// The connection was idle, and all was acknowledged before we closed: that is all there is to
-    /// wait for.
+    acks: AckWatch,
+    /// Whether the connection was idle and had everything acknowledged before our FIN: then there
+    /// is nothing to wait for.
     was_over: bool,
-    /// How many bytes were unacknowledged when the socket was last looked at, if that can be told.
-    left: Option<usize>,
-    /// When the peer will have acknowledged nothing for the stall limit.
-    stalled: Option<Instant>,
-    /// The next look where no event makes us look, and how long we wait for it.
+    /// How many bytes were unacknowledged at the last look at the socket; `None` if the system
+    /// can't tell.
+    unacknowledged: Option<usize>,
+    /// When the stall limit passes, unless bytes are acknowledged before; `None` for never.
+    stalled_at: Option<Instant>,
+    /// Set while waiting for the next look at the socket that no event causes.
     look: Option<Timer>,
+    /// How long `look` waits.
     interval: Duration,
-    /// The peer was sending when we closed, and may go on.
+    /// Whether bytes have arrived since our FIN: more may follow.
     arriving: bool,
-    /// The peer has closed too: nothing can arrive.
-    ended: bool,
+    /// Whether the peer has closed too: nothing more can arrive.
+    peer_ended: bool,
 }
 
 impl<C: Transport> Linger<C> {
-    /// Wraps `conn`.
+    /// Wraps a connection.
     pub fn new(conn: C) -> Self {
         Self {
             conn,
             close: Close::Open,
             stall_limit: STALL_LIMIT,
-            resets: false,
+            resets_on_drop: false,
             ended: AtomicBool::new(false),
             delivery: Arc::default(),
             record: None,
-            reports: true,
+            reports_losses: true,
             descriptor: Descriptor::default(),
         }
     }
 
-    /// Wraps a connection that was accepted; losses go to `record`.
+    /// Wraps an accepted connection, whose losses are reported to `record`.
     pub(super) fn accepted(conn: C, record: Record, descriptor: Descriptor) -> Self {
         let mut linger = Self::new(conn);
         linger.record = Some(record);
@@ -119,56 +122,61 @@ impl<C: Transport> Linger<C> {
         linger
     }
 
-    /// Sets how long a close waits for acknowledgements if none come; two seconds by default.
+    /// Sets how long a close may go on without an acknowledgement by the peer; two seconds by
+    /// default.
     #[must_use]
     pub fn stall_limit(mut self, limit: Duration) -> Self {
         self.stall_limit = limit;
         self
     }
 
-    /// Returns what is known of the bytes that were written. The caller reports from now on what
-    /// was lost.
+    /// Returns a handle that tells whether written bytes have reached the peer.
+    ///
+    /// From now on the caller reports losses, e.g. by
+    /// [`ConnectionGuard::with_delivery`](super::idle::ConnectionGuard::with_delivery).
     pub fn delivery(&mut self) -> Arc<Delivery> {
-        self.reports = false;
+        self.reports_losses = false;
         Arc::clone(&self.delivery)
     }
 
-    /// Returns the connection.
+    /// Returns the wrapped connection.
     pub fn get_ref(&self) -> &C {
         &self.conn
     }
 
-    /// Returns the address that the peer has connected to, where it has one.
+    /// Returns the address that the peer has connected to; `None` if the connection is not TCP.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         let socket = self.conn.socket()?;
         SockRef::from(&socket).local_addr().ok()?.as_socket()
     }
 
-    /// Tells the socket what a drop means from now on, before anything is written that changes it: a
-    /// process that is killed has no time to.
+    /// Tells the socket whether a drop resets it. Called before the write that changes the answer,
+    /// since a process that is killed can't do it later.
     #[inline]
-    fn heed_unended(&mut self) {
+    fn set_drop_action(&mut self) {
         let unended = self.delivery.is_unended();
-        if self.resets != unended {
-            self.resets = unended;
-            self.reset_on_drop(unended);
+        if self.resets_on_drop != unended {
+            self.resets_on_drop = unended;
+            self.set_reset_on_drop(unended);
         }
     }
 
-    fn reset_on_drop(&self, reset: bool) {
+    fn set_reset_on_drop(&self, reset: bool) {
         if let Some(socket) = self.conn.socket() {
-            // It fails only on a socket that is gone already, and has no effect where TCP is not spoken.
+            // This fails only if the socket is gone, and has no effect unless it is TCP.
             let _ = SockRef::from(&socket).set_linger(reset.then_some(Duration::ZERO));
         }
     }
 
-    /// Closes the connection for reading or writing, and goes on with the other. Close it as well
-    /// once both are over: that waits until the peer has everything.
+    /// Closes the connection for reading or writing, and keeps the other direction.
+    ///
+    /// Close the connection as well once both directions have ended: that waits until the peer has
+    /// everything.
     ///
     /// # Errors
     ///
-    /// Those of `shutdown(2)`, and [`Unsupported`](io::ErrorKind::Unsupported) for a connection
-    /// without a [socket](Transport::socket).
+    /// Those of `shutdown(2)`, and [`Unsupported`](io::ErrorKind::Unsupported) if the connection
+    /// has no [socket](Transport::socket).
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         let socket = self.conn.socket().ok_or(io::ErrorKind::Unsupported)?;
         SockRef::from(&socket).shutdown(how)?;
@@ -178,16 +186,16 @@ impl<C: Transport> Linger<C> {
         Ok(())
     }
 
-    /// Discards what has arrived; ready when nothing more can.
+    /// Discards bytes that have arrived. Ready when no more can arrive.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        /// Enough to empty a socket's buffer of the usual size; then others get their turn.
+        /// Enough to empty a socket's buffer of the usual size. Then other tasks get their turn.
         const READS: usize = 16;
         let Close::Lingering(lingering) = &mut self.close else {
             return Poll::Ready(Ok(()));
         };
-        let mut scratch = [0; 16 * 1024];
+        let mut discarded = [0; 16 * 1024];
         for _ in 0..READS {
-            match uninterrupted(|| Pin::new(&mut self.conn).poll_read(cx, &mut scratch)) {
+            match uninterrupted(|| Pin::new(&mut self.conn).poll_read(cx, &mut discarded)) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Ok(())),
                 Poll::Ready(Ok(_)) => lingering.arriving = true,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -198,43 +206,44 @@ impl<C: Transport> Linger<C> {
         Poll::Pending
     }
 
-    /// Ready when nothing more can be lost, or has been.
+    /// Ready when nothing more can be lost, or when bytes have been given up.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let ended = match self.poll_discard(cx) {
-            // The peer has gone: there is nobody to lose anything.
+        let peer_ended = match self.poll_discard(cx) {
+            // The peer has gone, and nothing can be lost.
             Poll::Ready(Err(_)) => return Poll::Ready(()),
             Poll::Ready(Ok(())) => true,
             Poll::Pending => false,
         };
         loop {
-            let left = unacknowledged(&self.conn);
-            let missing = self.is_missing(left);
+            let unacknowledged = os::unacknowledged(&self.conn);
+            let missing = self.is_missing(unacknowledged);
             self.delivery.set_unacknowledged(missing);
             let Close::Lingering(lingering) = &mut self.close else {
                 return Poll::Ready(());
             };
-            lingering.ended |= ended;
-            if left < lingering.left {
-                lingering.left = left;
-                lingering.stalled = time::later(Some(Instant::now()), self.stall_limit);
+            lingering.peer_ended |= peer_ended;
+            if unacknowledged < lingering.unacknowledged {
+                lingering.unacknowledged = unacknowledged;
+                lingering.stalled_at = Instant::now().checked_add(self.stall_limit);
             }
-            let owed = !lingering.ended && (lingering.arriving || self.delivery.expects_rest());
-            let over = match left {
+            let owed =
+                !lingering.peer_ended && (lingering.arriving || self.delivery.expects_rest());
+            let over = match unacknowledged {
                 Some(bytes) => bytes == 0 || lingering.was_over,
-                None => lingering.ended || lingering.was_over,
+                None => lingering.peer_ended || lingering.was_over,
             };
             if over && !owed {
                 return Poll::Ready(());
             }
             if let (false, Some(socket)) = (over, self.conn.socket()) {
-                if lingering.watch.poll(socket, cx).is_ready() {
+                if lingering.acks.poll(socket, cx).is_ready() {
                     continue;
                 }
             }
             if lingering.poll_look(over, self.stall_limit, cx).is_pending() {
                 return Poll::Pending;
             }
-            if lingering.stalled.is_some_and(|at| at <= Instant::now()) {
+            if lingering.stalled_at.is_some_and(|at| at <= Instant::now()) {
                 if missing {
                     self.reset();
                 }
@@ -243,41 +252,44 @@ impl<C: Transport> Linger<C> {
         }
     }
 
-    /// Whether bytes are missing at the peer, if `left` are unacknowledged.
-    fn is_missing(&self, left: Option<usize>) -> bool {
-        // The end of the stream counts as one.
+    /// Returns whether the peer lacks bytes.
+    fn is_missing(&self, unacknowledged: Option<usize>) -> bool {
+        // The end of the stream counts as one byte.
         let end = usize::from(self.ended.load(Ordering::Relaxed));
-        left.is_some_and(|bytes| bytes > end)
+        unacknowledged.is_some_and(|bytes| bytes > end)
     }
 
-    /// Gives the bytes up that the peer does not take.
+    /// Gives up the bytes that the peer does not take.
     fn reset(&mut self) {
-        self.reset_on_drop(true);
-        self.lose();
+        self.set_reset_on_drop(true);
+        self.report_loss();
     }
 
-    fn lose(&mut self) {
+    fn report_loss(&mut self) {
         self.delivery.set_lost();
-        if let (true, Some(record)) = (self.reports, &self.record) {
+        if let (true, Some(record)) = (self.reports_losses, &self.record) {
             record.abandon();
         }
     }
 }
 
 impl Lingering {
-    /// Ready when it is time for the next look.
+    /// Ready when it is time for the next look at the socket.
+    ///
+    /// The kernel reports no event for an acknowledgement unless it is the last one, so the bytes
+    /// that are outstanding are polled, every quarter of the stall limit.
     fn poll_look(&mut self, over: bool, stall_limit: Duration, cx: &mut Context<'_>) -> Poll<()> {
         let look = match &mut self.look {
             Some(look) => look,
             None => {
-                self.interval = if self.watch.is_set() {
+                self.interval = if self.acks.is_set() {
                     stall_limit / 4
                 } else {
                     (self.interval * 2).clamp(FIRST_LOOK, FIRST_LOOK.max(stall_limit / 4))
                 };
-                let next = time::later(Some(Instant::now()), self.interval);
-                // If the peer has everything, there is nothing to see before.
-                let next = next.filter(|_| !over).into_iter().chain(self.stalled);
+                let next = Instant::now().checked_add(self.interval);
+                // If the peer has everything, no look before the stall limit can tell more.
+                let next = next.filter(|_| !over).into_iter().chain(self.stalled_at);
                 self.look
                     .insert(next.min().map_or_else(Timer::never, Timer::at))
             }
@@ -292,13 +304,13 @@ impl<C: Transport> Drop for Linger<C> {
     fn drop(&mut self) {
         let is_stopping = self.record.as_ref().is_some_and(Record::is_stopping);
         let over = matches!(self.close, Close::Done) || self.delivery.is_answered();
-        if is_stopping && !over && self.is_missing(unacknowledged(&self.conn)) {
-            self.lose();
+        if is_stopping && !over && self.is_missing(os::unacknowledged(&self.conn)) {
+            self.report_loss();
         }
     }
 }
 
-/// Calls again what a signal has interrupted, which is not a failure of the connection.
+/// Repeats a call that a signal has interrupted: that is not a failure of the connection.
 fn uninterrupted<T>(mut call: impl FnMut() -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
     loop {
         match call() {
@@ -356,8 +368,8 @@ where
         uninterrupted(|| pin!(&self.conn).poll_flush(cx))
     }
 
-    /// Half-closes: the peer reads the end, and what it sends can still be read. The lingering
-    /// close is that of the `Linger` itself.
+    /// Half-closes: the peer reads the end of the stream, and bytes that it sends can still be
+    /// read. Only the close of the `Linger` itself lingers.
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.as_mut().poll_flush(cx))?;
         Poll::Ready(self.shutdown(Shutdown::Write))
@@ -371,7 +383,7 @@ impl<C: Transport> AsyncWrite for Linger<C> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.heed_unended();
+        self.set_drop_action();
         uninterrupted(|| Pin::new(&mut self.conn).poll_write(cx, buf))
     }
 
@@ -380,7 +392,7 @@ impl<C: Transport> AsyncWrite for Linger<C> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.heed_unended();
+        self.set_drop_action();
         uninterrupted(|| Pin::new(&mut self.conn).poll_write_vectored(cx, bufs))
     }
 
@@ -392,23 +404,25 @@ impl<C: Transport> AsyncWrite for Linger<C> {
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if let Close::Open = this.close {
-            this.heed_unended();
-            // Looked before the end is written, which has to be acknowledged itself.
-            let was_over = this.delivery.expects_nothing() && unacknowledged(&this.conn) == Some(0);
+            this.set_drop_action();
+            // Look before the end of the stream is written, since the FIN has to be acknowledged
+            // too.
+            let was_over =
+                this.delivery.expects_nothing() && os::unacknowledged(&this.conn) == Some(0);
             match ready!(uninterrupted(|| this.conn.poll_half_close(cx))) {
-                // The peer has gone: there is nobody to lose anything.
+                // The peer has gone, and nothing can be lost.
                 Err(_) => this.close = Close::Done,
                 Ok(()) => {
                     this.ended.store(true, Ordering::Relaxed);
                     this.close = Close::Lingering(Lingering {
-                        watch: AckWatch::default(),
+                        acks: AckWatch::default(),
                         was_over,
-                        left: unacknowledged(&this.conn),
-                        stalled: time::later(Some(Instant::now()), this.stall_limit),
+                        unacknowledged: os::unacknowledged(&this.conn),
+                        stalled_at: Instant::now().checked_add(this.stall_limit),
                         look: None,
                         interval: Duration::ZERO,
                         arriving: false,
-                        ended: false,
+                        peer_ended: false,
                     });
                 }
             }
@@ -450,16 +464,16 @@ mod tests {
     use super::Linger;
     use crate::net::Expected;
 
-    /// Z8, L2: an idle connection whose peer has acknowledged all is closed at once, though the
-    /// peer does not react; where the peer may be sending, its kernel is waited for.
+    /// Z8, L2: an idle connection whose peer has acknowledged everything is closed at once, even if
+    /// the peer does not react. If the peer may be sending, the close waits for its kernel.
     #[test]
     fn an_idle_connection_is_closed_without_waiting() {
         for (expected, at_once) in [(Expected::Nothing, true), (Expected::Unknown, false)] {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let mut theirs = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let (mut ours, _) = listener.accept().unwrap();
-            // From the second round on a kernel delays its acknowledgements, and the bytes it sends
-            // carry them.
+            // From the second round on, a kernel delays its acknowledgements and sends them with
+            // bytes of its own.
             for _ in 0..2 {
                 ours.write_all(b"answer").unwrap();
                 theirs.read_exact(&mut [0; 6]).unwrap();

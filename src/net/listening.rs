@@ -1,4 +1,4 @@
-//! Accepts from a listener of the operating system, and leaves it as it was found.
+//! Accepts from a listener of the operating system, retires it, and leaves it as it was found.
 
 #[cfg(unix)]
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -20,51 +20,52 @@ use super::{
     transport::Transport,
 };
 
-/// A listener that is accepted from. Its TCP connections send without delay (`TCP_NODELAY`).
+/// Accepts from a listener of the operating system. TCP connections send without delay
+/// (`TCP_NODELAY`).
 pub struct Listening<L: Listener> {
-    /// `None` only while it is dropped.
+    /// `None` only during the drop.
     listener: Option<Arc<Async<L>>>,
-    /// The wait for the next connection. Several accept loops may wait on one listener, each with a
-    /// place of its own.
+    /// Set while this waits for the next connection. Several accept loops may wait on one listener,
+    /// each with a registration of its own.
     readable: Option<ReadableOwned<L>>,
     holders: Holders,
-    /// Set by [`retire`](Accept::retire): what it made of the queue, undone when this is dropped.
+    /// What [`retire`](Accept::retire) made of the queue, once it was called. The drop undoes it.
     retired: Option<Queue>,
 }
 
-/// What other processes may hold a listener's socket.
+/// Which other processes may hold the socket of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Holders {
-    /// Nobody: this process made it and never gave its descriptor away.
+    /// None: this process made the socket and never gave its descriptor away.
     #[cfg(unix)]
-    Us,
-    /// It can't be told: any descriptor may have been duplicated, passed on or inherited.
+    None,
+    /// Unknown: any descriptor may have been duplicated, passed on or inherited.
     Unknown,
-    /// A supervisor, by `LISTEN_FDS`.
+    /// A supervisor, as `LISTEN_FDS` tells.
     Supervisor,
 }
 
-/// What a kind of listener does.
+/// What TCP and Unix listeners do differently.
 pub trait Listener: Sized + 'static {
-    /// Its connections.
+    /// An accepted connection.
     type Conn: Transport;
 
-    /// Accepts a connection that is queued, without blocking.
+    /// Accepts a queued connection without blocking.
     fn accept(&self) -> io::Result<(Self::Conn, Option<SocketAddr>)>;
 
-    /// Stops the queueing of newcomers; `alone` if nobody else can hold the socket.
+    /// Stops the queueing of new connections; `alone` if no other process can hold the socket.
     fn retire(&self, alone: bool) -> Queue;
 
-    /// Undoes what [`retire`](Self::retire) did to a socket that others may hold.
+    /// Undoes [`retire`](Self::retire) for other holders of the socket.
     fn restore(&self, retired: Queue);
 
-    /// See [`Accept::may_grow`].
+    /// Returns whether connection requests are under way.
     fn may_grow(&self) -> bool;
 
     /// Returns whether a connection is queued.
     fn has_queued(&self) -> bool;
 
-    /// Returns whether `LISTEN_FDS` names it.
+    /// Returns whether `LISTEN_FDS` names the listener.
     fn is_passed_on(&self) -> bool;
 }
 
@@ -104,7 +105,7 @@ impl<L: Listener> Accept for Listening<L> {
         let Some(listener) = &self.listener else {
             return Poll::Ready(None);
         };
-        // Tries first and waits second, since a listener under load is always ready.
+        // Try first and wait second: under load a listener is always ready.
         loop {
             match listener.as_ref().get_ref().accept() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -125,7 +126,7 @@ impl<L: Listener> Accept for Listening<L> {
         }
         let alone = match self.holders {
             #[cfg(unix)]
-            Holders::Us => true,
+            Holders::None => true,
             _ => false,
         };
         self.retired = self.get().map(|listener| listener.retire(alone));
@@ -143,13 +144,14 @@ impl<L: Listener> Accept for Listening<L> {
 
 impl<L: Listener> Drop for Listening<L> {
     fn drop(&mut self) {
-        // It owns the listener too.
+        // This owns the listener too.
         self.readable = None;
         let (Some(listener), Some(retired)) = (self.listener.take(), self.retired) else {
             return;
         };
-        // Until the close newcomers are queued again, and reset if nobody else holds the socket. So
-        // that nothing but the close itself comes in between, the reactor lets go of it first.
+        // Between the restore and the close, new connections are queued again, and are reset if no
+        // other process holds the socket. Deregister from the reactor first, so that this time is
+        // as short as possible.
         match Arc::try_unwrap(listener).map(Async::into_inner) {
             Ok(Ok(listener)) => listener.restore(retired),
             Ok(Err(_)) => {}
@@ -172,7 +174,7 @@ impl Listener for TcpListener {
 
     fn accept(&self) -> io::Result<(Self::Conn, Option<SocketAddr>)> {
         let (stream, peer) = TcpListener::accept(self)?;
-        // It fails only where the peer has gone already, and that will show.
+        // This fails only if the peer has gone already; the next read or write will tell.
         let _ = stream.set_nodelay(true);
         Ok((Async::new(stream)?, Some(peer)))
     }
@@ -208,7 +210,7 @@ impl Listener for UnixListener {
     }
 
     fn retire(&self, alone: bool) -> Queue {
-        // What shuts a Unix listener down does so for all its holders, and can't be undone.
+        // Shutting a Unix listener down affects all its holders and can't be undone.
         if alone {
             os::shut_down_unix(self)
         } else {
@@ -231,10 +233,11 @@ impl Listener for UnixListener {
     }
 }
 
-/// Binds a Unix listener that nobody but this process holds.
+/// Binds a Unix listener that no other process holds.
 ///
-/// Only of such a one newcomers can be refused before those in its queue are accepted. Of any other
-/// Unix listener, a peer that connects between the last look at the queue and the close is reset.
+/// Only such a listener can refuse new peers before the connections in its queue are accepted. With
+/// any other Unix listener, a peer that connects between the last look at the queue and the close
+/// is reset.
 ///
 /// ```
 /// # use async_drain::{Drain, net::bind_unix};
@@ -251,5 +254,5 @@ impl Listener for UnixListener {
 #[cfg(unix)]
 pub fn bind_unix(path: impl AsRef<std::path::Path>) -> io::Result<Listening<UnixListener>> {
     let listener = Async::<UnixListener>::bind(path)?;
-    Ok(Listening::held_by(Holders::Us, Arc::new(listener)))
+    Ok(Listening::held_by(Holders::None, Arc::new(listener)))
 }

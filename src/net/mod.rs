@@ -1,5 +1,9 @@
-//! Accept loops that lose no connection, for any protocol: [`Drain::accept`](crate::Drain::accept)
-//! retires its listener without loss (Z1), and [`Linger`] closes a connection without loss (Z8).
+//! Accept loops and connections for any protocol, without loss.
+//!
+//! [`Drain::accept`](crate::Drain::accept) accepts connections until draining begins, and then
+//! retires its listener without losing a connection in its queue. Each accepted connection is a
+//! [`Linger`], whose close loses nothing of what was written. [`idle`] tells how long a connection
+//! without requests is kept once draining has begun.
 
 mod accept;
 mod backoff;

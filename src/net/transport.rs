@@ -1,3 +1,5 @@
+//! Connections that can be closed for writing alone.
+
 #[cfg(windows)]
 use std::os::windows::io::{AsSocket, BorrowedSocket};
 #[cfg(unix)]
@@ -15,20 +17,23 @@ use std::{
 use async_io::Async;
 use futures_io::{AsyncRead, AsyncWrite};
 
-/// A connection that can be closed for writing alone.
+/// A connection that can end its own stream and go on reading.
+///
+/// Implemented for the TCP and Unix connections of async-io. [`Plain`] makes one of any other
+/// connection.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be closed for writing alone",
+    label = "not a `Transport`",
     note = "implement `net::Transport` for it, or wrap it in `net::Plain`"
 )]
 pub trait Transport: AsyncRead + AsyncWrite + Unpin {
-    /// Sends what is left and the end of the stream; reading goes on.
+    /// Sends buffered bytes and the end of the stream. Reading goes on.
     fn poll_half_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Returns the socket beneath, if there is one: of TCP, the kernel knows what its peer has
-    /// acknowledged.
+    /// Returns the socket of the connection, if it has one. The kernel knows what the peer of a TCP
+    /// socket has acknowledged.
     ///
-    /// By default there is none, and what was written counts as delivered when the connection is
-    /// closed.
+    /// By default there is none, and bytes count as delivered when the connection is closed.
     fn socket(&self) -> Option<BorrowedSocket<'_>> {
         None
     }
@@ -59,7 +64,7 @@ impl Transport for Async<UnixStream> {
     }
 }
 
-/// A connection of which nothing is known but that it can be read, written and closed.
+/// Makes a [`Transport`] of a connection that can only be read, written and closed.
 #[derive(Debug)]
 pub struct Plain<C>(pub C);
 
