@@ -3,8 +3,8 @@
 # whose tests' children are built with it too. The crate has no unsafe code, but those beneath it
 # have; and a cycle of Arcs leaks without any.
 #
-# What may leak is named in ci/lsan.txt, with the reason. Wants a nightly compiler; where there is
-# none this skips.
+# What may leak is named in ci/lsan.txt, with the reason. It needs a nightly compiler, and
+# skips without one.
 set -eu
 cd "$(dirname "$0")/.."
 host=$(rustc +nightly -vV 2>/dev/null | sed -n 's/^host: //p')

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The costs that noise does not move: allocations per guard and waiter, and instructions per
+# The costs that noise doesn't change: allocations per guard and waiter, and instructions per
 # operation.
 set -euo pipefail
 cd "$(dirname "$0")/.."

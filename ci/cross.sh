@@ -3,7 +3,7 @@
 # the core alone for WebAssembly, where there are no sockets. Nothing is run: see ci/windows.sh for
 # that.
 #
-# It wants std built for each system. Where its sources can't be had this says so and skips.
+# It needs std built for each system. Where std's sources are missing, it says so and skips.
 set -eu
 cd "$(dirname "$0")/.."
 skip() { echo "SKIPPED: other systems ($*)"; exit 0; }

@@ -3,7 +3,7 @@
 # bytes (fuzz/targets), for SECONDS each, 60 by default; with names, only those targets. What it
 # finds is kept under fuzz/artifacts and printed: make a test of it.
 #
-# It wants a nightly toolchain, for libFuzzer's instrumentation, and skips loudly without one.
+# It needs a nightly toolchain, for libFuzzer's instrumentation; without one it says so and skips.
 set -eu
 cd "$(dirname "$0")/.."
 seconds="${1:-60}"

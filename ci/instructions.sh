@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Instructions per operation, which noise does not move, held to the limits below. A limit is what
-# was measured and a tenth or so: another compiler may differ by that much. Raise one only with a
-# reason in the commit.
+# was measured plus about a tenth, by which another compiler may differ. Raise one only with a reason
+# in the commit.
 set -euo pipefail
 cd "$(dirname "$0")/../benches"
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The loss meter against the server `hyper`: no request may be lost. With `long`, also the storms,
-# queues and TLS loads of the README. PROFILE=dev takes what `cargo test` has built.
+# The loss meter against the server `hyper`: no request may be lost. With `long`, also longer
+# storms and queues, and loads over TLS. PROFILE=dev takes what `cargo test` has built.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The lower bounds in Cargo.toml are honest: all features build with the oldest versions that they
+# The lower bounds in Cargo.toml are true: all features build with the oldest versions that they
 # allow.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The oldest Rust that Cargo.toml promises builds every feature: a real compiler, unpacked from
-# Debian's packages beside the one in charge. Where that can't be had this says so and skips;
+# Debian's packages beside the one in charge. Without these packages it says so and skips;
 # clippy's incompatible_msrv (ci/lint.sh) still looks.
 set -eu
 cd "$(dirname "$0")/.."

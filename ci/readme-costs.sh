@@ -109,7 +109,8 @@ def loss():
     columns = ["server", "keepalive-5", "queued", "silent", "half-head", "big"]
     with open("COMPARE.md", encoding="utf-8") as file:
         text = file.read().split("<!-- loss, by ci/peers.sh -->")[1].split("<!-- end of loss -->")[0]
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.strip().splitlines()]
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
     chosen = [rows[0].index(column) for column in columns]
     for row in rows:
         yield "| " + " | ".join(row[column] for column in chosen) + " |"

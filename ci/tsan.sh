@@ -2,8 +2,8 @@
 # ThreadSanitizer over the integration tests, on real threads; it sees what loom's few threads do
 # not.
 #
-# It wants std built with the sanitizer as well, or it only lies. Where that can't be had this says
-# so and skips.
+# It needs std built with the sanitizer as well, or its reports are false. Without std's sources it
+# says so and skips.
 set -eu
 cd "$(dirname "$0")/.."
 skip() { echo "SKIPPED: ThreadSanitizer ($*)"; exit 0; }

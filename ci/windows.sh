@@ -1,8 +1,8 @@
 #!/bin/sh
-# Runs on Windows, as far as Wine is that: the tests inside the crate and the integration tests, and
-# Ctrl-C at a server with an answer half sent. It takes seven minutes from nothing, and 350 MB.
+# Runs under Wine: the tests inside the crate, the tests of the core, and Ctrl-C at a server with an
+# answer half sent. It takes seven minutes from nothing, and 350 MB.
 #
-# It wants std's sources, MinGW and Wine, and skips loudly where they can't be had.
+# It needs std's sources, MinGW and Wine; without them it says so and skips.
 set -eu
 cd "$(dirname "$0")/.."
 skip() { echo "SKIPPED: Windows ($*)"; exit 0; }
