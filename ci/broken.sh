@@ -199,7 +199,7 @@ broken never-released "model:last_drop_vs_wait crowd:a_finish_that_may_abort" tr
     'if before < Phase::Draining && phase >= Phase::Draining {' \
     'if before > Phase::Draining && phase >= Phase::Draining {'
 
-broken deadline-after-the-phase model:begin_by_vs_child tree.rs \
+broken deadline-after-the-phase model:begin_with_deadline_vs_child tree.rs \
     '        // S7: published first' \
     '        let before = self.latch.raise(phase);
         // S7: published first' \
@@ -209,7 +209,7 @@ broken deadline-after-the-phase model:begin_by_vs_child tree.rs \
 broken the-later-deadline-wins test:core::the_earlier_deadline_holds tree.rs \
     'self.to >= Phase::Aborting || self.at < later.at' 'self.to >= Phase::Aborting || self.at > later.at'
 
-broken draining-limits-aborting model:begin_by_vs_abort tree.rs \
+broken draining-limits-aborting model:begin_with_deadline_vs_abort tree.rs \
     'self.to >= Phase::Aborting || self.at < later.at' 'self.at < later.at'
 
 broken no-hold-on-the-parent "model:begin_vs_first_guards_of_a_child crowd:children_made_and_begun" tree.rs \
@@ -357,8 +357,10 @@ broken the-end-of-a-connection-is-a-loss test:report::a_panic_abandons_nothing c
 broken the-last-handle-does-not-begin "model:last_handles_drop crowd:handles_dropped_everywhere" drain.rs \
     '        self.core.raise_uncounted(Phase::Draining, None);' '        let _ = &self.core;'
 
-broken admitted-while-draining model:begin_vs_admit drain.rs \
-    'if phase >= Phase::Draining {' 'if phase > Phase::Draining {'
+broken admitted-while-draining model:begin_vs_admit tree.rs \
+    'if phase >= Phase::Draining {
+            return Err' 'if phase > Phase::Draining {
+            return Err'
 
 broken no-seat-is-taken-again test:stragglers::a_dropped_guard_leaves_no_entry straggler.rs \
     'self.vacant.pop()' 'self.vacant.pop().filter(|_| false)'
@@ -381,7 +383,7 @@ broken a-wait-takes-the-park-token test:core::waiting_keeps_the_park_token until
     'parker.park(deadline);' \
     'let _ = Parker::park; std::thread::park_timeout(Duration::from_millis(1));'
 
-broken a-done-wrapper-is-not-terminated test:ext::a_wrapper_is_terminated_once_it_has_answered ext/take_until.rs \
+broken a-done-wrapper-is-not-terminated test:ext::a_wrapper_is_terminated_once_it_has_answered ext/run_until.rs \
     '        this.inner.set(None);
         Poll::Ready(output)
     }
@@ -394,17 +396,15 @@ broken a-done-wrapper-is-not-terminated test:ext::a_wrapper_is_terminated_once_i
 
 /// Terminated once it has answered. A further poll yields `None`.'
 
-broken cut-but-not-dropped test:ext::a_future_is_cut_when_aborting_begins ext/take_until.rs \
-    '        if Pin::new(this.aborting).poll(cx).is_ready() {
+broken cut-but-not-dropped test:ext::a_future_is_cut_when_aborting_begins ext/run_until.rs \
+    '        if this.aborting.is_reached() {
             this.inner.set(None);
         }
-        let output = match this.inner.as_mut().as_pin_mut() {
-            Some(inner) => Ok(ready!(inner.poll(cx))),' \
-    '        if Pin::new(this.aborting).poll(cx).is_ready() {
+        let output = match' \
+    '        if this.aborting.is_reached() {
             return Poll::Ready(Err(Aborted));
         }
-        let output = match this.inner.as_mut().as_pin_mut() {
-            Some(inner) => Ok(ready!(inner.poll(cx))),'
+        let output = match'
 
 # --- the shutdown
 

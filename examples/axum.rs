@@ -20,7 +20,7 @@ use smol::{Async, Timer};
 
 fn main() -> Result<Report, Box<dyn Error>> {
     let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8080".to_owned());
-    let drain = Drain::builder().track(true).build();
+    let drain = Drain::tracked();
     let shutdown = Shutdown::new(&drain)
         .on(signal::termination()?)
         .grace(Duration::from_secs(20));

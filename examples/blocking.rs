@@ -19,7 +19,7 @@ const STEP: Duration = Duration::from_millis(20);
 
 fn main() -> Result<Report, Box<dyn Error>> {
     let grace = env::var("GRACE_MS").map_or(Ok(10_000), |ms| ms.parse())?;
-    let drain = Drain::builder().track(true).build();
+    let drain = Drain::tracked();
     let shutdown = Shutdown::new(&drain)
         .on(signal::termination()?)
         .grace(Duration::from_millis(grace));

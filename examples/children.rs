@@ -14,13 +14,13 @@ use std::{
     time::Duration,
 };
 
-use async_drain::{Drain, DrainExt, Guard, Report, Shutdown, signal};
+use async_drain::{Drain, Guard, Report, Shutdown, signal};
 use futures_lite::future::or;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 fn main() -> Result<Report, Box<dyn Error>> {
     let grace = env::var("GRACE_MS").map_or(Ok(10_000), |ms| ms.parse())?;
-    let drain = Drain::builder().track(true).build();
+    let drain = Drain::tracked();
     let shutdown = Shutdown::new(&drain)
         .on(signal::termination()?)
         .grace(Duration::from_millis(grace));
@@ -34,7 +34,7 @@ fn main() -> Result<Report, Box<dyn Error>> {
                 Err(error) => println!("{line}: {error}"),
             }
         };
-        smol::spawn(told.guarded(guard)).detach();
+        smol::spawn(guard.wrap(told)).detach();
     }
     println!("started");
     Ok(smol::block_on(shutdown.run(drain.until_draining())))

@@ -4,7 +4,7 @@
 
 use std::{convert::Infallible, env, error::Error, net::TcpListener, time::Duration};
 
-use async_drain::{Drain, DrainExt, Phase, Report, Shutdown, hyper::Server, signal};
+use async_drain::{Drain, Phase, Report, Shutdown, hyper::Server, signal};
 use futures_lite::{Stream, StreamExt, stream};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::{
@@ -19,7 +19,7 @@ type Body = BoxBody<Bytes, Infallible>;
 fn main() -> Result<Report, Box<dyn Error>> {
     let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8080".to_owned());
     // Tracked: the report names each request that had to be abandoned.
-    let drain = Drain::builder().track(true).build();
+    let drain = Drain::tracked();
     let shutdown = Shutdown::new(&drain)
         .on(signal::termination()?)
         // For a balancer that looks at `/readyz` every two seconds, and believes the second look.
@@ -63,8 +63,8 @@ fn clock(drain: &Drain) -> impl Stream<Item = &'static str> + Send + Sync + use<
         Timer::after(Duration::from_secs(1)).await;
         tick
     });
-    ticks
-        .until_draining(drain)
+    drain
+        .run_until_draining(ticks)
         .chain(stream::once("the server is leaving\n"))
 }
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use async_drain::{
-    Drain, DrainExt, Report, Shutdown,
+    Drain, Report, Shutdown,
     net::{Connection, Incoming, Linger},
     signal,
 };
@@ -22,7 +22,7 @@ use smol::Async;
 
 fn main() -> Result<Report, Box<dyn Error>> {
     let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8080".to_owned());
-    let drain = Drain::builder().track(true).build();
+    let drain = Drain::tracked();
     let shutdown = Shutdown::new(&drain)
         .on(signal::termination()?)
         .grace(Duration::from_secs(10));
@@ -48,8 +48,8 @@ async fn accept(
         };
         // The guard goes with the task, and the task with the abort.
         let task = echo(io, guard.until_draining());
-        let task = task.until_aborting(&guard).guarded(guard);
-        executor.spawn(task).detach();
+        let task = guard.run_until_aborting(task);
+        executor.spawn(guard.wrap(task)).detach();
     }
     Ok(())
 }

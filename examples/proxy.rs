@@ -13,7 +13,7 @@ use std::{
 };
 
 use async_drain::{
-    Drain, DrainExt, Guard, Report, Shutdown,
+    Drain, Guard, Report, Shutdown,
     net::{Connection, Incoming, Linger, idle::Traffic},
     signal,
 };
@@ -30,7 +30,7 @@ const QUIET: Duration = Duration::from_secs(1);
 fn main() -> Result<Report, Box<dyn Error>> {
     let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8080".to_owned());
     let upstream = env::var("UPSTREAM").map_err(|_| "set UPSTREAM, e.g. to 127.0.0.1:8000")?;
-    let drain = Drain::builder().track(true).build();
+    let drain = Drain::tracked();
     let shutdown = Shutdown::new(&drain)
         .on(signal::termination()?)
         .grace(Duration::from_secs(10));
@@ -51,7 +51,8 @@ async fn accept(mut incoming: Incoming<TcpListener>, upstream: SocketAddr) -> io
             None => guard,
         };
         let task = relay(io, upstream, guard.clone());
-        smol::spawn(task.until_aborting(&guard).guarded(guard)).detach();
+        let task = guard.run_until_aborting(task);
+        smol::spawn(guard.wrap(task)).detach();
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use async_channel::Sender;
-use async_drain::{Drain, DrainExt, Report, Shutdown, net::Linger, signal};
+use async_drain::{Drain, Report, Shutdown, net::Linger, signal};
 use futures_lite::{
     AsyncBufReadExt, AsyncRead, AsyncWriteExt, StreamExt,
     future::zip,
@@ -24,7 +24,7 @@ use smol::{Async, Timer};
 
 fn main() -> Result<Report, Box<dyn Error>> {
     let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8080".to_owned());
-    let drain = Drain::builder().track(true).build();
+    let drain = Drain::tracked();
     let shutdown = Shutdown::new(&drain)
         .on(signal::termination()?)
         .grace(Duration::from_secs(10));
@@ -41,7 +41,8 @@ async fn serve(drain: &Drain, listener: Async<TcpListener>) -> io::Result<()> {
         let connection = connection?;
         let guard = connection.guard.labeled("session");
         let session = session(connection.io, drain.child());
-        smol::spawn(session.until_aborting(&guard).guarded(guard)).detach();
+        let session = guard.run_until_aborting(session);
+        smol::spawn(guard.wrap(session)).detach();
     }
     Ok(())
 }
@@ -74,7 +75,7 @@ async fn read(
     requests: &Drain,
     answers: &Sender<String>,
 ) -> io::Result<()> {
-    let mut lines = BufReader::new(reader).lines().until_draining(requests);
+    let mut lines = requests.run_until_draining(BufReader::new(reader).lines());
     while let Some(line) = lines.next().await {
         let line = line?;
         let Ok(guard) = requests.admit() else { break };
@@ -87,7 +88,8 @@ async fn read(
             // Fails only if the connection is gone.
             let _ = answers.send(line + "\n").await;
         };
-        smol::spawn(answer.until_aborting(&guard).guarded(guard)).detach();
+        let answer = guard.run_until_aborting(answer);
+        smol::spawn(guard.wrap(answer)).detach();
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use smol::{Async, Timer};
 
 fn main() -> Result<Report, Box<dyn Error>> {
     let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8080".to_owned());
-    let drain = Drain::builder().track(true).build();
+    let drain = Drain::tracked();
     let shutdown = Shutdown::new(&drain)
         .on(signal::termination()?)
         .grace(Duration::from_secs(10));
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn a_request_that_hangs_is_named_in_the_report() {
         let (listener, addr) = listen();
-        let drain = Drain::builder().track(true).build();
+        let drain = Drain::tracked();
         let stop = async {
             serve(&drain, listener).await.expect("a working listener");
             drain.finish_within(Duration::from_millis(100)).await

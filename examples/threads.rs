@@ -12,7 +12,7 @@ use futures_lite::future::block_on;
 const PAUSE: Duration = Duration::from_secs(60);
 
 fn main() -> Result<Report, Box<dyn Error>> {
-    let drain = Drain::builder().track(true).build();
+    let drain = Drain::tracked();
     let shutdown = Shutdown::new(&drain)
         .on(signal::termination()?)
         .grace(Duration::from_secs(10));

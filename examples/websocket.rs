@@ -12,7 +12,7 @@ use std::{
 };
 
 use async_drain::{
-    Drain, DrainExt, Guard, Report, Shutdown,
+    Drain, Guard, Report, Shutdown,
     net::{Incoming, Linger},
     signal,
 };
@@ -31,7 +31,7 @@ const GOODBYE: Duration = Duration::from_secs(2);
 
 fn main() -> Result<Report, Box<dyn Error>> {
     let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:8080".to_owned());
-    let drain = Drain::builder().track(true).build();
+    let drain = Drain::tracked();
     let shutdown = Shutdown::new(&drain)
         .on(signal::termination()?)
         .grace(Duration::from_secs(10));
@@ -49,7 +49,7 @@ async fn accept(mut incoming: Incoming<Async<TcpListener>>) -> io::Result<()> {
         smol::spawn(async move {
             // One guard for one session: a clone of it would count as another.
             let session = session(connection.io, &guard);
-            session.until_aborting(&guard).await
+            guard.run_until_aborting(session).await
         })
         .detach();
     }
@@ -60,7 +60,7 @@ type Socket = WebSocketStream<Linger<Async<TcpStream>>>;
 
 async fn session(io: Linger<Async<TcpStream>>, guard: &Guard) -> Result<(), WsError> {
     // A peer that has not asked by now has nothing to lose.
-    let Some(socket) = accept_async(io).until_draining(guard).await else {
+    let Some(socket) = guard.run_until_draining(accept_async(io)).await else {
         return Ok(());
     };
     let mut socket = socket?;

@@ -7,7 +7,7 @@
 use std::{env, error::Error, time::Duration};
 
 use async_channel::{Receiver, Sender};
-use async_drain::{Drain, DrainExt, Report, Shutdown, signal};
+use async_drain::{Drain, Report, Shutdown, signal};
 use smol::Timer;
 
 const WORKERS: usize = 2;
@@ -16,7 +16,7 @@ struct Job(u64);
 
 fn main() -> Result<Report, Box<dyn Error>> {
     let grace = env::var("GRACE_MS").map_or(Ok(10_000), |ms| ms.parse())?;
-    let drain = Drain::builder().track(true).build();
+    let drain = Drain::tracked();
     let shutdown = Shutdown::new(&drain)
         .on(signal::termination()?)
         .grace(Duration::from_millis(grace));
@@ -27,7 +27,7 @@ fn main() -> Result<Report, Box<dyn Error>> {
     }
     // The producer plays the server: it ends when draining begins.
     let server = async {
-        produce(sender).until_draining(&drain).await;
+        drain.run_until_draining(produce(sender)).await;
     };
     let report = smol::block_on(shutdown.run(server));
     // A queue that is kept elsewhere gets these back: nobody has begun them.
@@ -48,12 +48,12 @@ async fn produce(queue: Sender<Job>) {
 async fn worker(drain: Drain, queue: Receiver<Job>) {
     // The guard before the job, so that no job is ever taken without one.
     while let Ok(guard) = drain.admit() {
-        let Some(Ok(job)) = queue.recv().until_draining(&guard).await else {
+        let Some(Ok(job)) = guard.run_until_draining(queue.recv()).await else {
             break;
         };
         println!("taken {}", job.0);
         let guard = guard.labeled(format!("job {}", job.0));
-        let done = process(&job).until_aborting(&guard).await;
+        let done = guard.run_until_aborting(process(&job)).await;
         match done {
             Ok(()) => println!("done {}", job.0),
             Err(aborted) => println!("job {}: {aborted}", job.0),

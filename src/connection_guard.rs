@@ -36,7 +36,7 @@ use crate::{sync::Weak, tally::Seat};
 /// drain.begin();
 /// drop(served); // with the executor that ran its task
 /// let report = block_on(drain.finish(pending::<()>()));
-/// assert_eq!(report.stragglers().count(), 1);
+/// assert_eq!(report.stragglers().total(), 1);
 /// # Ok::<(), async_drain::Drained>(())
 /// ```
 #[derive(Debug)]
@@ -212,7 +212,7 @@ mod tests {
     /// A request that has begun counts and is named before its connection has heard of it.
     #[test]
     fn a_bell_calls_to_work() {
-        let drain = Drain::builder().track(true).build();
+        let drain = Drain::tracked();
         let mut connection = ConnectionGuard::new(drain.guard().unwrap());
         let bell = connection.bell();
         let ring = |name: &str| bell.ring(drain.core(), |label| label.push_str(name));

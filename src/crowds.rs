@@ -75,7 +75,7 @@ fn work(drain: &Drain, works: &Works) -> bool {
 
 fn guards(name: &str, tracked: bool, shards: usize) {
     explore(name, move || {
-        let drain = Drain::builder().track(tracked).shards(shards).build();
+        let drain = Drain::with_shards(shards, tracked);
         let works = Works::new();
         let threads = (0..4).map(|slot| {
             let (drain, works) = (drain.clone(), works.clone());
@@ -92,7 +92,7 @@ fn guards(name: &str, tracked: bool, shards: usize) {
         block_on(drain.until_drained());
         works.check_drained();
         assert!(drain.guard().is_err());
-        assert_eq!(drain.stragglers().count(), 0);
+        assert_eq!(drain.stragglers().total(), 0);
         join(threads);
     });
 }
@@ -182,7 +182,7 @@ fn waits_polled_by_many_tasks() {
                 step(&drain);
             })
         };
-        threads.push(step(0, Drain::lame_duck));
+        threads.push(step(0, Drain::enter_lame_duck));
         threads.push(step(1, Drain::begin));
         if any(2) == 0 {
             threads.push(step(2, Drain::abort));
@@ -239,7 +239,7 @@ fn a_finish_that_may_abort() {
         if report.is_drained() {
             assert_eq!(works.alive(), 0);
         } else {
-            assert_ne!(report.stragglers().count(), 0);
+            assert_ne!(report.stragglers().total(), 0);
         }
         block_on(drain.until_aborting());
         block_on(drain.until_drained());

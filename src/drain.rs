@@ -1,3 +1,5 @@
+mod observer;
+
 use std::{
     fmt,
     future::{Future, poll_fn},
@@ -9,9 +11,9 @@ use std::{
     time::Instant,
 };
 
+pub use self::observer::Observer;
 use crate::{
-    Drained, Guard, Phase, Refused, Report, Stragglers, UntilAborting, UntilDrained, UntilDraining,
-    UntilLameDuck,
+    Drained, Guard, Phase, Refused, Report, Stragglers,
     latch::Level,
     sync::{Arc, Weak},
     tally::{self, Seat},
@@ -62,18 +64,41 @@ impl Drop for Handle {
 }
 
 impl Drain {
-    /// A drain that counts its guards and does not track them.
+    /// Creates a drain that counts its guards and keeps no record of each.
     #[must_use]
     pub fn new() -> Self {
-        Self::builder().build()
+        Self::with_shards(cores(), false)
     }
 
-    /// Starts the making of a drain with other than the usual settings.
-    pub fn builder() -> Builder {
-        Builder {
-            track: false,
-            shards: None,
-        }
+    /// Creates a drain that records the label, place and age of each guard, for
+    /// [`stragglers`](Self::stragglers) and the report.
+    ///
+    /// A tracked guard costs a lock that few threads contend for and a look at a clock, and allocates
+    /// only if more guards are alive than ever before.
+    ///
+    /// ```
+    /// use async_drain::Drain;
+    ///
+    /// let drain = Drain::tracked();
+    /// let guard = drain.guard()?.labeled("GET /export");
+    /// let stragglers = drain.stragglers();
+    /// assert_eq!(stragglers.iter().next().unwrap().label.as_deref(), Some("GET /export"));
+    /// # drop(guard);
+    /// # Ok::<(), async_drain::Drained>(())
+    /// ```
+    #[must_use]
+    pub fn tracked() -> Self {
+        Self::with_shards(cores(), true)
+    }
+
+    /// For the tests of this crate, which are to find the same on every machine.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_shards(shards: usize, tracked: bool) -> Self {
+        Self::with(Core::new(
+            shards.clamp(1, MOST_SHARDS).next_power_of_two(),
+            tracked,
+        ))
     }
 
     fn with(core: Arc<Core>) -> Self {
@@ -91,16 +116,24 @@ impl Drain {
         &self.handle.core
     }
 
-    /// Makes a guard for work that has already been promised: also while draining.
+    /// Returns a handle that watches this drain and takes guards of it, but can't begin or abort it
+    /// and doesn't keep it running.
+    #[must_use]
+    pub fn observer(&self) -> Observer {
+        Observer::new(self.core())
+    }
+
+    /// Creates a guard for work that has already been promised, also while draining.
     ///
     /// # Errors
     ///
-    /// [`Drained`], and from then on always (S3). While running it never fails (S4).
+    /// Returns [`Drained`] once the drain has drained, and from then on always. While the drain
+    /// runs, this never fails.
     #[inline]
     #[track_caller]
     pub fn guard(&self) -> Result<Guard, Drained> {
         let seat = if self.handle.tracked {
-            self.core().tracked_seat(Location::caller())
+            self.core().seat_at(Location::caller())
         } else {
             match tally::own_seat(&self.handle.shards) {
                 // E7: Relaxed, as in `Core::created`.
@@ -114,19 +147,19 @@ impl Drain {
     /// [`guard`](Self::guard) on behalf of somebody who called from `place`.
     #[cfg(feature = "net")]
     pub(crate) fn guard_at(&self, place: &'static Location<'static>) -> Result<Guard, Drained> {
-        self.core().seat(place, None).map(Guard::new).ok_or(Drained)
+        self.core().guard(place)
     }
 
-    /// Makes a guard for new work: refused from the moment draining begins.
+    /// Creates a guard for new work, which is refused from the moment draining begins.
     ///
     /// # Errors
     ///
-    /// [`Refused`], exactly from the moment lame duck ends and draining begins (S4).
+    /// Returns [`Refused`] exactly from the moment draining begins. Lame duck refuses nothing.
     ///
     /// ```
     /// # use async_drain::Drain;
     /// let drain = Drain::new();
-    /// drain.lame_duck();
+    /// drain.enter_lame_duck();
     /// assert!(drain.admit().is_ok());
     /// drain.begin();
     /// assert_eq!(drain.admit().unwrap_err().to_string(), "new work refused: the drain is drained");
@@ -134,13 +167,8 @@ impl Drain {
     #[inline]
     #[track_caller]
     pub fn admit(&self) -> Result<Guard, Refused> {
-        let phase = self.phase();
-        if phase >= Phase::Draining {
-            return Err(Refused { phase });
-        }
-        self.guard().map_err(|Drained| Refused {
-            phase: Phase::Drained,
-        })
+        self.core().admit()?;
+        self.guard().map_err(|Drained| Refused::new(Phase::Drained))
     }
 
     /// How far the end has come.
@@ -175,18 +203,25 @@ impl Drain {
         self.handle.core.deadline()
     }
 
-    /// Goes lame duck: still accepting, already unready. Returns whether this call did it.
-    pub fn lame_duck(&self) -> bool {
+    /// Enters lame duck: still accepting, but already unready and telling peers to leave.
+    ///
+    /// Returns whether this call did it.
+    pub fn enter_lame_duck(&self) -> bool {
         self.handle.core.raise(Phase::LameDuck, None)
     }
 
-    /// Begins the drain. Returns whether this call did it.
+    /// Begins draining: no new work, and work in flight finishes.
+    ///
+    /// Returns whether this call did it.
     pub fn begin(&self) -> bool {
         self.handle.core.raise(Phase::Draining, None)
     }
 
-    /// Begins the drain and says when it will be cut, for those who read [`deadline`](Self::deadline); the cutting
-    /// is the caller's. Where a deadline has been set, the earlier one holds.
+    /// Begins draining and publishes when it will be cut short, for work that reads
+    /// [`deadline`](Self::deadline).
+    ///
+    /// Cutting it short is the caller's task: call [`abort`](Self::abort) then. If a deadline is
+    /// already set, the earlier one holds. Returns whether this call began the drain.
     ///
     /// ```
     /// # use std::time::{Duration, Instant};
@@ -194,49 +229,53 @@ impl Drain {
     /// let drain = Drain::new();
     /// let work = drain.guard()?;
     /// let deadline = Instant::now() + Duration::from_secs(10);
-    /// drain.begin_by(deadline);
+    /// drain.begin_with_deadline(deadline);
     /// assert_eq!(work.deadline(), Some(deadline));
     /// # Ok::<(), async_drain::Drained>(())
     /// ```
-    pub fn begin_by(&self, deadline: Instant) -> bool {
+    pub fn begin_with_deadline(&self, deadline: Instant) -> bool {
         self.handle.core.raise(Phase::Draining, Some(deadline))
     }
 
-    /// Cuts the work that is left: begins the drain if need be and tells those who wait for aborting. Returns whether
-    /// this call did it.
+    /// Begins aborting: cancels the work that is left, and begins draining if nothing has.
+    ///
+    /// Returns whether this call did it.
     pub fn abort(&self) -> bool {
         self.handle.core.raise(Phase::Aborting, None)
     }
 
-    /// Waits until lame duck, or a later phase, begins.
-    #[inline]
-    pub fn until_lame_duck(&self) -> UntilLameDuck {
-        UntilLameDuck::new(&self.handle.core)
-    }
-
-    /// Waits until draining begins.
-    #[inline]
-    pub fn until_draining(&self) -> UntilDraining {
-        UntilDraining::new(&self.handle.core)
-    }
-
-    /// Waits until aborting begins, or until the drain has ended without it.
-    #[inline]
-    pub fn until_aborting(&self) -> UntilAborting {
-        UntilAborting::new(&self.handle.core)
-    }
-
-    /// Waits until draining has begun and no guard is left, here or in any child (S2).
-    #[inline]
-    pub fn until_drained(&self) -> UntilDrained {
-        UntilDrained::new(&self.handle.core)
-    }
-
-    /// A drain that drains with this one, or alone; this one waits for its guards.
+    /// Returns a value that begins draining when it is dropped, e.g. because a task that the program
+    /// can't do without has ended or panicked.
     ///
-    /// It is cheap enough for one per connection: it has a single shard, so its guards are best made on few threads.
-    /// A child made while this drain is draining is born draining, and having no guard it is drained: for work that
-    /// was promised before, take a guard of the parent.
+    /// It keeps the drain running as a clone does.
+    ///
+    /// ```
+    /// # use async_drain::Drain;
+    /// let drain = Drain::new();
+    /// let begin = drain.begin_on_drop();
+    /// let worker = std::thread::spawn(move || {
+    ///     let _begin = begin;
+    ///     panic!("the only worker fails");
+    /// });
+    /// drain.until_drained().wait();
+    /// # worker.join().unwrap_err();
+    /// ```
+    pub fn begin_on_drop(&self) -> BeginOnDrop {
+        BeginOnDrop {
+            drain: self.clone(),
+        }
+    }
+
+    /// Creates a child: a drain that begins with this one, or alone, and that this one waits for.
+    ///
+    /// A child is a drain of its own. Dropping its last handle begins it, so `drain.child().guard()`
+    /// is a guard that reads "draining": keep the child while its work runs. The child does not keep
+    /// its parent running either, so a child's child needs the child kept. A child that is created
+    /// while this drain is draining is born draining, and drains at once, since it has no guard: for
+    /// work that was promised before, take a guard of the parent.
+    ///
+    /// It is cheap enough for one per connection. Its guards are counted in one place, so they are best
+    /// created on few threads.
     ///
     /// ```
     /// # use async_drain::Drain;
@@ -261,7 +300,7 @@ impl Drain {
         Self::with(core)
     }
 
-    /// The guards still alive, here and in children: how many, and where the drain [tracks](Builder::track) them
+    /// The guards still alive, here and in children: how many, and where the drain [tracks](Self::tracked) them
     /// their label, place and age.
     #[must_use]
     pub fn stragglers(&self) -> Stragglers {
@@ -284,11 +323,11 @@ impl Drain {
     /// let drain = Drain::new();
     /// let work = drain.guard()?;
     /// let report = block_on(drain.finish(ready(()))); // no patience at all
-    /// assert_eq!(report.stragglers().count(), 1);
+    /// assert_eq!(report.stragglers().total(), 1);
     ///
     /// drop(work); // it was alive when aborting began: another report says the same
     /// let report = block_on(drain.finish(pending::<()>()));
-    /// assert_eq!((report.stragglers().count(), report.left()), (1, 0));
+    /// assert_eq!((report.stragglers().total(), report.still_running()), (1, 0));
     /// # Ok::<(), async_drain::Drained>(())
     /// ```
     pub async fn finish<T: Future>(&self, timer: T) -> Report {
@@ -344,51 +383,23 @@ impl fmt::Debug for Drain {
     }
 }
 
-/// The settings of a [`Drain`].
-///
-/// ```
-/// use async_drain::Drain;
-///
-/// let drain = Drain::builder().track(true).build();
-/// let guard = drain.guard()?.labeled("GET /export");
-/// let stragglers = drain.stragglers();
-/// assert_eq!(stragglers.iter().next().unwrap().label.as_deref(), Some("GET /export"));
-/// # drop(guard);
-/// # Ok::<(), async_drain::Drained>(())
-/// ```
-#[derive(Clone, Debug)]
-#[must_use = "a builder does nothing until `build`"]
-pub struct Builder {
-    track: bool,
-    shards: Option<usize>,
+/// Begins a drain when it is dropped; made by [`Drain::begin_on_drop`].
+#[must_use = "dropping it begins the drain"]
+pub struct BeginOnDrop {
+    drain: Drain,
 }
 
-impl Builder {
-    /// Whether guards are tracked: their label, place and age, for [`Drain::stragglers`] and the report.
-    ///
-    /// A tracked guard costs a lock that few others want and a look at the clock, and allocates only when more are
-    /// alive than ever before. Off by default.
-    pub fn track(mut self, track: bool) -> Self {
-        self.track = track;
-        self
+impl Drop for BeginOnDrop {
+    fn drop(&mut self) {
+        self.drain.begin();
     }
+}
 
-    /// How many shards the guards are counted on, rounded up to a power of two; the usual number is one per
-    /// core. Each takes 640 bytes.
-    pub fn shards(mut self, shards: usize) -> Self {
-        self.shards = Some(shards);
-        self
-    }
-
-    /// Makes the drain.
-    #[must_use]
-    pub fn build(self) -> Drain {
-        let shards = self
-            .shards
-            .unwrap_or_else(cores)
-            .clamp(1, MOST_SHARDS)
-            .next_power_of_two();
-        Drain::with(Core::new(shards, self.track))
+impl fmt::Debug for BeginOnDrop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BeginOnDrop")
+            .field("phase", &self.drain.phase())
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,13 +1,13 @@
-use std::{borrow::Cow, error::Error, fmt, panic::Location};
+use std::{borrow::Cow, fmt, panic::Location};
 
-use crate::{Phase, UntilAborting, UntilDraining, straggler::Ticket, sync::Arc, tally::Seat};
 #[cfg(feature = "net")]
-use crate::{sync::Weak, tree::Core};
+use crate::sync::Weak;
+use crate::{Phase, futures::Guarded, straggler::Ticket, sync::Arc, tally::Seat, tree::Core};
 
 /// One piece of work that must finish before its [`Drain`](crate::Drain) is drained.
 ///
 /// It is one pointer; making and dropping one allocates nothing and writes to no memory that other cores write (C1),
-/// unless the drain [tracks](crate::Builder::track) its guards. A clone is a guard of its own.
+/// unless the drain [tracks](crate::Drain::tracked) its guards. A clone is a guard of its own.
 ///
 /// Work whose guard is dropped is done, whatever dropped it: its own end, a panic, a destructor, another thread, or a task that
 /// was cancelled or went down with its executor. The report can't tell these apart; a server can, and says so by
@@ -66,7 +66,6 @@ impl Guard {
         Some(Arc::downgrade(&self.0))
     }
 
-    #[cfg(feature = "net")]
     pub(crate) fn core(&self) -> &Arc<Core> {
         self.0.core()
     }
@@ -99,16 +98,21 @@ impl Guard {
         self.0.core().latch.is(Phase::Draining)
     }
 
-    /// Waits until draining begins: time to finish early.
-    #[inline]
-    pub fn until_draining(&self) -> UntilDraining {
-        UntilDraining::new(self.0.core())
-    }
-
-    /// Waits until aborting begins: time to stop at once.
-    #[inline]
-    pub fn until_aborting(&self) -> UntilAborting {
-        UntilAborting::new(self.0.core())
+    /// Carries this guard with `inner` until the result is dropped, completed or not.
+    ///
+    /// The result is a future, stream, reader or writer where `inner` is one.
+    ///
+    /// ```
+    /// # use async_drain::Drain;
+    /// # use futures_lite::future::block_on;
+    /// let drain = Drain::new();
+    /// let work = drain.guard()?.wrap(async { 42 });
+    /// assert_eq!(drain.in_flight(), 1);
+    /// assert_eq!(block_on(work), 42);
+    /// # Ok::<(), async_drain::Drained>(())
+    /// ```
+    pub fn wrap<T>(self, inner: T) -> Guarded<T> {
+        Guarded::new(inner, self)
     }
 
     /// When the present phase will be cut, if anybody has set a limit.
@@ -167,37 +171,3 @@ impl fmt::Debug for Guard {
         debug.finish_non_exhaustive()
     }
 }
-
-/// The drain is drained: no guard can be made any more (S3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Drained;
-
-impl fmt::Display for Drained {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the drain is drained: no guard can be made any more")
-    }
-}
-
-impl Error for Drained {}
-
-/// New work was refused, because draining has begun (S4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refused {
-    pub(crate) phase: Phase,
-}
-
-impl Refused {
-    /// The phase in which the work was refused.
-    #[must_use]
-    pub fn phase(&self) -> Phase {
-        self.phase
-    }
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "new work refused: the drain is {}", self.phase)
-    }
-}
-
-impl Error for Refused {}

@@ -63,6 +63,7 @@ mod connection_guard;
 #[cfg(all(test, shuttle))]
 mod crowds;
 mod drain;
+mod error;
 mod ext;
 mod guard;
 #[cfg(any(feature = "hyper", feature = "tower"))]
@@ -79,14 +80,15 @@ pub mod net;
 mod park;
 mod phase;
 mod report;
-mod shutdown;
+pub mod shutdown;
 #[cfg(feature = "signal")]
 #[cfg_attr(docsrs, doc(cfg(feature = "signal")))]
 pub mod signal;
 mod stamp;
 mod straggler;
 #[cfg(feature = "swansong")]
-mod swansong;
+#[cfg_attr(docsrs, doc(cfg(feature = "swansong")))]
+pub mod swansong;
 mod sync;
 mod tally;
 mod time;
@@ -96,22 +98,23 @@ pub mod tower;
 mod tree;
 mod until;
 
-#[cfg(feature = "swansong")]
-#[cfg_attr(docsrs, doc(cfg(feature = "swansong")))]
-pub use crate::swansong::Drive;
 pub use crate::{
-    drain::{Builder, Drain},
-    ext::{
-        Aborted, DrainExt, Endable, Guarded, OfFuture, OfReader, OfStream, Phased,
-        TakeUntilAborting, TakeUntilDraining,
-    },
-    guard::{Drained, Guard, Refused},
+    drain::{BeginOnDrop, Drain, Observer},
+    error::{Aborted, Drained, Refused},
+    guard::Guard,
     phase::Phase,
     report::Report,
-    shutdown::{ServerEnd, Shutdown, StopRequest},
+    shutdown::Shutdown,
     straggler::{Straggler, Stragglers},
-    until::{UntilAborting, UntilDrained, UntilDraining, UntilLameDuck},
 };
+
+/// The futures and streams that the methods of this crate return, by name.
+pub mod futures {
+    pub use crate::{
+        ext::{Guarded, RunUntilAborting, RunUntilDraining},
+        until::{UntilAborting, UntilDrained, UntilDraining, UntilLameDuck},
+    };
+}
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -58,7 +58,7 @@ pub(crate) fn on(slot: usize, act: impl FnOnce() + Send + 'static) -> JoinHandle
 }
 
 pub(crate) fn drain(shards: usize) -> Drain {
-    Drain::builder().shards(shards).build()
+    Drain::with_shards(shards, false)
 }
 
 /// What is known of the work: how much is alive, how much was ever begun, and how much is done.
@@ -179,7 +179,7 @@ fn begin_vs_guard_on_two_shards() {
 #[test]
 fn begin_vs_seat_taken_again() {
     explore("begin_vs_seat_taken_again", || {
-        let drain = Drain::builder().track(true).shards(1).build();
+        let drain = Drain::with_shards(1, true);
         let works = Works::new();
         // More than the registry makes before it looks for seats that were left.
         for _ in 0..5 {
@@ -652,15 +652,15 @@ fn last_handles_drop() {
 
 /// S7: whoever sees draining reads the deadline, of the drain and of its child.
 #[test]
-fn begin_by_vs_deadline() {
-    explore("begin_by_vs_deadline", || {
+fn begin_with_deadline_vs_deadline() {
+    explore("begin_with_deadline_vs_deadline", || {
         let drain = drain(1);
         let child = drain.child();
         let work = child.guard().unwrap();
         let deadline = Instant::now() + Duration::from_secs(1);
         let beginner = on(0, {
             let drain = drain.clone();
-            move || assert!(drain.begin_by(deadline))
+            move || assert!(drain.begin_with_deadline(deadline))
         });
         if work.is_draining() {
             assert_eq!(work.deadline(), Some(deadline));
@@ -675,14 +675,14 @@ fn begin_by_vs_deadline() {
 
 /// S7: a child made while the parent begins has the deadline as soon as it is draining.
 #[test]
-fn begin_by_vs_child() {
-    explore("begin_by_vs_child", || {
+fn begin_with_deadline_vs_child() {
+    explore("begin_with_deadline_vs_child", || {
         let drain = drain(1);
         let work = drain.guard().unwrap();
         let deadline = Instant::now() + Duration::from_secs(1);
         let beginner = on(0, {
             let drain = drain.clone();
-            move || assert!(drain.begin_by(deadline))
+            move || assert!(drain.begin_with_deadline(deadline))
         });
         // On a thread too: one that begins while this one waits takes no preemption, of which it needs three.
         let maker = on(0, move || {
@@ -733,8 +733,8 @@ fn begin_vs_begin() {
 
 /// S7: a limit to draining that comes while aborting begins does not replace the limit to aborting, here or below.
 #[test]
-fn begin_by_vs_abort() {
-    explore("begin_by_vs_abort", || {
+fn begin_with_deadline_vs_abort() {
+    explore("begin_with_deadline_vs_abort", || {
         let drain = drain(1);
         let child = drain.child();
         let work = child.guard().unwrap();
@@ -743,7 +743,7 @@ fn begin_by_vs_abort() {
         let beginner = on(0, {
             let drain = drain.clone();
             move || {
-                drain.begin_by(draining);
+                drain.begin_with_deadline(draining);
             }
         });
         assert!(drain.core().raise(Phase::Aborting, Some(aborting)));
@@ -893,14 +893,14 @@ fn abort_vs_begin_while_idle() {
 #[test]
 fn begin_vs_tracked_guard() {
     explore("begin_vs_tracked_guard", || {
-        let drain = Drain::builder().shards(1).track(true).build();
+        let drain = Drain::with_shards(1, true);
         let works = Works::new();
         let work = works.under(drain.guard().unwrap());
         let worker = on(0, || drop(work));
         drain.begin();
         block_on(drain.until_drained());
         works.check_drained();
-        assert_eq!(drain.stragglers().count(), 0);
+        assert_eq!(drain.stragglers().total(), 0);
         worker.join().unwrap();
     });
 }

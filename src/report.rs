@@ -61,8 +61,8 @@ impl Report {
 
     /// What was abandoned, if anything, and how many guards are left now that the report is made.
     pub(crate) fn abandoned(&mut self, stragglers: Stragglers, left: usize) {
-        let deaf = left.min(stragglers.count());
-        if stragglers.count() > 0 {
+        let deaf = left.min(stragglers.total());
+        if stragglers.total() > 0 {
             self.cut = Some(Cut { stragglers, deaf });
         }
     }
@@ -126,7 +126,7 @@ impl Report {
 
     /// How many of the stragglers were still alive when the report was made: they ignored the abort.
     #[must_use]
-    pub fn left(&self) -> usize {
+    pub fn still_running(&self) -> usize {
         self.cut.as_ref().map_or(0, |cut| cut.deaf)
     }
 
@@ -154,7 +154,7 @@ impl fmt::Display for Report {
         write!(f, "{} in flight when draining began, ", self.in_flight)?;
         match &self.cut {
             Some(cut) => {
-                write!(f, "{} abandoned", cut.stragglers.count())?;
+                write!(f, "{} abandoned", cut.stragglers.total())?;
                 if cut.deaf > 0 {
                     write!(f, ", {} of them still running", cut.deaf)?;
                 }

@@ -40,7 +40,7 @@ impl fmt::Display for Straggler {
 
 /// The guards that were alive at one moment, oldest first; those made within 10 ms of each other in no order.
 ///
-/// [`count`](Self::count) is known in every drain; the guards themselves only where they are tracked.
+/// [`total`](Self::total) is known in every drain; the guards themselves only where they are tracked.
 #[derive(Clone, Debug, Default)]
 pub struct Stragglers {
     known: Vec<Straggler>,
@@ -88,7 +88,7 @@ impl Stragglers {
 
     /// How many guards were alive, tracked or not.
     #[must_use]
-    pub fn count(&self) -> usize {
+    pub fn total(&self) -> usize {
         self.count
     }
 
@@ -543,7 +543,7 @@ mod tests {
     use crate::{Drain, Drained, Guard, Phase};
 
     fn tracked() -> Drain {
-        Drain::builder().track(true).build()
+        Drain::tracked()
     }
 
     fn labels(drain: &Drain) -> Vec<String> {

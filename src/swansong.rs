@@ -9,7 +9,7 @@ use std::{
 
 use ::swansong::{ShutdownCompletion, Swansong};
 
-use crate::{Drain, Guard, UntilDraining};
+use crate::{Drain, Guard, futures::UntilDraining};
 
 /// Shuts a swansong down when draining begins, and ends when it is complete; made by [`Drain::drive`].
 ///
@@ -35,8 +35,8 @@ impl Drain {
     /// spawned. A swansong that is shut down by other hands ends the drive, and leaves the drain running.
     ///
     /// swansong knows no abort. Work of its that has not finished when aborting begins is waited for until the
-    /// abort grace is over, and ends with the process; to give it up at once, drive it
-    /// [`until_aborting`](crate::DrainExt::until_aborting).
+    /// abort grace is over, and ends with the process; to give it up at once, drive with
+    /// [`run_until_aborting`](Drain::run_until_aborting).
     ///
     /// ```
     /// use async_drain::Drain;

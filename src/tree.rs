@@ -30,7 +30,7 @@ use slab::Slab;
 #[cfg(any(feature = "net", all(test, any(loom, shuttle))))]
 use crate::straggler::{Ticket, Work};
 use crate::{
-    Phase,
+    Drained, Guard, Phase, Refused,
     latch::Latch,
     stamp::Stamp,
     straggler::{Registry, Stragglers},
@@ -69,7 +69,7 @@ struct State {
 
 impl State {
     fn abandon(&mut self, work: Stragglers) {
-        if work.count() > 0 {
+        if work.total() > 0 {
             self.abandoned.get_or_insert_default().append(work);
         }
     }
@@ -369,9 +369,25 @@ impl Core {
         true
     }
 
-    /// [`seat`](Self::seat) without a label, out of line: it is not to burden what calls it.
+    /// A guard that was asked for at `place`, without a label.
+    #[inline]
+    pub(crate) fn guard(&self, place: &'static Location<'static>) -> Result<Guard, Drained> {
+        self.seat_at(place).map(Guard::new).ok_or(Drained)
+    }
+
+    /// Refuses new work once draining has begun (S4).
+    #[inline]
+    pub(crate) fn admit(&self) -> Result<(), Refused> {
+        let phase = self.latch.phase();
+        if phase >= Phase::Draining {
+            return Err(Refused::new(phase));
+        }
+        Ok(())
+    }
+
+    /// [`seat`](Self::seat) without a label, out of line so that its callers stay small.
     #[inline(never)]
-    pub(crate) fn tracked_seat(&self, place: &'static Location<'static>) -> Option<Arc<Seat>> {
+    pub(crate) fn seat_at(&self, place: &'static Location<'static>) -> Option<Arc<Seat>> {
         self.seat(place, None)
     }
 

@@ -11,7 +11,8 @@ use std::{
 use futures_core::future::FusedFuture;
 
 use crate::{
-    Phase,
+    Drain, Guard, Observer, Phase,
+    futures::{RunUntilAborting, RunUntilDraining},
     latch::{Desk, Waiter},
     park::Parker,
     sync::Arc,
@@ -49,6 +50,12 @@ impl Until {
         polled
     }
 
+    /// Returns whether the phase has been reached, without registering for it.
+    #[inline]
+    pub(crate) fn is_reached(&self) -> bool {
+        (self.desk.as_ref()).is_none_or(|desk| desk.phase() >= self.phase)
+    }
+
     /// How far the end has come, or that it has come far enough.
     fn phase(&self) -> Phase {
         (self.desk.as_ref()).map_or(self.phase, |desk| desk.phase())
@@ -77,6 +84,13 @@ macro_rules! until {
             #[inline]
             pub(crate) fn new(core: &Core) -> Self {
                 Self(Until::new(core, Phase::$phase))
+            }
+
+            /// Returns whether the phase has been reached, without registering for it.
+            #[inline]
+            #[allow(dead_code)]
+            pub(crate) fn is_reached(&self) -> bool {
+                self.0.is_reached()
             }
 
             /// Blocks the thread until then; for threads that are no executor's.
@@ -137,6 +151,83 @@ until! {
     /// [`Drain::until_drained`](crate::Drain::until_drained).
     UntilDrained, Drained
 }
+
+/// The methods of a drain, its observers and its guards that wait for a phase.
+macro_rules! waits {
+    ($($type:ident),*) => {$(
+        impl $type {
+            /// Waits until lame duck or a later phase begins.
+            #[inline]
+            pub fn until_lame_duck(&self) -> UntilLameDuck {
+                UntilLameDuck::new(self.core())
+            }
+
+            /// Waits until draining begins.
+            #[inline]
+            pub fn until_draining(&self) -> UntilDraining {
+                UntilDraining::new(self.core())
+            }
+
+            /// Waits until aborting begins, or until the drain has drained without it.
+            #[inline]
+            pub fn until_aborting(&self) -> UntilAborting {
+                UntilAborting::new(self.core())
+            }
+
+            /// Waits until draining has begun and no guard is left, here or in any child.
+            ///
+            /// The future itself keeps no guard. A task that holds a guard while it waits for this
+            /// waits for itself.
+            #[inline]
+            pub fn until_drained(&self) -> UntilDrained {
+                UntilDrained::new(self.core())
+            }
+
+            /// Runs a future or a stream until draining begins.
+            ///
+            /// A future then yields `None`, and a stream ends; `inner` is dropped at that moment. The
+            /// phase is read before each poll, so a stream that is always ready ends too.
+            ///
+            /// ```
+            /// use async_drain::Drain;
+            /// use futures_lite::{StreamExt, future::block_on, stream};
+            ///
+            /// let drain = Drain::new();
+            /// let mut ticks = drain.run_until_draining(stream::repeat("tick"));
+            /// assert_eq!(block_on(ticks.next()), Some("tick"));
+            /// drain.begin();
+            /// assert_eq!(block_on(ticks.next()), None);
+            /// ```
+            #[inline]
+            pub fn run_until_draining<T>(&self, inner: T) -> RunUntilDraining<T> {
+                RunUntilDraining::new(inner, self.until_draining())
+            }
+
+            /// Runs a future or a stream until aborting begins.
+            ///
+            /// A future, or the last item of a stream, is then `Err(`[`Aborted`](crate::Aborted)`)`;
+            /// `inner` is dropped at that moment.
+            ///
+            /// ```
+            /// use async_drain::Drain;
+            /// use futures_lite::future::{block_on, pending};
+            ///
+            /// let drain = Drain::new();
+            /// let guard = drain.guard()?;
+            /// let work = guard.run_until_aborting(pending::<()>());
+            /// drain.abort();
+            /// assert!(block_on(work).is_err());
+            /// # Ok::<(), async_drain::Drained>(())
+            /// ```
+            #[inline]
+            pub fn run_until_aborting<T>(&self, inner: T) -> RunUntilAborting<T> {
+                RunUntilAborting::new(inner, self.until_aborting())
+            }
+        }
+    )*};
+}
+
+waits!(Drain, Observer, Guard);
 
 #[cfg(feature = "net")]
 impl UntilDraining {

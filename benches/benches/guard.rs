@@ -149,7 +149,7 @@ fn one_thread(figures: &mut Figures) {
         ],
     );
 
-    let drain = Drain::builder().track(true).build();
+    let drain = Drain::tracked();
     let theirs = Swansong::with_guard_report();
     let tracked = [
         two_atomics(),
@@ -210,7 +210,7 @@ fn several_threads(figures: &mut Figures) {
 /// Guards with label, place and age; swansong's have a place.
 fn several_threads_tracked(figures: &mut Figures) {
     for threads in threads() {
-        let tracked = || Drain::builder().track(true).build();
+        let tracked = || Drain::tracked();
         let private: Vec<_> = (0..threads).map(|_| tracked()).collect();
         let theirs: Vec<_> = (0..threads)
             .map(|_| Swansong::with_guard_report())

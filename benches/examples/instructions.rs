@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use async_drain::{Drain, Guard, UntilDraining};
+use async_drain::{Drain, Guard, futures::UntilDraining};
 
 const TIMES: usize = 1000;
 
@@ -48,8 +48,8 @@ fn re_poll(until: Pin<&mut UntilDraining>, cx: &mut Context<'_>) -> Poll<()> {
 }
 
 fn main() {
-    let drain = Drain::builder().shards(2).build();
-    let tracked = Drain::builder().shards(2).track(true).build();
+    let drain = Drain::with_shards(2, false);
+    let tracked = Drain::with_shards(2, true);
     let guard = drain.guard().expect("running");
     let mut cx = Context::from_waker(Waker::noop());
     let mut until = pin!(drain.until_draining());

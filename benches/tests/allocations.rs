@@ -42,7 +42,7 @@ fn a_guard_does_not_allocate() {
 /// A tracked guard takes a seat that an earlier one has left.
 #[test]
 fn a_tracked_guard_does_not_allocate() {
-    let drain = Drain::builder().track(true).build();
+    let drain = Drain::tracked();
     let kept = drain.guard().unwrap();
     assert_eq!(steady(|| drop(drain.guard())), 0);
     assert_eq!(

@@ -13,7 +13,7 @@ use crate::Guard;
 
 pin_project! {
     /// A future, stream or futures-io object that carries a guard until it is dropped; made by
-    /// [`DrainExt::guarded`](crate::DrainExt::guarded).
+    /// [`Guard::wrap`](crate::Guard::wrap).
     ///
     /// What it wraps is dropped before the guard is, so "drained" says that its destructor has run as well.
     #[derive(Debug)]
@@ -26,8 +26,7 @@ pin_project! {
 }
 
 impl<T> Guarded<T> {
-    /// Ties `guard` to `inner`.
-    pub fn new(inner: T, guard: Guard) -> Self {
+    pub(crate) fn new(inner: T, guard: Guard) -> Self {
         Self { inner, guard }
     }
 

@@ -9,8 +9,8 @@ use std::{
 
 use super::{activity::Activity, graceful::GracefulConnection, limits::Limits};
 use crate::{
-    UntilAborting, UntilLameDuck,
     connection_guard::ConnectionGuard,
+    futures::{UntilAborting, UntilLameDuck},
     net::idle::{Alarm, Graces, IdleTimer},
     sync::Arc,
     time,

@@ -9,7 +9,8 @@ use ::hyper::rt::Executor;
 use pin_project_lite::pin_project;
 
 use crate::{
-    Phase, UntilAborting,
+    Phase,
+    futures::UntilAborting,
     sync::Arc,
     tree::{Core, Held},
 };

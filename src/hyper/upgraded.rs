@@ -14,13 +14,13 @@ use futures_io::{AsyncRead, AsyncWrite};
 ///
 /// ```no_run
 /// # use ::hyper::{Request, body::Incoming};
-/// # use async_drain::{Drain, DrainExt, hyper::FromHyper};
+/// # use async_drain::{Drain, hyper::FromHyper};
 /// # use futures_lite::AsyncWriteExt;
 /// fn upgrade(request: Request<Incoming>, drain: &Drain) -> Result<(), async_drain::Refused> {
 ///     let guard = drain.admit()?;
 ///     smol::spawn(async move {
 ///         let upgraded = hyper::upgrade::on(request).await.map_err(std::io::Error::other)?;
-///         let mut io = FromHyper::new(upgraded).guarded(guard);
+///         let mut io = guard.wrap(FromHyper::new(upgraded));
 ///         io.write_all(b"good bye\n").await?;
 ///         io.close().await
 ///     })

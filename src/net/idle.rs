@@ -19,7 +19,7 @@ use async_io::Timer;
 use futures_io::{AsyncRead, AsyncWrite};
 
 pub use crate::connection_guard::ConnectionGuard;
-use crate::{Drain, Guard, Phase, UntilDraining, sync::Arc, tree::Core};
+use crate::{Drain, Guard, Phase, futures::UntilDraining, sync::Arc, tree::Core};
 
 /// How long connections may still send requests after draining has begun.
 ///

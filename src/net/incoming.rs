@@ -20,7 +20,11 @@ use super::{
     linger::{Linger, STALL_LIMIT},
     transport::Transport,
 };
-use crate::{Drain, Guard, UntilAborting, UntilDraining, tree::Held};
+use crate::{
+    Drain, Guard,
+    futures::{UntilAborting, UntilDraining},
+    tree::Held,
+};
 
 /// How long a retired listener waits for connection requests that are under way: two round trips
 /// over a slow network. A queue that may still grow is emptied for the same time again.

@@ -23,7 +23,7 @@ use crate::{
 /// supervisors send a signal twice.
 ///
 /// Whoever begins the drain by hand, as a handler may or a `preStop` hook, starts the shutdown too, with its budget, and so
-/// does [`Drain::lame_duck`] and a server that ends. None of these is a request: the first request that comes after it
+/// does [`Drain::enter_lame_duck`] and a server that ends. None of these is a request: the first request that comes after it
 /// cuts nothing.
 ///
 /// Left alone, there is no lame duck, the grace period is 25 s and the abort grace 1 s: together they stay within

@@ -31,7 +31,7 @@ use unix as system;
 #[cfg(windows)]
 use windows as system;
 
-use crate::StopRequest;
+use crate::shutdown::StopRequest;
 
 /// The signals that ask a process to end: SIGTERM and SIGINT; on Windows, Ctrl-C.
 ///

@@ -11,7 +11,7 @@ use std::{
 use async_signal::{Signal, Signals};
 use futures_core::Stream;
 
-use crate::StopRequest;
+use crate::shutdown::StopRequest;
 
 /// From now on Ctrl-C ends the process whenever it comes while `nobody` is set.
 ///

@@ -21,7 +21,7 @@ use crate::{Drain, Guard, sync::Arc, tree::Core};
 /// use async_drain::{Drain, tower::DrainLayer};
 /// use axum::{Router, routing::get};
 ///
-/// let drain = Drain::builder().track(true).build();
+/// let drain = Drain::tracked();
 /// let app: Router = Router::new()
 ///     .route("/export", get(|| async { "a long answer" }))
 ///     .layer(DrainLayer::new(&drain));

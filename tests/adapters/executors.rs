@@ -3,7 +3,7 @@
 
 use std::{cell::Cell, future::pending, rc::Rc, sync::Arc, thread};
 
-use async_drain::{Drain, DrainExt, hyper::Server};
+use async_drain::{Drain, hyper::Server};
 use async_executor::{Executor, LocalExecutor};
 use futures_lite::future::{block_on, or, poll_once};
 use hyper::service::service_fn;
@@ -86,7 +86,7 @@ fn a_server_runs_on_block_on_alone() {
 #[test]
 fn a_task_that_is_dropped_gives_its_guard_back() {
     let drain = Drain::new();
-    let guarded = || pending::<()>().guarded(drain.guard().expect("not drained"));
+    let guarded = || drain.guard().expect("not drained").wrap(pending::<()>());
 
     let executor = Executor::new();
     let task = executor.spawn(guarded());
@@ -113,7 +113,7 @@ fn a_task_that_panics_gives_its_guard_back() {
     let drain = Drain::new();
     let guard = drain.guard().expect("not drained");
     let executor = Executor::new();
-    let task = executor.spawn(async { panic!("in a task") }.guarded(guard));
+    let task = executor.spawn(guard.wrap(async { panic!("in a task") }));
     let awaited = thread::scope(|scope| {
         let run = scope.spawn(|| block_on(executor.run::<()>(task)));
         run.join()

@@ -92,7 +92,7 @@ fn a_request_that_is_dropped_gives_its_guard_back() {
 
 #[test]
 fn a_tracked_request_is_named_by_method_and_path_and_placed_at_the_layer() {
-    let drain = Drain::builder().track(true).build();
+    let drain = Drain::tracked();
     let mut service = service(&drain);
     let _response = service.call(request(Version::HTTP_11));
     let stragglers = drain.stragglers();
@@ -107,7 +107,7 @@ fn answers_close_from_lame_duck_on_but_for_http2_and_upgrades() {
     let drain = Drain::new();
     let service = service(&drain);
     assert!(!closes(service.clone(), Version::HTTP_11));
-    drain.lame_duck();
+    drain.enter_lame_duck();
     assert!(closes(service.clone(), Version::HTTP_11));
     assert!(closes(service.clone(), Version::HTTP_10));
     assert!(!closes(service, Version::HTTP_2));

@@ -17,7 +17,7 @@ fn free(what: impl FnMut()) {
 /// C1: a guard and its drop, also while draining and from another thread's shard.
 #[test]
 fn a_guard_allocates_nothing() {
-    let drain = Drain::builder().shards(4).build();
+    let drain = Drain::with_shards(4, false);
     free(|| drop(drain.guard().unwrap()));
     free(|| drop(drain.admit().unwrap()));
     let work = thread::scope(|s| s.spawn(|| drain.guard().unwrap()).join().unwrap());

@@ -6,9 +6,12 @@ use std::{
 };
 
 use async_drain::{
-    Aborted, Builder, Drain, Drained, Guard, Guarded, Phase, Refused, Report, Shutdown, Straggler,
-    Stragglers, TakeUntilAborting, TakeUntilDraining, UntilAborting, UntilDrained, UntilDraining,
-    UntilLameDuck,
+    Aborted, BeginOnDrop, Drain, Drained, Guard, Observer, Phase, Refused, Report, Shutdown,
+    Straggler, Stragglers,
+    futures::{
+        Guarded, RunUntilAborting, RunUntilDraining, UntilAborting, UntilDrained, UntilDraining,
+        UntilLameDuck,
+    },
 };
 use futures_lite::future::FutureExt as _;
 
@@ -20,13 +23,14 @@ fn plain<T: Plain>() {}
 #[test]
 fn public_types_are_send_sync_and_unwind_safe() {
     plain::<Drain>();
-    plain::<Builder>();
+    plain::<Observer>();
+    plain::<BeginOnDrop>();
     plain::<Guard>();
     plain::<(Drained, Refused, Aborted, Phase)>();
     plain::<(UntilLameDuck, UntilDraining, UntilAborting, UntilDrained)>();
     plain::<(Straggler, Stragglers)>();
     plain::<Guarded<()>>();
-    plain::<(TakeUntilDraining<()>, TakeUntilAborting<()>)>();
+    plain::<(RunUntilDraining<()>, RunUntilAborting<()>)>();
 }
 
 /// A report holds the server's error, which may be anything that can be sent.
@@ -51,10 +55,7 @@ fn futures_of_a_shutdown_are_send() {
 fn wrappers_add_no_bounds() {
     fn unpin<T: Unpin>() {}
     unpin::<Guarded<Pending<()>>>();
-    unpin::<TakeUntilAborting<Pending<()>>>();
+    unpin::<RunUntilAborting<Pending<()>>>();
     // A local future may be wrapped.
-    drop(Guarded::new(
-        std::rc::Rc::new(()),
-        Drain::new().guard().unwrap(),
-    ));
+    drop(Drain::new().guard().unwrap().wrap(std::rc::Rc::new(())));
 }

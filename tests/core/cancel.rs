@@ -3,7 +3,7 @@
 use std::{pin::pin, sync::Arc, task::Waker};
 
 use allocation_counter::measure;
-use async_drain::{Drain, DrainExt, Phase};
+use async_drain::{Drain, Phase};
 
 use crate::support::{Wakes, on_wake, poll, ready};
 
@@ -51,7 +51,7 @@ fn a_dropped_stream_gives_its_place_back() {
     let waker = Waker::noop();
     let once = || {
         let work = std::future::pending::<()>();
-        let mut cut = pin!(work.until_draining(&drain).until_aborting(&drain));
+        let mut cut = pin!(drain.run_until_aborting(drain.run_until_draining(work)));
         assert!(poll(cut.as_mut(), waker).is_pending());
     };
     once();

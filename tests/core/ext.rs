@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use async_drain::{Aborted, Drain, DrainExt, Guard, Guarded, Phase};
+use async_drain::{Aborted, Drain, Guard, Phase};
 use futures_core::{FusedFuture, FusedStream};
 use futures_lite::{
     AsyncBufReadExt, AsyncReadExt, AsyncSeekExt, AsyncWriteExt, Stream, StreamExt,
@@ -46,8 +46,8 @@ fn witness(drain: &Drain) -> (Arc<AtomicBool>, impl Future<Output = ()> + use<>)
 fn a_guarded_future_holds_its_guard() {
     let drain = Drain::new();
     let (gone, work) = witness(&drain);
-    let mut work = Box::pin(work.guarded(drain.guard().unwrap()));
-    let mut done = Box::pin(ready_now(42).guarded(drain.guard().unwrap()));
+    let mut work = Box::pin(drain.guard().unwrap().wrap(work));
+    let mut done = Box::pin(drain.guard().unwrap().wrap(ready_now(42)));
     drain.begin();
     assert!(poll(work.as_mut(), Waker::noop()).is_pending());
     assert_eq!(poll(done.as_mut(), Waker::noop()), Poll::Ready(42));
@@ -63,7 +63,7 @@ fn a_guarded_future_holds_its_guard() {
 #[test]
 fn a_guarded_stream_yields_what_it_wraps() {
     let drain = Drain::new();
-    let mut numbers = stream::iter([1, 2, 3]).guarded(drain.guard().unwrap());
+    let mut numbers = drain.guard().unwrap().wrap(stream::iter([1, 2, 3]));
     assert_eq!(numbers.size_hint(), (3, Some(3)));
     assert_eq!(block_on(numbers.next()), Some(1));
     drain.begin();
@@ -80,7 +80,7 @@ fn guarded_io_reads_writes_and_seeks() {
     let guard = || drain.guard().unwrap();
     block_on(async {
         let mut text = String::new();
-        let mut reader = Cursor::new(b"one\ntwo\n".to_vec()).guarded(guard());
+        let mut reader = guard().wrap(Cursor::new(b"one\ntwo\n".to_vec()));
         reader.read_line(&mut text).await.unwrap();
         assert_eq!(text, "one\n");
         let mut rest = String::new();
@@ -91,7 +91,7 @@ fn guarded_io_reads_writes_and_seeks() {
         reader.read_to_string(&mut rest).await.unwrap();
         assert_eq!(rest, "two\n");
 
-        let mut writer = Guarded::new(Vec::new(), guard());
+        let mut writer = guard().wrap(Vec::new());
         writer.write_all(b"abc").await.unwrap();
         let parts = [std::io::IoSlice::new(b"d"), std::io::IoSlice::new(b"ef")];
         assert_eq!(writer.write_vectored(&parts).await.unwrap(), 3);
@@ -100,7 +100,7 @@ fn guarded_io_reads_writes_and_seeks() {
         let (bytes, guard) = writer.into_parts();
         assert_eq!((bytes.len(), guard.is_draining()), (7, false));
 
-        let mut buffered = Guarded::new(BufWriter::new(Vec::new()), guard);
+        let mut buffered = guard.wrap(BufWriter::new(Vec::new()));
         buffered.write_all(b"flushed").await.unwrap();
         buffered.flush().await.unwrap();
         assert_eq!(buffered.get_ref().get_ref(), b"flushed");
@@ -108,7 +108,7 @@ fn guarded_io_reads_writes_and_seeks() {
         buffered.close().await.unwrap();
         assert_eq!(buffered.get_ref().get_ref(), b"flushed, closed");
     });
-    let mut reader = Cursor::new(b"xyz".to_vec()).guarded(guard());
+    let mut reader = guard().wrap(Cursor::new(b"xyz".to_vec()));
     let mut bytes = [0; 3];
     let (a, b) = bytes.split_at_mut(1);
     let mut parts = [std::io::IoSliceMut::new(a), std::io::IoSliceMut::new(b)];
@@ -125,7 +125,7 @@ fn a_future_ends_when_draining_begins() {
     let drain = Drain::new();
     let work = drain.guard().unwrap();
     let (gone, future) = witness(&drain);
-    let mut future = Box::pin(future.until_draining(&drain));
+    let mut future = Box::pin(drain.run_until_draining(future));
     let (woken, waker) = Wakes::new();
     assert!(poll(future.as_mut(), &waker).is_pending());
     drain.begin();
@@ -140,14 +140,17 @@ fn a_future_ends_when_draining_begins() {
 #[test]
 fn a_future_that_is_done_first_yields_its_output() {
     let drain = Drain::new();
-    assert_eq!(block_on(ready_now(1).until_draining(&drain)), Some(1));
-    assert_eq!(block_on(ready_now(1).until_aborting(&drain)), Ok(1));
+    assert_eq!(block_on(drain.run_until_draining(ready_now(1))), Some(1));
+    assert_eq!(block_on(drain.run_until_aborting(ready_now(1))), Ok(1));
     let work = drain.guard().unwrap();
     drain.begin();
-    assert_eq!(block_on(ready_now(1).until_draining(&drain)), None);
-    assert_eq!(block_on(ready_now(1).until_aborting(&work)), Ok(1));
+    assert_eq!(block_on(drain.run_until_draining(ready_now(1))), None);
+    assert_eq!(block_on(work.run_until_aborting(ready_now(1))), Ok(1));
     drain.abort();
-    assert_eq!(block_on(ready_now(1).until_aborting(&work)), Err(Aborted));
+    assert_eq!(
+        block_on(work.run_until_aborting(ready_now(1))),
+        Err(aborted())
+    );
 }
 
 /// L1: what is wrapped is terminated once it has answered, by itself or because its drain has moved
@@ -157,14 +160,14 @@ fn a_wrapper_is_terminated_once_it_has_answered() {
     let drain = Drain::new();
     let guard = drain.guard().unwrap();
     let waker = Waker::noop();
-    let mut early = ready_now(1).until_draining(&drain);
-    let mut late = pending::<()>().until_draining(&drain);
-    let mut early_abort = ready_now(1).until_aborting(&drain);
-    let mut late_abort = pending::<()>().until_aborting(&drain);
-    let mut one = stream::once(1).until_draining(&drain);
-    let mut one_abort = stream::once(1).until_aborting(&drain);
-    let mut ticks = stream::repeat(()).until_draining(&drain);
-    let mut ticks_abort = stream::repeat(()).until_aborting(&drain);
+    let mut early = drain.run_until_draining(ready_now(1));
+    let mut late = drain.run_until_draining(pending::<()>());
+    let mut early_abort = drain.run_until_aborting(ready_now(1));
+    let mut late_abort = drain.run_until_aborting(pending::<()>());
+    let mut one = drain.run_until_draining(stream::once(1));
+    let mut one_abort = drain.run_until_aborting(stream::once(1));
+    let mut ticks = drain.run_until_draining(stream::repeat(()));
+    let mut ticks_abort = drain.run_until_aborting(stream::repeat(()));
 
     assert_eq!(
         block_on(async { (one.next().await, one_abort.next().await) }),
@@ -189,14 +192,14 @@ fn a_wrapper_is_terminated_once_it_has_answered() {
     assert_eq!(poll(pin!(&mut late), waker), Poll::Ready(None));
     assert_eq!(
         poll(pin!(&mut late_abort), waker),
-        Poll::Ready(Err(Aborted))
+        Poll::Ready(Err(aborted()))
     );
     assert_eq!(block_on(ticks.next()), None);
-    assert_eq!(block_on(ticks_abort.next()), Some(Err(Aborted)));
+    assert_eq!(block_on(ticks_abort.next()), Some(Err(aborted())));
     assert!(late.is_terminated() && late_abort.is_terminated());
     assert!(FusedStream::is_terminated(&ticks) && FusedStream::is_terminated(&ticks_abort));
 
-    let mut guarded = drain.until_aborting().guarded(guard);
+    let mut guarded = guard.wrap(drain.until_aborting());
     assert!(!guarded.is_terminated());
     assert!(poll(pin!(&mut guarded), waker).is_ready());
     assert!(guarded.is_terminated());
@@ -209,7 +212,7 @@ fn a_future_is_cut_when_aborting_begins() {
     let drain = Drain::new();
     let guard = drain.guard().unwrap();
     let (gone, future) = witness(&drain);
-    let mut future = Box::pin(future.until_aborting(&guard));
+    let mut future = Box::pin(guard.run_until_aborting(future));
     let (woken, waker) = Wakes::new();
     assert!(poll(future.as_mut(), &waker).is_pending());
     drain.begin();
@@ -217,9 +220,9 @@ fn a_future_is_cut_when_aborting_begins() {
     assert!(poll(future.as_mut(), &waker).is_pending());
     drain.abort();
     assert_eq!(woken.count(), 1);
-    assert_eq!(poll(future.as_mut(), &waker), Poll::Ready(Err(Aborted)));
+    assert_eq!(poll(future.as_mut(), &waker), Poll::Ready(Err(aborted())));
     assert!(gone.load(Ordering::SeqCst));
-    assert_eq!(poll(future.as_mut(), &waker), Poll::Ready(Err(Aborted)));
+    assert_eq!(poll(future.as_mut(), &waker), Poll::Ready(Err(aborted())));
 }
 
 /// A stream that is always ready ends too, and drops what it was made of.
@@ -227,14 +230,14 @@ fn a_future_is_cut_when_aborting_begins() {
 fn a_stream_ends_when_draining_begins() {
     let drain = Drain::new();
     let guard = drain.guard().unwrap();
-    let mut ticks = stream::repeat(()).until_draining(&guard);
+    let mut ticks = guard.run_until_draining(stream::repeat(()));
     assert_eq!(ticks.size_hint(), (0, None));
     assert_eq!(block_on(ticks.next()), Some(()));
     drain.begin();
     assert_eq!(block_on(ticks.next()), None);
     assert_eq!(block_on(ticks.next()), None);
     assert_eq!(ticks.size_hint(), (0, Some(0)));
-    let mut short = stream::once(1).until_draining(&Drain::new().child());
+    let mut short = Drain::new().child().run_until_draining(stream::once(1));
     assert_eq!(block_on(short.next()), None, "its drain has no handle left");
     drop(guard);
 }
@@ -244,18 +247,18 @@ fn a_stream_ends_when_draining_begins() {
 fn a_cut_stream_does_not_look_like_one_that_ended() {
     let drain = Drain::new();
     let _guard = drain.guard().unwrap();
-    let mut short = stream::iter([1]).until_aborting(&drain);
-    let mut long = stream::iter([1, 2]).until_aborting(&drain);
+    let mut short = drain.run_until_aborting(stream::iter([1]));
+    let mut long = drain.run_until_aborting(stream::iter([1, 2]));
     assert_eq!(long.size_hint(), (0, Some(3)));
     assert_eq!(block_on(short.next()), Some(Ok(1)));
     assert_eq!(block_on(long.next()), Some(Ok(1)));
     assert_eq!(block_on(short.next()), None);
     drain.abort();
     assert_eq!(block_on(short.next()), None);
-    assert_eq!(block_on(long.next()), Some(Err(Aborted)));
+    assert_eq!(block_on(long.next()), Some(Err(aborted())));
     assert_eq!(block_on(long.next()), None);
     assert_eq!(long.size_hint(), (0, Some(1)));
-    assert_eq!(Aborted.to_string(), "aborted by the drain");
+    assert_eq!(aborted().to_string(), "cancelled: the drain is aborting");
 }
 
 /// S2: a stream that carries its guard into the cut releases it there, so that what was cut is not
@@ -270,11 +273,18 @@ fn a_cut_stream_gives_its_guard_up() {
         }
     }
     let drain = Drain::new();
-    let mut feed = pin!(Feed(drain.guard().unwrap()).until_aborting(&drain));
+    let mut feed = pin!(drain.run_until_aborting(Feed(drain.guard().unwrap())));
     assert_eq!(block_on(feed.next()), Some(Ok(false)));
     drain.begin();
     assert_eq!(block_on(feed.next()), Some(Ok(true)));
     drain.abort();
-    assert_eq!(block_on(feed.next()), Some(Err(Aborted)));
+    assert_eq!(block_on(feed.next()), Some(Err(aborted())));
     assert_eq!(drain.phase(), Phase::Drained);
+}
+
+/// The error of work that is cut.
+fn aborted() -> Aborted {
+    let drain = Drain::new();
+    drain.abort();
+    block_on(drain.run_until_aborting(pending::<()>())).unwrap_err()
 }

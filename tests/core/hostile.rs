@@ -9,7 +9,7 @@ use std::{
 };
 
 use allocation_counter::measure;
-use async_drain::{Drain, Guard, Phase, UntilDraining};
+use async_drain::{Drain, Guard, Phase, futures::UntilDraining};
 
 use crate::support::{Wakes, cell, on_wake, ready};
 
@@ -56,7 +56,7 @@ fn a_waker_may_poll_its_task() {
 /// S6: a waker that uses the drain it is woken by, in every way there is.
 #[test]
 fn a_waker_may_use_its_drain() {
-    let drain = Drain::builder().track(true).build();
+    let drain = Drain::tracked();
     let child = drain.child();
     let work = drain.guard().unwrap();
     let (tell, told) = mpsc::channel();
@@ -69,7 +69,7 @@ fn a_waker_may_use_its_drain() {
             let mut other = grandchild.until_drained();
             let _ = ready(&mut other, Waker::noop());
             let _ = (drain.stragglers(), drain.in_flight(), drain.deadline());
-            let again = (drain.lame_duck(), drain.begin());
+            let again = (drain.enter_lame_duck(), drain.begin());
             drain.abort();
             let _ = tell.send(again);
         }
@@ -147,7 +147,11 @@ fn guards_may_live_in_thread_locals() {
     thread_local!(static LOCAL: RefCell<Option<Local>> = const { RefCell::new(None) });
 
     for track in [false, true] {
-        let drain = Drain::builder().track(track).build();
+        let drain = if track {
+            Drain::tracked()
+        } else {
+            Drain::new()
+        };
         let drained = drain.until_drained();
         let local = Local {
             _guard: drain.guard().unwrap(),
@@ -174,7 +178,7 @@ fn a_forgotten_guard_is_waited_for() {
             .until_drained()
             .wait_timeout(std::time::Duration::ZERO)
     );
-    assert_eq!(drain.stragglers().count(), 1);
+    assert_eq!(drain.stragglers().total(), 1);
 }
 
 /// L1: a wait that is forgotten is woken like any other, and keeps nobody else from it.
@@ -251,7 +255,7 @@ fn a_million_guards_are_waited_for() {
 fn a_drain_leaves_no_memory_behind() {
     let info = measure(|| {
         for track in [false, true] {
-            let drain = Drain::builder().track(track).shards(4).build();
+            let drain = Drain::with_shards(4, track);
             let child = drain.child();
             let guards = [drain.guard().unwrap(), child.guard().unwrap()];
             let mut wait = drain.until_drained();

@@ -50,7 +50,11 @@ fn up_and_down(line: &[Drain], stop: &AtomicBool, start: &Barrier) -> Guard {
 
 fn moves_in_the_tree(depth: usize, track: bool) {
     for _ in 0..ROUNDS / depth {
-        let mut line = vec![Drain::builder().track(track).build()];
+        let mut line = vec![if track {
+            Drain::tracked()
+        } else {
+            Drain::new()
+        }];
         for _ in 0..depth {
             line.push(line[line.len() - 1].child());
         }

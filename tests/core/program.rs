@@ -15,8 +15,11 @@ use std::{
 };
 
 use async_drain::{
-    Aborted, Drain, DrainExt, Guard, Phase, Phased, Report, UntilAborting, UntilDrained,
-    UntilDraining, UntilLameDuck,
+    Aborted, Drain, Guard, Phase, Report,
+    futures::{
+        RunUntilAborting, RunUntilDraining, UntilAborting, UntilDrained, UntilDraining,
+        UntilLameDuck,
+    },
 };
 use futures_core::Stream;
 
@@ -52,7 +55,7 @@ pub(crate) enum Op {
     Show { of: u8 },
 }
 
-/// What of [`DrainExt`].
+/// What carries the work: the methods `wrap`, `run_until_draining` and `run_until_aborting`.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(fuzzing, derive(arbitrary::Arbitrary))]
 pub(crate) enum How {
@@ -292,40 +295,67 @@ fn item(next: Option<()>) -> Seen {
 fn guarded(inner: &Inner, stream: bool, guard: Guard) -> Carrier {
     let work = Work(inner.clone());
     if stream {
-        let mut items = Box::pin(Items(work).guarded(guard));
+        let mut items = Box::pin(guard.wrap(Items(work)));
         Box::new(move |cx| seen(items.as_mut().poll_next(cx), item))
     } else {
-        let mut work = Box::pin(work.guarded(guard));
+        let mut work = Box::pin(guard.wrap(work));
         Box::new(move |cx| seen(work.as_mut().poll(cx), |()| Seen::Output))
     }
 }
 
-fn until_draining(inner: &Inner, stream: bool, drain: &impl Phased) -> Carrier {
+/// What runs work until a phase.
+trait Runs {
+    fn draining<T>(&self, work: T) -> RunUntilDraining<T>;
+    fn aborting<T>(&self, work: T) -> RunUntilAborting<T>;
+}
+
+impl Runs for Drain {
+    fn draining<T>(&self, work: T) -> RunUntilDraining<T> {
+        // An observer of it does the same.
+        self.observer().run_until_draining(work)
+    }
+
+    fn aborting<T>(&self, work: T) -> RunUntilAborting<T> {
+        self.run_until_aborting(work)
+    }
+}
+
+impl Runs for Guard {
+    fn draining<T>(&self, work: T) -> RunUntilDraining<T> {
+        self.run_until_draining(work)
+    }
+
+    fn aborting<T>(&self, work: T) -> RunUntilAborting<T> {
+        self.run_until_aborting(work)
+    }
+}
+
+fn until_draining(inner: &Inner, stream: bool, drain: &impl Runs) -> Carrier {
     let work = Work(inner.clone());
     if stream {
-        let mut items = Box::pin(Items(work).until_draining(drain));
+        let mut items = Box::pin(drain.draining(Items(work)));
         Box::new(move |cx| seen(items.as_mut().poll_next(cx), item))
     } else {
-        let mut work = Box::pin(work.until_draining(drain));
+        let mut work = Box::pin(drain.draining(work));
         Box::new(move |cx| seen(work.as_mut().poll(cx), item))
     }
 }
 
-fn until_aborting(inner: &Inner, stream: bool, drain: &impl Phased) -> Carrier {
+fn until_aborting(inner: &Inner, stream: bool, drain: &impl Runs) -> Carrier {
     let work = Work(inner.clone());
     let output = |result| match result {
         Ok(()) => Seen::Output,
-        Err(Aborted) => Seen::Cut,
+        Err(Aborted { .. }) => Seen::Cut,
     };
     if stream {
-        let mut items = Box::pin(Items(work).until_aborting(drain));
+        let mut items = Box::pin(drain.aborting(Items(work)));
         Box::new(move |cx| {
             seen(items.as_mut().poll_next(cx), |next| {
                 next.map_or(Seen::End, output)
             })
         })
     } else {
-        let mut work = Box::pin(work.until_aborting(drain));
+        let mut work = Box::pin(drain.aborting(work));
         Box::new(move |cx| seen(work.as_mut().poll(cx), output))
     }
 }
@@ -354,7 +384,7 @@ impl Program {
         let epoch = Instant::now();
         let mut program = Self::default();
         let shards = usize::from(shards % 4) + 1;
-        let drain = Drain::builder().track(track).shards(shards).build();
+        let drain = Drain::with_shards(shards, track);
         let model = Model {
             asked: Phase::Running,
             guards: 0,
@@ -426,7 +456,7 @@ impl Program {
             Op::LameDuck { of } => {
                 let (id, drain) = handle(of);
                 assert_eq!(
-                    drain.lame_duck(),
+                    drain.enter_lame_duck(),
                     self.models.raise(*id, Phase::LameDuck, None)
                 );
             }
@@ -438,7 +468,7 @@ impl Program {
                 let by = epoch + Duration::from_secs(seconds.into());
                 let (id, drain) = handle(of);
                 assert_eq!(
-                    drain.begin_by(by),
+                    drain.begin_with_deadline(by),
                     self.models.raise(*id, Phase::Draining, Some(by))
                 );
             }
@@ -637,7 +667,7 @@ impl Program {
             Seen::Output
         };
         carried.done |= carried.end().is_some() && seen == last;
-        carried.listed |= carried.end().is_some() && !over;
+        carried.listed |= carried.end().is_some() && seen == Seen::Nothing;
         assert_eq!(carried.inner.is_gone(), over || carried.done);
     }
 
@@ -661,8 +691,8 @@ impl Program {
         self.models.end();
         let abandoned = self.models.abandoned(of);
         assert_eq!(report.is_drained(), abandoned == 0);
-        assert_eq!(report.stragglers().count(), abandoned);
-        assert_eq!(report.left(), left.min(abandoned));
+        assert_eq!(report.stragglers().total(), abandoned);
+        assert_eq!(report.still_running(), left.min(abandoned));
         self.finishing.swap_remove(which);
         self.forget_handle(of);
     }
@@ -688,7 +718,7 @@ impl Program {
             assert_eq!(drain.phase(), phase);
             assert_eq!(drain.is_draining(), phase >= Phase::Draining);
             assert_eq!(drain.in_flight(), self.models.in_flight(*id));
-            assert_eq!(drain.stragglers().count(), self.models.in_flight(*id));
+            assert_eq!(drain.stragglers().total(), self.models.in_flight(*id));
             assert_eq!(drain.deadline(), self.models.0[*id].deadline);
         }
         for (id, guard) in &self.guards {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use async_channel::{Receiver, Sender, unbounded};
-use async_drain::{Drain, Drained, Phase, Report, Shutdown};
+use async_drain::{Drain, Phase, Report, Shutdown};
 use futures_lite::{
     future::{block_on, poll_once, zip},
     stream,
@@ -32,8 +32,8 @@ fn the_report_tells_what_was_abandoned() {
 
     assert!(!report.is_drained());
     assert_eq!(report.in_flight(), 1);
-    assert_eq!(report.stragglers().count(), 1);
-    assert_eq!(report.left(), 1);
+    assert_eq!(report.stragglers().total(), 1);
+    assert_eq!(report.still_running(), 1);
     assert!(report.failure().is_none());
     assert_eq!(report.lame_duck(), Duration::ZERO);
     let text = report.to_string();
@@ -65,8 +65,8 @@ fn the_report_tells_what_ended_when_aborted() {
     let report = block_on(shutdown.run(server));
 
     assert!(!report.is_drained());
-    assert_eq!(report.stragglers().count(), 1);
-    assert_eq!(report.left(), 0);
+    assert_eq!(report.stragglers().total(), 1);
+    assert_eq!(report.still_running(), 0);
     assert!(!report.to_string().contains("still running"), "{report}");
 }
 
@@ -78,7 +78,7 @@ fn the_report_tells_why_the_server_failed() {
 
     assert_eq!(report.failure().unwrap().to_string(), "no port is free");
     assert!(report.is_drained());
-    assert_eq!(report.stragglers().count(), 0);
+    assert_eq!(report.stragglers().total(), 0);
     let text = report.to_string();
     assert!(
         text.starts_with("the server failed: no port is free\ndrained: "),
@@ -173,14 +173,14 @@ fn a_second_request_ends_the_current_phase() {
     ask.try_send(()).unwrap();
     goes_on(&mut other);
     request_later(&ask);
-    assert_eq!(block_on(other).left(), 1);
+    assert_eq!(block_on(other).still_running(), 1);
 }
 
 /// L4: to begin by hand is no request: the first one after it cuts nothing, the second does.
 #[test]
 fn a_request_after_a_beginning_by_hand_cuts_nothing() {
     type Begin = fn(&Drain) -> bool;
-    let by_hand: [Begin; 2] = [Drain::begin, Drain::lame_duck];
+    let by_hand: [Begin; 2] = [Drain::begin, Drain::enter_lame_duck];
     for begin in by_hand.into_iter().map(Some).chain([None]) {
         let drain = Drain::new();
         let _work = drain.guard().unwrap();
@@ -238,7 +238,7 @@ fn lame_duck_by_hand_starts_the_shutdown() {
         let shutdown = Shutdown::with_timer(&drain, at_once).lame_duck(lame_duck);
         let mut run = pin!(shutdown.run(pending::<()>()));
         goes_on(&mut run);
-        drain.lame_duck();
+        drain.enter_lame_duck();
         assert!(block_on(poll_once(run)).is_some());
     }
 }
@@ -403,8 +403,10 @@ fn phases_and_errors_display_plain_words() {
     for (phase, word) in phases {
         assert_eq!(phase.to_string(), word);
     }
+    let drained = Drain::new();
+    drained.begin();
     assert_eq!(
-        Drained.to_string(),
-        "the drain is drained: no guard can be made any more"
+        drained.guard().unwrap_err().to_string(),
+        "drain already finished: no new guards"
     );
 }

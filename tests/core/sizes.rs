@@ -1,8 +1,8 @@
 //! C1 C5: how large things are.
 
 use async_drain::{
-    Drain, Drained, Guard, Guarded, Refused, UntilAborting, UntilDrained, UntilDraining,
-    UntilLameDuck,
+    Drain, Drained, Guard, Refused,
+    futures::{Guarded, UntilAborting, UntilDrained, UntilDraining, UntilLameDuck},
 };
 
 const POINTER: usize = size_of::<usize>();
@@ -53,6 +53,6 @@ fn a_drain_has_a_shard_for_each_core() {
     drop(Drain::new());
     assert_eq!(
         bytes(&Drain::new),
-        bytes(&|| Drain::builder().shards(cores).build())
+        bytes(&|| Drain::with_shards(cores, false))
     );
 }

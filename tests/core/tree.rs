@@ -66,7 +66,7 @@ fn phases_reach_the_children() {
     assert!(!ready(&mut draining, &all[1].1));
     assert!(!ready(&mut aborting, &all[2].1));
     let counts = || all.each_ref().map(|(woken, _)| woken.count());
-    drain.lame_duck();
+    drain.enter_lame_duck();
     assert_eq!((child.phase(), counts()), (Phase::LameDuck, [1, 0, 0]));
     drain.begin();
     assert_eq!((child.phase(), counts()), (Phase::Draining, [1, 1, 0]));
@@ -91,7 +91,7 @@ fn a_child_may_be_ahead() {
 /// A parent's count is the sum of what is alive below; holds of children are no work.
 #[test]
 fn a_parent_counts_the_guards_of_its_children() {
-    let drain = Drain::builder().shards(4).build();
+    let drain = Drain::with_shards(4, false);
     let children: Vec<_> = (0..5).map(|_| drain.child()).collect();
     assert_eq!(drain.in_flight(), 0);
     let mut guards: Vec<Guard> = children
@@ -106,7 +106,7 @@ fn a_parent_counts_the_guards_of_its_children() {
     for left in (0..guards.len()).rev() {
         drop(guards.pop());
         assert_eq!(
-            (drain.in_flight(), drain.stragglers().count()),
+            (drain.in_flight(), drain.stragglers().total()),
             (left, left)
         );
     }
@@ -118,7 +118,7 @@ fn a_parent_counts_the_guards_of_its_children() {
 #[test]
 fn a_late_child_has_the_phase_of_its_parent() {
     let drain = Drain::new();
-    drain.lame_duck();
+    drain.enter_lame_duck();
     let child = drain.child();
     assert_eq!(child.phase(), Phase::LameDuck);
     assert!(child.admit().is_ok());
@@ -147,7 +147,7 @@ fn a_childs_deadline_is_set_before_its_parent_wakes() {
     let mut draining = drain.until_draining();
     assert!(!ready(&mut draining, &waker));
     let deadline = Instant::now() + Duration::from_secs(1);
-    drain.begin_by(deadline);
+    drain.begin_with_deadline(deadline);
     assert_eq!(*found.lock().unwrap(), Some(Some(deadline)));
 }
 
@@ -162,11 +162,11 @@ fn the_deadline_is_inherited() {
     let work_below = below.guard().unwrap();
     let sooner = Instant::now() + Duration::from_secs(60);
     let deadline = sooner + Duration::from_secs(1);
-    drain.begin_by(deadline);
+    drain.begin_with_deadline(deadline);
     assert_eq!(early.deadline(), Some(deadline));
     assert_eq!(below.deadline(), Some(deadline));
     assert_eq!(drain.child().deadline(), Some(deadline));
-    drain.begin_by(sooner);
+    drain.begin_with_deadline(sooner);
     assert_eq!(below.deadline(), Some(sooner));
     drop((work, work_below));
     assert_eq!(drain.phase(), Phase::Drained);
@@ -179,7 +179,7 @@ fn a_childs_deadline_does_not_reach_its_parent() {
     let drain = Drain::new();
     let child = drain.child();
     let _work = child.guard().unwrap();
-    child.begin_by(Instant::now());
+    child.begin_with_deadline(Instant::now());
     assert_eq!(drain.deadline(), None);
 }
 

@@ -5,7 +5,7 @@ use std::{
     thread,
 };
 
-use async_drain::{Drain, DrainExt, Phase};
+use async_drain::{Drain, Phase};
 
 use crate::support::{OnDrop, Wakes, on_wake, poll, ready};
 
@@ -31,7 +31,12 @@ fn a_panic_drops_its_guard() {
 #[test]
 fn a_guarded_future_that_panics_keeps_its_guard_until_dropped() {
     let drain = Drain::new();
-    let mut work = Box::pin(async { panic!("the work fails") }.guarded(drain.guard().unwrap()));
+    let mut work = Box::pin(
+        drain
+            .guard()
+            .unwrap()
+            .wrap(async { panic!("the work fails") }),
+    );
     drain.begin();
     let waker = std::task::Waker::noop();
     assert!(catch_unwind(AssertUnwindSafe(|| poll::<_>(work.as_mut(), waker))).is_err());

@@ -30,7 +30,11 @@ pub(crate) fn hush() {
 /// The `n`th of them: each third is drained, the others have work that is abandoned, half of these
 /// under a watchdog.
 pub(crate) fn play(n: usize) {
-    let drain = Drain::builder().track(n % 2 == 0).build();
+    let drain = if n % 2 == 0 {
+        Drain::tracked()
+    } else {
+        Drain::new()
+    };
     let abandons = n % 3 > 0;
     let (stop, requests) = channel::bounded(1);
     let grace = Duration::from_millis(if abandons { 5 } else { 10_000 });
@@ -58,7 +62,7 @@ pub(crate) fn play(n: usize) {
     let report = server.join().expect("no panic");
     drop(peers.kept);
     // Beside these, what was about to end by itself.
-    let abandoned = report.stragglers().count();
+    let abandoned = report.stragglers().total();
     assert!(
         if abandons {
             abandoned >= 2
@@ -67,7 +71,7 @@ pub(crate) fn play(n: usize) {
         },
         "{report}"
     );
-    assert_eq!(report.left(), 0, "{report}");
+    assert_eq!(report.still_running(), 0, "{report}");
 }
 
 async fn serve(drain: &Drain, listener: Async<TcpListener>) -> std::io::Result<()> {

@@ -56,7 +56,7 @@ fn serve(
 /// not.
 #[test]
 fn a_connection_that_is_dropped_at_work_with_its_executor_is_abandoned() {
-    let drain = Drain::builder().track(true).build();
+    let drain = Drain::tracked();
     let (begun, begins) = smol::channel::unbounded();
     let (addr, server) = serve(&drain, false, begun);
     let mut idle = Conn::open(addr).expect("the server listens");
@@ -67,14 +67,14 @@ fn a_connection_that_is_dropped_at_work_with_its_executor_is_abandoned() {
     let report = block_on(drain.finish_within(Duration::from_secs(5)));
     server.join().expect("no panic").expect("no failure");
     refused(addr);
-    assert_eq!(report.stragglers().count(), 1, "{report}");
+    assert_eq!(report.stragglers().total(), 1, "{report}");
     assert!(report.to_string().contains("GET /slow"), "{report}");
 }
 
 /// Z5: an executor per thread that runs until the drain is drained loses nothing.
 #[test]
 fn an_executor_that_runs_until_drained_abandons_nothing() {
-    let drain = Drain::builder().track(true).build();
+    let drain = Drain::tracked();
     let (begun, _begins) = smol::channel::unbounded();
     let servers = [(); 2].map(|()| serve(&drain, true, begun.clone()));
     let mut conns = servers

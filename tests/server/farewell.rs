@@ -29,7 +29,7 @@ fn in_lame_duck(status: StatusCode, connection: &'static str) -> (Drain, SocketA
         }
         Ok::<_, Infallible>(response)
     };
-    drain.lame_duck();
+    drain.enter_lame_duck();
     let serving =
         Server::new(&drain, |task| smol::spawn(task).detach()).serve(listener, service_fn(answer));
     thread::spawn(|| block_on(serving));

@@ -29,7 +29,7 @@ fn main() -> io::Result<()> {
         let listener = Async::<TcpListener>::bind(settings.addr)?;
         serve::announce(listener.get_ref().local_addr()?);
         // The handler asks for one; nothing counts on it.
-        let drain = Drain::builder().track(true).build();
+        let drain = Drain::tracked();
         let code = settings.ws_close_code;
         let service = service_fn(move |request| {
             let drain = drain.clone();

@@ -53,7 +53,7 @@ struct Scene {
 
 impl Scene {
     fn new(track: bool) -> Self {
-        let drain = Drain::builder().track(track).shards(4).build();
+        let drain = Drain::with_shards(4, track);
         let below = drain.child();
         let guards = vec![drain.guard().unwrap(), below.guard().unwrap()];
         Self {
@@ -77,7 +77,7 @@ impl Scene {
         assert_eq!(drain.in_flight(), 3);
         assert!(drain.begin());
         assert!(below.admit().is_err());
-        assert_eq!(drain.stragglers().count(), 3);
+        assert_eq!(drain.stragglers().total(), 3);
         drop(guards);
         drain.until_drained().wait();
         assert!(drain.guard().is_err());

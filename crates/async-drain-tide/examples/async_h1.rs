@@ -19,7 +19,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<Report, Box<dyn Error>> {
     let settings = common::settings()?;
-    let drain = Drain::builder().track(true).build();
+    let drain = Drain::tracked();
     let shutdown = Shutdown::new(&drain)
         .on(signal::termination()?)
         .lame_duck(settings.lame_duck)

@@ -8,7 +8,7 @@ use std::{
 };
 
 use async_drain::{
-    UntilAborting,
+    futures::UntilAborting,
     net::{self, Transport, idle::IdleTimer},
 };
 use async_h1::server::{Encoder, decode};

@@ -8,7 +8,8 @@ use std::{
 };
 
 use async_drain::{
-    Guard, Phase, UntilAborting,
+    Guard, Phase,
+    futures::UntilAborting,
     net::{Linger, Transport, idle::ConnectionGuard},
 };
 use futures_io::{AsyncBufRead, AsyncRead, AsyncWrite};

@@ -1,4 +1,4 @@
-use async_drain::{Drain, DrainExt, Phase};
+use async_drain::{Drain, Phase};
 use tide::{Body, Middleware, Next, Request, StatusCode};
 
 use crate::header;
@@ -59,7 +59,7 @@ impl<State: Clone + Send + Sync + 'static> Middleware<State> for DrainMiddleware
         if let Some(guard) = guard {
             let body = response.take_body();
             let (length, mime) = (body.len(), body.mime().clone());
-            let mut body = Body::from_reader(body.guarded(guard), length);
+            let mut body = Body::from_reader(guard.wrap(body), length);
             body.set_mime(mime);
             response.set_body(body);
         }

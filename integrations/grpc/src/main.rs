@@ -8,7 +8,7 @@
 
 use std::{convert::Infallible, error::Error, net::TcpListener, process::ExitCode, time::Duration};
 
-use async_drain::{Drain, DrainExt, Report, Shutdown, hyper::Server, signal};
+use async_drain::{Drain, Report, Shutdown, hyper::Server, signal};
 use futures_lite::{Stream, StreamExt, stream};
 use hyper::{body::Incoming, service::service_fn};
 use smol::{Async, Timer};
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<Report, Box<dyn Error>> {
     let settings = Settings::from_env()?;
-    let drain = Drain::builder().track(true).build();
+    let drain = Drain::tracked();
     let shutdown = Shutdown::new(&drain)
         .on(signal::termination()?)
         .lame_duck(settings.lame_duck)
@@ -84,8 +84,8 @@ async fn count(
         numbers(end).boxed()
     } else {
         let leaving = stream::once(Err(Status::unavailable("the server is leaving")));
-        numbers(u64::MAX)
-            .until_draining(&drain)
+        drain
+            .run_until_draining(numbers(u64::MAX))
             .chain(leaving)
             .boxed()
     }))

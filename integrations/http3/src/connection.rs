@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_drain::{Drain, DrainExt};
+use async_drain::{Drain};
 use bytes::Bytes;
 use futures_lite::future::or;
 use h3::server::{Connection, RequestResolver};
@@ -24,15 +24,15 @@ pub(crate) async fn serve(
     let quic = incoming.await?;
     let mut h3 = Connection::<_, Bytes>::new(h3_quinn::Connection::new(quic.clone())).await?;
     // The requests of this connection, to know when the last is over.
-    let requests = Drain::builder().shards(1).build();
+    let requests = Drain::with_shards(1, false);
     let begin = |request| -> Result<(), AnyError> {
         let guard = requests.guard()?;
         let served = respond(request, drain.clone());
-        smol::spawn(served.until_aborting(&drain).guarded(guard)).detach();
+        smol::spawn(guard.wrap(drain.run_until_aborting(served))).detach();
         Ok(())
     };
 
-    while let Some(request) = h3.accept().until_draining(&drain).await {
+    while let Some(request) = drain.run_until_draining(h3.accept()).await {
         match request? {
             Some(request) => begin(request)?,
             None => return Ok(()),

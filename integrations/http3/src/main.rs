@@ -11,7 +11,7 @@ mod connection;
 
 use std::{error::Error, net::UdpSocket, process::ExitCode, sync::Arc, time::Duration};
 
-use async_drain::{Drain, DrainExt, Report, Shutdown, signal};
+use async_drain::{Drain, Report, Shutdown, signal};
 use futures_lite::future::{or, poll_once};
 use quinn::{Endpoint, SmolRuntime, crypto::rustls::QuicServerConfig};
 use testkit::{certificate, serve, settings::Settings};
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<Report, Box<dyn Error>> {
     let settings = Settings::from_env()?;
-    let drain = Drain::builder().track(true).build();
+    let drain = Drain::tracked();
     let shutdown = Shutdown::new(&drain)
         .on(signal::termination()?)
         .lame_duck(settings.lame_duck)
@@ -50,10 +50,11 @@ async fn accept(endpoint: Endpoint, drain: Drain, grace: Duration) -> Result<(),
     let start = |incoming| -> Result<(), AnyError> {
         let guard = drain.guard()?.labeled("connection");
         let served = connection::serve(incoming, drain.clone(), grace);
-        smol::spawn(served.until_aborting(&guard).guarded(guard)).detach();
+        let served = guard.run_until_aborting(served);
+        smol::spawn(guard.wrap(served)).detach();
         Ok(())
     };
-    while let Some(Some(incoming)) = endpoint.accept().until_draining(&drain).await {
+    while let Some(Some(incoming)) = drain.run_until_draining(endpoint.accept()).await {
         start(incoming)?;
     }
     // Peers that came before are served, and from here on new peers are refused.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use async_drain::{Drain, DrainExt, Phase};
+use async_drain::{Drain, Phase};
 use futures_lite::{AsyncWriteExt, Stream, StreamExt, io, stream};
 use smol::Timer;
 use testkit::routes::Route;

@@ -9,7 +9,7 @@ mod answer;
 
 use std::{error::Error, process::ExitCode};
 
-use async_drain::{Drain, DrainExt, Report, Shutdown, signal};
+use async_drain::{Drain, Report, Shutdown, signal};
 use swansong::Swansong;
 use testkit::{serve, settings::Settings};
 use trillium::Conn;
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<Report, Box<dyn Error>> {
     let settings = Settings::from_env()?;
-    let drain = Drain::builder().track(true).build();
+    let drain = Drain::tracked();
     let shutdown = Shutdown::new(&drain)
         .on(signal::termination()?)
         .lame_duck(settings.lame_duck)
@@ -29,7 +29,7 @@ fn run() -> Result<Report, Box<dyn Error>> {
 
     let swansong = Swansong::new();
     let drive = drain.drive(swansong.clone());
-    smol::spawn(drive.until_aborting(&drain)).detach();
+    smol::spawn(drain.run_until_aborting(drive)).detach();
     let handler_drain = drain.clone();
     let server = trillium_smol::config()
         .with_host(&settings.addr.ip().to_string())

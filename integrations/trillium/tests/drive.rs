@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_drain::{Drain, DrainExt, Phase, Report, Shutdown};
+use async_drain::{Drain, Phase, Report, Shutdown};
 use smol::{Timer, block_on};
 use swansong::Swansong;
 use trillium::Conn;
@@ -23,7 +23,7 @@ struct Running {
 impl Running {
     /// `/MS` answers after so many milliseconds.
     fn start() -> Self {
-        let drain = Drain::builder().track(true).build();
+        let drain = Drain::tracked();
         let swansong = Swansong::new();
         let server = trillium_smol::config()
             .with_host("127.0.0.1")
@@ -57,7 +57,7 @@ impl Running {
         let drive = self.drain.drive(self.swansong.clone());
         // A driver that is told to give up does so at once, and not only when the abort grace is
         // over.
-        smol::spawn(drive.until_aborting(&self.drain)).detach();
+        smol::spawn(self.drain.run_until_aborting(drive)).detach();
         self.drain.begin();
         let shutdown = Shutdown::new(&self.drain).grace(grace);
         block_on(shutdown.run(self.drain.until_draining()))

@@ -31,7 +31,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<Report, Box<dyn Error>> {
     let settings = Settings::from_env()?;
-    let drain = Drain::builder().track(true).build();
+    let drain = Drain::tracked();
     let shutdown = Shutdown::new(&drain)
         .on(signal::termination()?)
         .lame_duck(settings.lame_duck)

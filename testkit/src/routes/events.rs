@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use async_drain::{Drain, DrainExt};
+use async_drain::Drain;
 use futures_lite::{Stream, StreamExt, stream};
 use smol::Timer;
 
@@ -12,11 +12,10 @@ pub fn events(pause: Duration, drain: &Drain) -> impl Stream<Item = String> + us
         Timer::after(pause).await;
         tick.to_owned()
     });
-    // A clone would be a handle that keeps the drain running; a child drains with it.
-    let until = drain.child();
-    ticks
-        // The same that is asked for the deadline: a child is told a moment later.
-        .until_draining(&until)
+    // A clone would keep the drain running.
+    let until = drain.observer();
+    until
+        .run_until_draining(ticks)
         .chain(stream::once_future(async move {
             let left = until
                 .deadline()

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use async_drain::{Drain, DrainExt, Guard, hyper::FromHyper};
+use async_drain::{Drain, Guard, hyper::FromHyper};
 use futures_lite::{AsyncReadExt, AsyncWriteExt, FutureExt};
 use http_body_util::BodyExt;
 use hyper::{
@@ -36,14 +36,14 @@ pub fn connect<B, R: Default>(mut request: Request<B>, drain: &Drain) -> Respons
             let _ = echo(upgraded, &guard).await;
         }
     };
-    smol::spawn(tunnel.until_aborting(drain)).detach();
+    smol::spawn(drain.run_until_aborting(tunnel)).detach();
     response
 }
 
 async fn echo(upgraded: Upgraded, guard: &Guard) -> std::io::Result<()> {
     let mut io = FromHyper::new(upgraded);
     let mut buffer = vec![0; 16 * 1024];
-    while let Some(size) = io.read(&mut buffer).until_draining(guard).await {
+    while let Some(size) = guard.run_until_draining(io.read(&mut buffer)).await {
         let size = size?;
         if size == 0 {
             return io.close().await;
@@ -79,7 +79,7 @@ where
     };
     let guard = guard.labeled(format!("the upload of {}", request.uri().path()));
     let upload = read(request.into_body());
-    smol::spawn(upload.until_aborting(drain).guarded(guard)).detach();
+    smol::spawn(guard.wrap(drain.run_until_aborting(upload))).detach();
     *response.status_mut() = StatusCode::ACCEPTED;
     response
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_drain::{Drain, DrainExt, Guard, hyper::FromHyper};
+use async_drain::{Drain, Guard, hyper::FromHyper};
 use async_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -40,7 +40,7 @@ pub fn upgrade<B, R: Default>(mut request: Request<B>, drain: &Drain, code: u16)
         guard.labeled("WebSocket"),
         code.into(),
     );
-    smol::spawn(session.until_aborting(drain)).detach();
+    smol::spawn(drain.run_until_aborting(session)).detach();
 
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
@@ -62,7 +62,7 @@ async fn session(upgrade: OnUpgrade, guard: Guard, code: CloseCode) {
 async fn echo(upgraded: Upgraded, guard: &Guard, code: CloseCode) -> Result<(), Error> {
     let io = FromHyper::new(upgraded);
     let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, None).await;
-    while let Some(Some(message)) = socket.next().until_draining(guard).await {
+    while let Some(Some(message)) = guard.run_until_draining(socket.next()).await {
         let message = message?;
         if message.is_text() || message.is_binary() {
             socket.send(message).await?;

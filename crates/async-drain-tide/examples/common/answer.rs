@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
 };
 
-use async_drain::{Drain, DrainExt, Phase};
+use async_drain::{Drain, Phase};
 use futures_lite::{AsyncReadExt, Stream, StreamExt, io::BufReader, stream};
 use futures_util::TryStreamExt;
 use http_types::{Body, Request, Response, Result, StatusCode, mime};
@@ -84,7 +84,7 @@ fn accept(request: &mut Request, drain: &Drain) -> StatusCode {
             Err(_) => writeln!(io::stdout(), "an upload was cut after {length} bytes"),
         };
     };
-    smol::spawn(read.guarded(guard)).detach();
+    smol::spawn(guard.wrap(read)).detach();
     StatusCode::Accepted
 }
 

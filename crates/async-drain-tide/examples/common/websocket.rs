@@ -1,6 +1,6 @@
 //! A WebSocket that echoes messages, and closes when draining begins (Z6).
 
-use async_drain::{Drain, UntilDraining};
+use async_drain::{Drain, futures::UntilDraining};
 use async_tungstenite::{
     WebSocketStream,
     tungstenite::{

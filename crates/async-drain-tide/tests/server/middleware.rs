@@ -25,11 +25,11 @@ fn get(app: &tide::Server<()>, path: &str) -> Response {
 /// The guard of a request lives until its answer's body is dropped.
 #[test]
 fn a_request_is_in_flight_until_its_body_is_dropped() {
-    let drain = Drain::builder().track(true).build();
+    let drain = Drain::tracked();
     let app = app(&drain);
     let mut response = get(&app, "/");
     let stragglers = drain.stragglers();
-    assert_eq!(stragglers.count(), 1);
+    assert_eq!(stragglers.total(), 1);
     let label = stragglers.iter().next().and_then(|one| one.label.clone());
     assert_eq!(label.as_deref(), Some("GET /"));
 
@@ -55,7 +55,7 @@ fn answers_say_close_from_lame_duck_on() {
     let drain = Drain::new();
     let app = app(&drain);
     assert!(get(&app, "/").header("connection").is_none());
-    drain.lame_duck();
+    drain.enter_lame_duck();
     assert_eq!(get(&app, "/").header("connection").unwrap(), "close");
     drain.begin();
     drain.until_drained().wait();

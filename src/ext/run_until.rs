@@ -1,6 +1,4 @@
 use std::{
-    error::Error,
-    fmt,
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -9,20 +7,23 @@ use std::{
 use futures_core::{FusedFuture, FusedStream, Stream};
 use pin_project_lite::pin_project;
 
-use crate::{UntilAborting, UntilDraining};
+use crate::{
+    Aborted,
+    futures::{UntilAborting, UntilDraining},
+};
 
 pin_project! {
-    /// Ends once draining begins; made by [`DrainExt::until_draining`](crate::DrainExt::until_draining).
+    /// Ends once draining begins; made by [`Drain::run_until_draining`](crate::Drain::run_until_draining).
     #[derive(Debug)]
     #[must_use = "futures and streams do nothing unless polled"]
-    pub struct TakeUntilDraining<T> {
+    pub struct RunUntilDraining<T> {
         #[pin]
         inner: Option<T>,
         draining: UntilDraining,
     }
 }
 
-impl<T> TakeUntilDraining<T> {
+impl<T> RunUntilDraining<T> {
     pub(crate) fn new(inner: T, draining: UntilDraining) -> Self {
         Self {
             inner: Some(inner),
@@ -31,16 +32,22 @@ impl<T> TakeUntilDraining<T> {
     }
 }
 
-impl<F: Future> Future for TakeUntilDraining<F> {
+impl<F: Future> Future for RunUntilDraining<F> {
     type Output = Option<F::Output>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        if Pin::new(this.draining).poll(cx).is_ready() {
+        if this.draining.is_reached() {
             this.inner.set(None);
         }
         let output = match this.inner.as_mut().as_pin_mut() {
-            Some(inner) => Some(ready!(inner.poll(cx))),
+            Some(inner) => match inner.poll(cx) {
+                Poll::Ready(output) => Some(output),
+                Poll::Pending => {
+                    ready!(Pin::new(this.draining).poll(cx));
+                    None
+                }
+            },
             None => None,
         };
         this.inner.set(None);
@@ -49,22 +56,28 @@ impl<F: Future> Future for TakeUntilDraining<F> {
 }
 
 /// Terminated once it has answered. A further poll yields `None`.
-impl<F: Future> FusedFuture for TakeUntilDraining<F> {
+impl<F: Future> FusedFuture for RunUntilDraining<F> {
     fn is_terminated(&self) -> bool {
         self.inner.is_none()
     }
 }
 
-impl<S: Stream> Stream for TakeUntilDraining<S> {
+impl<S: Stream> Stream for RunUntilDraining<S> {
     type Item = S::Item;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
         let mut this = self.project();
-        if Pin::new(this.draining).poll(cx).is_ready() {
+        if this.draining.is_reached() {
             this.inner.set(None);
         }
         let item = match this.inner.as_mut().as_pin_mut() {
-            Some(inner) => ready!(inner.poll_next(cx)),
+            Some(inner) => match inner.poll_next(cx) {
+                Poll::Ready(item) => item,
+                Poll::Pending => {
+                    ready!(Pin::new(this.draining).poll(cx));
+                    None
+                }
+            },
             None => None,
         };
         if item.is_none() {
@@ -80,24 +93,24 @@ impl<S: Stream> Stream for TakeUntilDraining<S> {
 }
 
 /// Terminated once it has ended.
-impl<S: Stream> FusedStream for TakeUntilDraining<S> {
+impl<S: Stream> FusedStream for RunUntilDraining<S> {
     fn is_terminated(&self) -> bool {
         self.inner.is_none()
     }
 }
 
 pin_project! {
-    /// Cut once aborting begins; made by [`DrainExt::until_aborting`](crate::DrainExt::until_aborting).
+    /// Cut once aborting begins; made by [`Drain::run_until_aborting`](crate::Drain::run_until_aborting).
     #[derive(Debug)]
     #[must_use = "futures and streams do nothing unless polled"]
-    pub struct TakeUntilAborting<T> {
+    pub struct RunUntilAborting<T> {
         #[pin]
         inner: Option<T>,
         aborting: UntilAborting,
     }
 }
 
-impl<T> TakeUntilAborting<T> {
+impl<T> RunUntilAborting<T> {
     pub(crate) fn new(inner: T, aborting: UntilAborting) -> Self {
         Self {
             inner: Some(inner),
@@ -106,16 +119,22 @@ impl<T> TakeUntilAborting<T> {
     }
 }
 
-impl<F: Future> Future for TakeUntilAborting<F> {
+impl<F: Future> Future for RunUntilAborting<F> {
     type Output = Result<F::Output, Aborted>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        if Pin::new(this.aborting).poll(cx).is_ready() {
+        if this.aborting.is_reached() {
             this.inner.set(None);
         }
         let output = match this.inner.as_mut().as_pin_mut() {
-            Some(inner) => Ok(ready!(inner.poll(cx))),
+            Some(inner) => match inner.poll(cx) {
+                Poll::Ready(output) => Ok(output),
+                Poll::Pending => {
+                    ready!(Pin::new(this.aborting).poll(cx));
+                    Err(Aborted)
+                }
+            },
             None => Err(Aborted),
         };
         this.inner.set(None);
@@ -124,13 +143,13 @@ impl<F: Future> Future for TakeUntilAborting<F> {
 }
 
 /// Terminated once it has answered. A further poll yields [`Aborted`].
-impl<F: Future> FusedFuture for TakeUntilAborting<F> {
+impl<F: Future> FusedFuture for RunUntilAborting<F> {
     fn is_terminated(&self) -> bool {
         self.inner.is_none()
     }
 }
 
-impl<S: Stream> Stream for TakeUntilAborting<S> {
+impl<S: Stream> Stream for RunUntilAborting<S> {
     /// An error only once, as the last item: a stream that was cut must not look like one that has ended.
     type Item = Result<S::Item, Aborted>;
 
@@ -139,18 +158,25 @@ impl<S: Stream> Stream for TakeUntilAborting<S> {
         if this.inner.is_none() {
             return Poll::Ready(None);
         }
-        if Pin::new(this.aborting).poll(cx).is_ready() {
+        if this.aborting.is_reached() {
             this.inner.set(None);
             return Poll::Ready(Some(Err(Aborted)));
         }
         let item = match this.inner.as_mut().as_pin_mut() {
-            Some(inner) => ready!(inner.poll_next(cx)),
+            Some(inner) => match inner.poll_next(cx) {
+                Poll::Ready(item) => item.map(Ok),
+                Poll::Pending => {
+                    ready!(Pin::new(this.aborting).poll(cx));
+                    this.inner.set(None);
+                    Some(Err(Aborted))
+                }
+            },
             None => None,
         };
         if item.is_none() {
             this.inner.set(None);
         }
-        Poll::Ready(item.map(Ok))
+        Poll::Ready(item)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -160,20 +186,8 @@ impl<S: Stream> Stream for TakeUntilAborting<S> {
 }
 
 /// Terminated once it has ended or been cut.
-impl<S: Stream> FusedStream for TakeUntilAborting<S> {
+impl<S: Stream> FusedStream for RunUntilAborting<S> {
     fn is_terminated(&self) -> bool {
         self.inner.is_none()
     }
 }
-
-/// The work was cut, because aborting had begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Aborted;
-
-impl fmt::Display for Aborted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("aborted by the drain")
-    }
-}
-
-impl Error for Aborted {}

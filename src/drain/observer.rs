@@ -1,0 +1,109 @@
+use std::{fmt, panic::Location, time::Instant};
+
+use crate::{Drained, Guard, Phase, Refused, Stragglers, sync::Arc, tree::Core};
+
+/// Watches a drain and takes guards of it, but can't begin or abort it and doesn't keep it running.
+///
+/// Store an observer, not a clone of the [`Drain`](crate::Drain), in whatever lives as long as the program: the
+/// state of a handler, a layer, a pool. The last [`Drain`](crate::Drain) that is dropped begins the drain, which
+/// can't happen while such a place keeps one.
+///
+/// ```
+/// use async_drain::Drain;
+///
+/// let drain = Drain::new();
+/// let observer = drain.observer();
+/// let work = observer.guard()?;
+/// assert!(!observer.is_draining());
+///
+/// drop(drain); // the last handle: the drain begins
+/// assert!(observer.is_draining());
+/// assert!(observer.admit().is_err());
+/// drop(work);
+/// observer.until_drained().wait();
+/// # Ok::<(), async_drain::Drained>(())
+/// ```
+#[derive(Clone)]
+pub struct Observer {
+    core: Arc<Core>,
+}
+
+impl Observer {
+    pub(crate) fn new(core: &Arc<Core>) -> Self {
+        Self {
+            core: Arc::clone(core),
+        }
+    }
+
+    #[cfg_attr(not(feature = "net"), allow(dead_code))]
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    /// Creates a guard for work that has already been promised, also while draining.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Drained`] once the drain has drained, and from then on always. While the drain
+    /// runs, this never fails.
+    #[inline]
+    #[track_caller]
+    pub fn guard(&self) -> Result<Guard, Drained> {
+        self.core.guard(Location::caller())
+    }
+
+    /// Creates a guard for new work, which is refused from the moment draining begins.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Refused`] exactly from the moment draining begins. Lame duck refuses nothing.
+    #[inline]
+    #[track_caller]
+    pub fn admit(&self) -> Result<Guard, Refused> {
+        self.core.admit()?;
+        self.guard().map_err(|Drained| Refused::new(Phase::Drained))
+    }
+
+    /// Returns the stage of shutdown that the drain has reached.
+    #[inline]
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.core.latch.phase()
+    }
+
+    /// Returns whether draining has begun.
+    ///
+    /// This is one load from a cache line that is written only when the phase changes.
+    #[inline]
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.core.latch.is(Phase::Draining)
+    }
+
+    /// Returns how many guards are alive, as [`Drain::in_flight`](crate::Drain::in_flight) does.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.core.in_flight()
+    }
+
+    /// Returns when the current phase will be cut short, as [`Drain::deadline`](crate::Drain::deadline) does.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.core.deadline()
+    }
+
+    /// Returns the guards that are still alive, as [`Drain::stragglers`](crate::Drain::stragglers) does.
+    #[must_use]
+    pub fn stragglers(&self) -> Stragglers {
+        Stragglers::of(&self.core)
+    }
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observer")
+            .field("phase", &self.phase())
+            .field("in_flight", &self.in_flight())
+            .finish_non_exhaustive()
+    }
+}
