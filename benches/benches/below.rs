@@ -190,8 +190,8 @@ impl Below {
     }
 }
 
-/// That the protocol holds: guards made and dropped here and there while it begins; drained once,
-/// and with no guard left.
+/// Checks the protocol: guards are created and dropped on several threads while it begins; it
+/// drains once, when no guard is left.
 fn stress() {
     for _ in 0..200 {
         let below: &'static Below = Box::leak(Box::new(Below::new()));

@@ -135,7 +135,8 @@ fn contender(who: &str) -> (Waits, Ends) {
     }
 }
 
-/// One number of nanoseconds a line, of requests that end at any time after `Shutdown` was called.
+/// Runs Go's program, which prints the nanoseconds of one request a line; they end at any time
+/// after `Shutdown` was called.
 fn go() -> Option<Vec<f64>> {
     let output = Command::new(built_go("benches/go/shutdown.go")?).output();
     let output = output.expect("what was built");

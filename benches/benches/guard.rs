@@ -47,7 +47,7 @@ fn two_atomics<'a>() -> Contender<'a> {
     })
 }
 
-/// Everyone's make and drop; each call for a thread gets what `shared` says.
+/// Creates and drops a guard of each contender; each call for a thread gets what `shared` says.
 fn makers<'a>() -> Vec<Contender<'a>> {
     let arc = Arc::new(());
     let drain = Drain::new();

@@ -23,7 +23,7 @@ use async_drain_bench::{
 
 const OURS: &str = "async-drain";
 const BARE: &str = "without the drain";
-/// The others need fewer rounds: nobody asks for their third digit.
+/// The other servers need fewer rounds, since their third digit doesn't matter.
 const FOR_ORIENTATION: usize = 8;
 
 fn main() {
@@ -38,10 +38,7 @@ fn main() {
             "trillium on smol",
             built("integrations/trillium", ["--bin", "trillium"]),
         ),
-        (
-            "axum on tokio",
-            built("peers/axum", ["--bin", "peer-axum"]),
-        ),
+        ("axum on tokio", built("peers/axum", ["--bin", "peer-axum"])),
     ];
     if found("wrk") {
         let servers = programs.iter().chain(&others);

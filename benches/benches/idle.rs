@@ -99,11 +99,7 @@ fn contenders() -> Vec<Contender> {
     let drained = built("benches/http", ["--bin", "drained"]);
     let mut contenders = vec![
         contender(BARE, built("benches/http", ["--bin", "bare"]), &[][..]),
-        contender(
-            PEER,
-            built("peers/hyper", ["--bin", "peer-hyper"]),
-            &[],
-        ),
+        contender(PEER, built("peers/hyper", ["--bin", "peer-hyper"]), &[]),
         contender(DEFAULT, drained.clone(), &[]),
         contender(
             OURS,

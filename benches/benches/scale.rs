@@ -137,8 +137,8 @@ fn hold<G>(
     ]
 }
 
-/// Turns the caches over, as a million guards do and a thousand do not, so that the last drop is as
-/// cold after either.
+/// Evicts the caches, as a million guards do and a thousand don't, so that the last drop is as cold
+/// after either.
 fn evict() {
     static OTHER: LazyLock<Vec<u64>> = LazyLock::new(|| vec![1; 8 << 20]);
     black_box(OTHER.iter().step_by(8).sum::<u64>());
@@ -357,8 +357,8 @@ fn linear(figures: &mut Figures, table: &Table, step: &str) {
     );
 }
 
-/// Nanoseconds; of what is long enough for others to come between, those on the processor, whose
-/// clock is slow to read.
+/// Returns the nanoseconds that `run` takes: of long ones those on the processor, since other
+/// processes may run in between; its clock is too slow for short ones.
 fn timed<T>(run: impl FnOnce() -> T) -> (T, f64) {
     const LONG: Duration = Duration::from_millis(1);
     let processor =

@@ -6,7 +6,7 @@ use std::{
     cell::Cell,
 };
 
-/// To be made the `#[global_allocator]` of a program that counts.
+/// The `#[global_allocator]` of a program that counts.
 #[derive(Debug)]
 pub struct Counting;
 
@@ -16,13 +16,13 @@ thread_local! {
     static IN_USE: Cell<usize> = const { Cell::new(0) };
 }
 
-/// How often this thread asked for memory.
+/// Returns how often this thread asked for memory.
 #[must_use]
 pub fn requests() -> usize {
     REQUESTS.get()
 }
 
-/// The bytes that this thread has allocated, less those it has freed.
+/// Returns the bytes that this thread has allocated, less those it has freed.
 #[must_use]
 pub fn in_use() -> usize {
     IN_USE.get()

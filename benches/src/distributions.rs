@@ -4,8 +4,8 @@ use crate::{figures::Figures, race::quantile};
 
 const QUANTILES: [(&str, f64); 4] = [("best", 0.0), ("half", 0.5), ("90 %", 0.9), ("99 %", 0.99)];
 
-/// Adds the quantiles of each contender in `table`, in halves of the first one's; returns what says
-/// half of whose samples are below which.
+/// Adds the quantiles of each contender in `table`, in medians of the first one; returns a function
+/// that tells a contender's median.
 pub fn distributions<'a>(
     figures: &mut Figures,
     table: &'a mut [(&'static str, Vec<f64>)],

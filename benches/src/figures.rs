@@ -1,10 +1,11 @@
-//! What a bench found: shown as a table, judged by its targets, and kept as one JSON object a line.
+//! The figures of a bench: printed as a table, judged by its targets, and kept as one JSON object a
+//! line.
 
 use std::{fmt::Write as _, fs::OpenOptions, io::Write as _, path::PathBuf};
 
 use serde_json::json;
 
-/// Where the figures go: `FIGURES`, or a file in the target directory.
+/// Returns the file for the figures: `FIGURES`, or one in the target directory.
 #[must_use]
 pub fn path() -> PathBuf {
     std::env::var_os("FIGURES").map_or_else(
@@ -23,7 +24,7 @@ pub struct Figures {
     targets: Vec<(String, f64, Bound)>,
 }
 
-/// What a figure should be. One that could not be taken is `NaN`, and meets nothing.
+/// What a figure should be. One that couldn't be measured is `NaN`, and meets nothing.
 #[derive(Clone, Copy, Debug)]
 pub enum Bound {
     AtMost(f64),
@@ -41,7 +42,7 @@ impl Bound {
 }
 
 impl Figures {
-    /// `unit` says what the numbers of the table are.
+    /// Creates an empty table; `unit` says what its numbers are.
     #[must_use]
     pub fn new(bench: &'static str, unit: &'static str) -> Self {
         Self {
@@ -53,7 +54,7 @@ impl Figures {
         }
     }
 
-    /// What `who` took in `case`.
+    /// Adds what `who` took in `case`.
     pub fn add(&mut self, case: &str, who: &str, value: f64) {
         if value.is_nan() {
             return;
@@ -76,7 +77,7 @@ impl Figures {
     ///
     /// # Panics
     ///
-    /// If the file can't be written: figures that are lost without a word are worse.
+    /// If the file can't be written, since figures must not be lost silently.
     pub fn publish(self) {
         self.print();
         let mut lines = String::new();
@@ -145,7 +146,7 @@ impl Figures {
     }
 }
 
-/// Three digits, and no fractions of large numbers.
+/// Formats a value with three digits, and large numbers without fractions.
 #[must_use]
 pub fn shown(value: f64) -> String {
     if value >= 100.0 || value > 1.0 && value.fract() == 0.0 {

@@ -19,7 +19,7 @@ impl Ratios {
         }
     }
 
-    /// `NaN` if there is none.
+    /// Returns the median, or `NaN` if there are no ratios.
     #[must_use]
     pub fn median(&self) -> f64 {
         if self.0.is_empty() {
@@ -28,8 +28,8 @@ impl Ratios {
         quantile(&mut self.0.clone(), 0.5)
     }
 
-    /// Between which two the median is, with 95 % confidence, whatever the distribution: by the
-    /// ranks that a fair coin would give.
+    /// Returns the values between which the median is with 95 % confidence, whatever the
+    /// distribution: by the ranks that a fair coin would give.
     #[must_use]
     pub fn interval(&self) -> (f64, f64) {
         let mut sorted = self.0.clone();

@@ -48,8 +48,8 @@ impl<'a> Contender<'a> {
 
 const ROUND: Duration = Duration::from_micros(200);
 
-/// Nanoseconds per operation of each contender on one thread: the tenth part of the rounds that
-/// went best, since noise only ever adds.
+/// Returns the nanoseconds per operation of each contender on one thread: of its best tenth of the
+/// rounds, since noise only adds.
 #[must_use]
 pub fn alone(contenders: &[Contender<'_>], rounds: usize) -> Vec<f64> {
     let mut batches: Vec<_> = contenders.iter().map(|c| (c.batch)(0)).collect();
@@ -65,12 +65,11 @@ pub fn alone(contenders: &[Contender<'_>], rounds: usize) -> Vec<f64> {
     samples.iter_mut().map(|s| quantile(s, 0.1)).collect()
 }
 
-/// Nanoseconds per operation and thread of each contender on `threads` threads at once: the median
-/// of the rounds in which no thread lost its core. The best round would be one in which the threads
-/// happened not to meet.
+/// Returns the nanoseconds per operation and thread of each contender on `threads` threads at once:
+/// the median of the rounds in which no thread lost its core. (The best round would be one in which
+/// the threads happened not to meet.)
 ///
-/// `NaN` where the machine was too busy for even a few such rounds within the time that is spent on
-/// it.
+/// It is `NaN` if the machine was too busy for even a few such rounds within the time limit.
 #[must_use]
 pub fn together(contenders: &[Contender<'_>], threads: usize, rounds: usize) -> Vec<f64> {
     let times: Vec<_> = (contenders.iter())
@@ -135,8 +134,8 @@ fn one_together(contender: &Contender<'_>, threads: usize, times: usize) -> Opti
     })
 }
 
-/// How often this thread lost its core to another, not how often it slept in a lock of the
-/// contender's; Linux only, zero elsewhere.
+/// Returns how often this thread lost its core to another, not how often it slept in a lock of the
+/// contender. Linux only; zero elsewhere.
 fn context_switches() -> u64 {
     let Ok(status) = fs::read_to_string("/proc/thread-self/status") else {
         return 0;
