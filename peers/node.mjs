@@ -1,4 +1,5 @@
-// Node's http, stopped as its documentation says: close() ends the idle connections and waits for the others.
+// Node's http, stopped as its documentation says: close() ends idle connections and waits for the
+// others.
 import http from 'node:http';
 
 const server = http.createServer((request, response) => {

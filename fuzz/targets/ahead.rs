@@ -1,5 +1,5 @@
-//! Any stream in any reads, with the messages beginning anywhere: what tide's connections hand to
-//! async-h1.
+//! Any stream, cut into any reads, with messages that begin anywhere: what tide's connections pass
+//! to async-h1.
 #![no_main]
 
 #[path = "../../crates/async-drain-tide/src/ahead/mod.rs"]

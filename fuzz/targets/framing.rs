@@ -1,5 +1,5 @@
-//! Any bytes in any reads, beside httparse: what comes before the first NUL says how long the reads
-//! are and when the answers come.
+//! Any bytes, cut into any reads, beside httparse: the bytes before the first NUL say how long the
+//! reads are and when the answers come.
 #![no_main]
 
 #[path = "../../src/hyper/framing/mod.rs"]

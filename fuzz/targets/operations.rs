@@ -8,7 +8,7 @@ mod support;
 
 use program::{Op, Program};
 
-/// Enough for any state, and few enough for the model, which looks at everything after each.
+/// Enough to reach any state, and few enough for the model, which checks everything after each.
 const MOST: usize = 200;
 
 libfuzzer_sys::fuzz_target!(|input: (bool, u8, Vec<Op>)| {

@@ -16,7 +16,7 @@ fn a_server_runs_on_async_std() {
     async_std::task::block_on(scene.play(server));
 }
 
-/// With a listener of async-std's own, as a stream of connections.
+/// async-std's own listener, as a stream of connections, is accepted from.
 #[test]
 fn a_server_runs_on_async_std_with_its_listener() {
     let (scene, listener) = Scene::new();

@@ -17,7 +17,7 @@ use tonic::{Request, Response, Status, body::Body, server::Grpc};
 use tonic_prost::ProstCodec;
 use tower::service_fn as method;
 
-/// Of `Sleep` how long, of `Count` how far, 0 without end; and the number counted.
+/// How long `Sleep` takes, how far `Count` counts (0: without end), and the number counted.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Number {
     #[prost(uint64, tag = "1")]
@@ -50,7 +50,7 @@ fn run() -> Result<Report, Box<dyn Error>> {
     Ok(smol::block_on(shutdown.run(server)))
 }
 
-/// What tonic-build would write.
+/// What tonic-build would generate.
 async fn call(
     request: hyper::Request<Incoming>,
     drain: Drain,
@@ -72,8 +72,8 @@ async fn sleep(request: Request<Number>) -> Result<Response<Number>, Status> {
     Ok(Response::new(number))
 }
 
-/// A stream with an end is finished, and one without ends when draining begins: its client is told
-/// to come back (Z7).
+/// Finishes a stream that ends by itself. One that doesn't ends when draining begins, and its
+/// client is told to come back (Z7).
 #[allow(clippy::unused_async, reason = "a method is asynchronous")]
 async fn count(
     request: Request<Number>,

@@ -10,7 +10,7 @@ use tonic_prost::ProstCodec;
 
 use testkit::process::Server;
 
-/// How long anything may take that should not have to wait.
+/// How long an operation may take that shouldn't have to wait.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -108,7 +108,7 @@ fn calls_in_flight_finish_and_streams_without_end_are_told() {
     assert!(exit.report.starts_with("drained: "), "{}", exit.report);
 }
 
-/// Z4: hyper alone would wait for the preface for ever.
+/// Z4: a connection without a preface ends; hyper alone would wait for it for ever.
 #[test]
 fn a_peer_that_never_sends_its_preface_does_not_hold_the_process() {
     let env = [

@@ -14,16 +14,16 @@ use testkit::routes::answer::answer;
 
 use crate::AnyError;
 
-/// Serves one connection to its end.
+/// Serves one connection until it is closed.
 pub(crate) async fn serve(
     incoming: Incoming,
     drain: Drain,
     grace: Duration,
 ) -> Result<(), AnyError> {
-    // A handshake that stalls is the limit of QUIC's own idle timeout, and of the abort.
+    // QUIC's own idle timeout, and the abort, end a handshake that stalls.
     let quic = incoming.await?;
     let mut h3 = Connection::<_, Bytes>::new(h3_quinn::Connection::new(quic.clone())).await?;
-    // The requests of this connection, to know when the last is over.
+    // The requests of this connection, to know when the last has ended.
     let requests = Drain::with_shards(1, false);
     let begin = |request| -> Result<(), AnyError> {
         let guard = requests.guard()?;
@@ -38,7 +38,7 @@ pub(crate) async fn serve(
             None => return Ok(()),
         }
     }
-    // Those that the peer sent before it reads this are welcome, ...
+    // Requests that the peer sent before it reads this are served, ...
     h3.shutdown(1024).await?;
     let late = async {
         while let Ok(Some(request)) = h3.accept().await {

@@ -18,10 +18,10 @@ use smol::{Timer, block_on};
 
 use testkit::process::Server;
 
-/// How long anything may take that should not have to wait.
+/// How long an operation may take that shouldn't have to wait.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The certificate is made at start, so nobody could know it.
+/// Accepts any certificate, since the server makes its own at start.
 #[derive(Debug)]
 struct Anyone;
 
@@ -111,7 +111,7 @@ async fn body(mut stream: RequestStream<BidiStream<Bytes>, Bytes>) -> Vec<u8> {
     body
 }
 
-/// Z3 in HTTP/3's words, and Z5.
+/// Z3 Z5: HTTP/3's GOAWAY comes in two steps, and requests in flight are answered.
 #[test]
 fn requests_in_flight_finish_after_a_goaway() {
     let mut server = Server::start(env!("CARGO_BIN_EXE_http3"), &[]).expect("it starts");
@@ -141,7 +141,7 @@ fn requests_in_flight_finish_after_a_goaway() {
     assert!(exit.report.starts_with("drained: "), "{}", exit.report);
 }
 
-/// Z2's bound: a peer that has everything and stays does not hold the process.
+/// Z2: a peer that has everything and stays connected doesn't delay the exit.
 #[test]
 fn an_idle_connection_is_closed_within_the_grace() {
     let env = [("KEEP_ALIVE_GRACE_MS", "100")];

@@ -8,7 +8,8 @@ use smol::Timer;
 use testkit::routes::Route;
 use trillium::{Body, Conn, KnownHeaderName::Connection};
 
-/// trillium says `close` by itself, but not in lame duck, nor before the bridge has been polled.
+/// Adds `close`: trillium says it by itself, but not in lame duck, nor before the bridge has been
+/// polled.
 pub(crate) async fn answer(conn: Conn, drain: Drain) -> Conn {
     let conn = route(conn, &drain).await;
     if drain.phase() > Phase::Running {

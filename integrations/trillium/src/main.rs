@@ -1,8 +1,8 @@
 //! A trillium server that drains: its accept loop and connections are trillium's own, the rest is
 //! the drain's.
 //!
-//! What it can't have is what its accept loop would have to know: the graces of idle connections,
-//! and a queue that is emptied. Run with: `cargo run`; `testkit/src/settings.rs` lists the
+//! Its accept loop would have to know of the graces of idle connections and of the queue, so these
+//! promises are not kept. Run with: `cargo run`; `testkit/src/settings.rs` lists the
 //! settings.
 
 mod answer;

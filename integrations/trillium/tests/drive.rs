@@ -1,5 +1,5 @@
-//! `Drain::drive` over a real trillium server on smol: what trillium has from swansong, and what it
-//! has from the drain.
+//! `Drain::drive` with a real trillium server on smol: what swansong gives trillium, and what the
+//! drain adds.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -104,7 +104,7 @@ fn a_request_in_flight_is_answered_and_an_idle_connection_closed() {
     assert_eq!(running.drain.phase(), Phase::Drained);
 }
 
-/// trillium alone would wait for ever: it has no deadline.
+/// L3: a request without end is abandoned; trillium alone has no deadline and would wait for ever.
 #[test]
 fn a_request_that_does_not_end_is_cut_at_the_deadline_and_named() {
     let running = Running::start();
@@ -121,7 +121,7 @@ fn a_request_that_does_not_end_is_cut_at_the_deadline_and_named() {
     assert!(!report.is_drained());
     let text = report.to_string();
     assert!(text.contains("still in flight: swansong"), "{text}");
-    // The work itself goes on until the process ends, as nobody but trillium could cut it.
+    // The work itself goes on until the process ends: only trillium could cancel it.
     assert!(running.swansong.state().is_shutting_down());
     drop(running.server);
 }
