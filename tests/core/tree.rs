@@ -136,7 +136,7 @@ fn a_late_child_has_the_phase_of_its_parent() {
 
 /// S7: who is told by the parent can ask a child for the deadline.
 #[test]
-fn a_childs_deadline_is_set_before_its_parent_wakes() {
+fn the_deadline_of_a_child_is_set_before_its_parent_wakes() {
     let drain = Drain::new();
     let child = drain.child();
     let found = cell();
@@ -175,7 +175,7 @@ fn the_deadline_is_inherited() {
 
 /// A child's own deadline is not its parent's.
 #[test]
-fn a_childs_deadline_does_not_reach_its_parent() {
+fn the_deadline_of_a_child_does_not_reach_its_parent() {
     let drain = Drain::new();
     let child = drain.child();
     let _work = child.guard().unwrap();
