@@ -435,7 +435,7 @@ broken stuck-though-drained \
     'let end = if report.is_drained() {' 'let end = if false {'
 
 broken waited-for-in-spite-of-a-request test:shutdown::an_executor_that_stays_blocked_is_given_up shutdown/stages.rs \
-    'Event::Requested(_) => end = Some(hurry),' 'Event::Requested(_) => end = end.or(None.filter(|_| hurry > Instant::now())),'
+    'Event::Requested(_) => end = Some(insisted_end),' 'Event::Requested(_) => end = end.or(None.filter(|_| insisted_end > Instant::now())),'
 
 broken stuck-without-the-failure test:shutdown::the_watchdog_is_told_why_the_server_failed \
     shutdown/watchdog.rs \

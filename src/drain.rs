@@ -340,7 +340,7 @@ impl Drain {
     #[cfg(feature = "async-io")]
     #[cfg_attr(docsrs, doc(cfg(feature = "async-io")))]
     pub async fn finish_within(&self, limit: std::time::Duration) -> Report {
-        use crate::time::{later, until};
+        use crate::shutdown::timer::{later, until};
         let deadline = later(Some(Instant::now()), limit);
         self.finish_by(deadline, until(deadline)).await
     }

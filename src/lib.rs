@@ -91,7 +91,6 @@ mod straggler;
 pub mod swansong;
 mod sync;
 mod tally;
-mod time;
 #[cfg(feature = "tower")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
 pub mod tower;
@@ -104,7 +103,7 @@ pub use crate::{
     guard::Guard,
     phase::Phase,
     report::Report,
-    shutdown::Shutdown,
+    shutdown::builder::Shutdown,
     straggler::{Straggler, Stragglers},
 };
 

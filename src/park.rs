@@ -1,4 +1,4 @@
-//! A plain thread as a task: its waker ends its sleep.
+//! Lets a plain thread wait like a task: a waker ends its sleep.
 
 use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -8,14 +8,14 @@ use std::{
 
 /// The sleep of one thread, which its wakers end.
 ///
-/// Not [`std::thread::park`]: the token of that belongs to the thread, and whoever runs on it may be about to wait for
-/// it.
+/// [`std::thread::park`] doesn't do: its token belongs to the thread, and other code that runs on
+/// it may be about to wait for the same token.
 #[derive(Default)]
 pub(crate) struct Parker(Arc<Token>);
 
 #[derive(Default)]
 struct Token {
-    /// Set by a wake that came while the thread was awake; the next sleep takes it instead of sleeping.
+    /// Set by a wake, cleared by the next [`park`](Parker::park), which then returns at once.
     woken: Mutex<bool>,
     changed: Condvar,
 }
@@ -47,8 +47,8 @@ impl Parker {
         Waker::from(Arc::clone(&self.0))
     }
 
-    /// Blocks the calling thread until it is woken or `deadline` has come; at once if it has been woken since it last
-    /// slept.
+    /// Blocks the calling thread until it is woken or `deadline` has passed. Returns at once if it
+    /// was woken since the last call.
     pub(crate) fn park(&self, deadline: Option<Instant>) {
         let mut woken = self.0.lock();
         while !*woken {

@@ -12,8 +12,8 @@ use crate::{
     connection_guard::ConnectionGuard,
     futures::{UntilAborting, UntilLameDuck},
     net::idle::{Alarm, Graces, IdleTimer},
+    shutdown::timer,
     sync::Arc,
-    time,
     tree::Core,
 };
 
@@ -72,7 +72,7 @@ impl Ending {
         let deadline = match self.unfinished {
             Some(deadline) => Some(deadline),
             None => {
-                self.unfinished = time::later(Some(Instant::now()), limit);
+                self.unfinished = timer::later(Some(Instant::now()), limit);
                 self.unfinished
             }
         };
@@ -163,7 +163,7 @@ impl Ending {
             // there, and hyper ends the connection after its last stream, of which a task of somebody's may yet read.
             let reacted = self.activity.as_ref().is_some_and(Activity::has_reacted);
             let since = (self.patience.idle_after(asked)).filter(|_| http2 && !reacted);
-            return match self.goaway.poll(time::later(since, GOAWAY), cx) {
+            return match self.goaway.poll(timer::later(since, GOAWAY), cx) {
                 Poll::Ready(()) => Next::Cut,
                 Poll::Pending => Next::Wait,
             };

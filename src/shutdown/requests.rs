@@ -1,4 +1,4 @@
-//! The requests to stop: from whatever streams they come, they are counted together (L4).
+//! Requests to stop, counted together whatever streams they come from (L4).
 
 use std::{
     any::Any,
@@ -11,44 +11,62 @@ use std::{
 use futures_core::Stream;
 use pin_project_lite::pin_project;
 
-use super::StopRequest;
+/// A request to stop: an item of the streams that [`Shutdown::on`](crate::Shutdown::on) takes.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a request to stop",
+    label = "the stream yields `{Self}`",
+    note = "map the items of the stream to `()`, as in `.on(stream.map(|_| ()))`, or implement `StopRequest` for them"
+)]
+pub trait StopRequest {
+    /// Ends the process: this is the third request.
+    fn end_process(&self);
+}
 
-/// For how long after a request that counted another one is taken for the same: wrappers, process groups and
-/// supervisors send a signal twice.
+/// A request without a signal: the third one ends the process with exit status 1.
+impl StopRequest for () {
+    fn end_process(&self) {
+        std::process::exit(1);
+    }
+}
+
+/// How long after a request that counted another one is the same request: wrappers, process groups
+/// and supervisors send a signal twice.
 ///
-/// The same as that of the signal handler, in `crates/async-drain-os/src/signal.rs`.
+/// The signal handler, in `crates/async-drain-os/src/signal.rs`, has the same value.
 const SAME_REQUEST: Duration = Duration::from_millis(250);
 
-/// How many requests are taken from one stream in one poll, so that a stream that is always ready holds nobody up.
+/// How many items one poll takes from a stream, so that a stream that is always ready doesn't keep
+/// the thread.
 const AT_ONCE: usize = 64;
 
-/// What the streams given to [`Shutdown::on`](super::Shutdown::on) ask for.
+/// Counts the requests of all streams that [`Shutdown::on`](crate::Shutdown::on) was given.
 #[derive(Default)]
 pub(super) struct Requests {
     streams: Vec<Pin<Box<dyn Stream<Item = Request> + Send>>>,
     counted: usize,
-    /// When the last one that counted was made.
+    /// When the last request that counted was made; `None` before the first.
     last: Option<Instant>,
 }
 
-/// One item of a stream.
+/// An item of a stream.
 struct Request {
     at: Instant,
     end_process: Box<dyn FnOnce()>,
 }
 
 impl Requests {
+    /// Adds a stream.
     pub(super) fn listen<R>(&mut self, mut requests: R)
     where
         R: Stream + Send + 'static,
         R::Item: StopRequest,
     {
-        count(&mut requests);
+        count_in_handler(&mut requests);
         self.streams.push(Box::pin(Timed { inner: requests }));
     }
 
-    /// Ready when one more request counts: how many these are by now. The third has ended the process, if its
-    /// [`StopRequest::end_process`] does.
+    /// Ready when one more request counts, with the number of requests so far. The third one has
+    /// ended the process, if its [`StopRequest::end_process`] does so.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
         let mut next = 0;
         while let Some(stream) = self.streams.get_mut(next) {
@@ -90,13 +108,13 @@ impl fmt::Debug for Requests {
     }
 }
 
-/// Whether a request `at` a time is not the `last` one again.
+/// Returns whether a request made `at` this time is not the `last` one again.
 fn is_another(last: Option<Instant>, at: Instant) -> bool {
     last.is_none_or(|last| at.saturating_duration_since(last) >= SAME_REQUEST)
 }
 
 pin_project! {
-    /// A stream of requests, each with the time when it was made, as far as that is known.
+    /// Adds to each request of a stream the time when it was made, as far as that is known.
     struct Timed<R> {
         #[pin]
         inner: R,
@@ -120,8 +138,8 @@ where
     }
 }
 
-/// Has the signal handler count, where `requests` are signals.
-fn count(requests: &mut dyn Any) {
+/// Makes the signal handler count, if `requests` is a stream of signals.
+fn count_in_handler(requests: &mut dyn Any) {
     #[cfg(feature = "signal")]
     if let Some(signals) = requests.downcast_mut::<crate::signal::Signals>() {
         signals.count();
@@ -130,8 +148,9 @@ fn count(requests: &mut dyn Any) {
     let _ = requests;
 }
 
-/// When the request that `requests` has just yielded was made: the handler knows of a signal, of others we only know that
-/// they are here. A blocked executor may see two at once that were made a minute apart.
+/// Returns when the request that `requests` has just yielded was made. The signal handler recorded
+/// the time of a signal; any other request was made now. (An executor that was blocked may see two
+/// signals at once that were sent a minute apart.)
 fn made_at(requests: &dyn Any) -> Instant {
     #[cfg(feature = "signal")]
     if let Some(signals) = requests.downcast_ref::<crate::signal::Signals>() {
@@ -147,7 +166,7 @@ mod tests {
 
     use super::{SAME_REQUEST, is_another};
 
-    /// L4: within 250 ms of the last one that counted it is the same request.
+    /// L4: a request within 250 ms of the last one that counted is the same request.
     #[test]
     fn requests_are_told_apart_by_their_time() {
         let first = Instant::now();
@@ -156,7 +175,7 @@ mod tests {
         assert!(!is_another(Some(first), first));
         assert!(!is_another(Some(first), first + almost));
         assert!(is_another(Some(first), first + SAME_REQUEST));
-        // By another stream, of which we hear late.
+        // From another stream, which was polled late.
         assert!(!is_another(Some(first + tick), first));
     }
 }

@@ -1,5 +1,5 @@
-//! What happens when, in one task: the requests, the clock and the drain are waited for together, and the server runs
-//! meanwhile.
+//! The stages of a shutdown, in one task: each stage waits for requests, the clock and the drain,
+//! and polls the server as well (L3 L4).
 
 use std::{
     error::Error,
@@ -9,12 +9,13 @@ use std::{
     time::Instant,
 };
 
-use super::{Budget, ServerEnd, Shutdown, requests::Requests};
-use crate::{
-    Drain, Phase, Report,
-    time::{self, BoxTimer, Sleep},
-    until::Until,
+use super::{
+    ServerEnd,
+    builder::{Budget, Shutdown},
+    requests::Requests,
+    timer::{self, BoxTimer, Sleep},
 };
+use crate::{Drain, Phase, Report, until::Until};
 
 /// Runs `server` until the shutdown is over.
 pub(super) async fn run<F>(shutdown: Shutdown, server: F) -> Report
@@ -25,24 +26,27 @@ where
     Stages::new(shutdown, pin!(Some(server))).run().await
 }
 
-/// What is waited for in every stage: requests, the drain, the clock; and the server, which runs meanwhile.
+/// The state of a running shutdown: what each stage waits for, and the server.
 pub(super) struct Stages<'a, F> {
     drain: Drain,
     timer: BoxTimer,
     requests: Requests,
     budget: Budget,
-    /// When the whole budget is used up, if it ever is; set when the shutdown starts.
+    /// When the whole budget is used up; `None` until the shutdown starts, and if there is no
+    /// limit.
     ends: Option<Instant>,
+    /// `None` once the server has ended.
     server: Pin<&'a mut Option<F>>,
+    /// Why the server failed, once it has.
     failure: Option<Box<dyn Error + Send + Sync>>,
 }
 
 #[derive(PartialEq)]
 enum Event {
-    /// One more request, the nth.
+    /// One more request counts: the nth.
     Requested(usize),
     ServerEnded,
-    /// What was waited for has come.
+    /// The stage has reached what it waits for.
     Reached,
     TimeIsUp,
 }
@@ -64,7 +68,7 @@ where
         }
     }
 
-    /// All stages, one after the other.
+    /// Runs all stages, one after the other.
     pub(super) async fn run(&mut self) -> Report {
         let drain = self.drain.clone();
         let Budget {
@@ -75,9 +79,9 @@ where
 
         self.running().await;
         let begun = Instant::now();
-        let lame_duck_ends = time::later(Some(begun), lame_duck);
-        let latest = time::later(lame_duck_ends, grace);
-        self.ends = time::later(latest, abort_grace);
+        let lame_duck_ends = timer::later(Some(begun), lame_duck);
+        let latest = timer::later(lame_duck_ends, grace);
+        self.ends = timer::later(latest, abort_grace);
         let mut draining = begun;
         if drain.phase() < Phase::Draining && !lame_duck.is_zero() && self.server.is_some() {
             drain.core().raise(Phase::LameDuck, latest);
@@ -85,8 +89,8 @@ where
             draining = Instant::now();
         }
 
-        // Cut short or not, lame duck takes nothing from the grace period, and gives it nothing.
-        let grace_ends = earlier(latest, time::later(Some(draining), grace));
+        // A lame duck that was cut short doesn't make the grace period longer.
+        let grace_ends = earlier(latest, timer::later(Some(draining), grace));
         drain.core().raise(Phase::Draining, grace_ends);
         let mut report = Report::begun(drain.core().begun_with());
         report.lame_duck = draining.saturating_duration_since(begun);
@@ -95,7 +99,7 @@ where
 
         if drain.phase() < Phase::Drained {
             let aborting = Instant::now();
-            let end = time::later(Some(aborting), abort_grace);
+            let end = timer::later(Some(aborting), abort_grace);
             drain.core().raise(Phase::Aborting, end);
             self.aborting(end).await;
             report.aborting = aborting.elapsed();
@@ -107,13 +111,13 @@ where
         report
     }
 
-    /// Until the shutdown starts: by a request, by hand, or because the server has ended.
+    /// Waits until the shutdown starts: by a request, by hand, or because the server has ended.
     async fn running(&mut self) {
         self.next(Phase::LameDuck, None).await;
     }
 
-    /// Until it is over, or cut short by the second request. The first one cuts nothing: it may come here, where lame duck
-    /// was begun by hand.
+    /// Waits until lame duck is over or the second request ends it. The first request comes here if
+    /// lame duck was begun by hand, and ends nothing.
     async fn lame_duck(&mut self, end: Option<Instant>) {
         while self.next(Phase::Draining, end).await == Event::Requested(1) {}
     }
@@ -132,24 +136,25 @@ where
         self.event(|cx| reached.poll(cx), deadline).await
     }
 
-    /// Waits until `taken` is ready: true. Until `end` only, and from the second request on until `hurry`: false.
+    /// Waits for `taken` until `end`, and from the second request on until `insisted_end`. Returns
+    /// whether `taken` was ready in time.
     pub(super) async fn wait_for(
         &mut self,
         mut taken: impl FnMut(&mut Context<'_>) -> Poll<()>,
         mut end: Option<Instant>,
-        hurry: Instant,
+        insisted_end: Instant,
     ) -> bool {
         loop {
             match self.event(&mut taken, end).await {
                 Event::Reached => return true,
                 Event::TimeIsUp => return false,
                 Event::Requested(1) | Event::ServerEnded => {}
-                Event::Requested(_) => end = Some(hurry),
+                Event::Requested(_) => end = Some(insisted_end),
             }
         }
     }
 
-    /// When the whole budget is used up; never, if there is none.
+    /// Returns when the whole budget is used up; `None` for never.
     pub(super) fn ends(&self) -> Option<Instant> {
         self.ends
     }
@@ -170,8 +175,8 @@ where
             } else {
                 Poll::Pending
             };
-            // The server last, and whatever has happened: it may have something to do in the phase that has been reached, and
-            // this may be its last poll.
+            // Poll the server last, whatever has happened: it may have something to do in the phase
+            // that has been reached, and this may be its last poll.
             let Poll::Ready(end) = poll_server(self.server.as_mut(), cx) else {
                 return event;
             };
@@ -199,7 +204,7 @@ fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     }
 }
 
-/// Ready once, when the server ends, with the reason if it failed.
+/// Ready once, when the server ends, with its error if it failed.
 fn poll_server<F>(
     mut server: Pin<&mut Option<F>>,
     cx: &mut Context<'_>,

@@ -1,4 +1,5 @@
-//! The shutdown's clock in a thread of its own, for programs whose handlers may block all of the executor's (L3).
+//! Runs the stages in a thread of their own, for programs whose handlers may block all threads of
+//! the executor (L3).
 
 use std::{
     error::Error,
@@ -14,11 +15,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{ServerEnd, Shutdown, stages::Stages};
-use crate::{Report, park::Parker, time::BoxTimer};
+use super::{ServerEnd, builder::Shutdown, stages::Stages, timer::BoxTimer};
+use crate::{Report, park::Parker};
 
-/// How long the report waits to be taken by a task that has been woken for it.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// How long a task that was woken for the report may take to be polled, before its executor counts
+/// as blocked.
+const POLL_LIMIT: Duration = Duration::from_millis(250);
 
 pub(super) async fn run<F>(
     shutdown: Shutdown,
@@ -31,7 +33,7 @@ where
 {
     let handover = Arc::new(Handover::default());
     let parker = Parker::default();
-    // Dropped with this future, however that ends.
+    // Dropped with this future, so that the thread ends even if the future is cancelled.
     let cancel = Cancel {
         thread: parker.waker(),
         handover: Arc::clone(&handover),
@@ -53,7 +55,7 @@ where
     let report = poll_fn(|cx| {
         let mut report = handover.take(cx);
         if let Some(running) = server.as_mut().as_pin_mut() {
-            // Also when all is over: it may be its last poll, and the first in the last phase.
+            // Even if the report is here: this may be the first poll in the last phase.
             if let Poll::Ready(end) = running.poll(cx) {
                 server.set(None);
                 match (end.failure(), &mut report) {
@@ -61,7 +63,7 @@ where
                     (Some(error), None) => handover.fail(error),
                     (None, _) => {}
                 }
-                // The thread goes on from here.
+                // This wakes the thread, which does the rest.
                 drain.begin();
             }
         }
@@ -72,26 +74,26 @@ where
     Ok(report)
 }
 
-/// What the thread does: it runs the shutdown, and sees to it that the report is heard of.
+/// Runs the shutdown in the thread, and hands over the report: to the task, or to `stuck`.
 async fn watch(shutdown: Shutdown, handover: &Handover, stuck: impl FnOnce(&Report)) {
     let server = pin!(Some(pending::<()>()));
     let mut stages = Stages::new(shutdown, server);
     let report = stages.run().await;
-    let patience = Instant::now() + PATIENCE;
+    let poll_by = Instant::now() + POLL_LIMIT;
     let end = if report.is_drained() {
-        // Nothing is lost yet: whatever blocks the executor may go on, and has the rest of the budget for that.
-        stages.ends().map(|ends| ends.max(patience))
+        // Nothing is lost: the executor may stay blocked for the rest of the budget.
+        stages.ends().map(|ends| ends.max(poll_by))
     } else {
-        Some(patience)
+        Some(poll_by)
     };
     handover.offer(report);
-    let taken = stages.wait_for(|cx| handover.poll_taken(cx), end, patience);
+    let taken = stages.wait_for(|cx| handover.poll_taken(cx), end, poll_by);
     if !taken.await {
         handover.give_to(stuck);
     }
 }
 
-/// Ends the thread if nobody waits for it any more.
+/// Ends the thread when the task no longer waits for it.
 struct Cancel {
     thread: Waker,
     handover: Arc<Handover>,
@@ -99,7 +101,7 @@ struct Cancel {
 
 impl Drop for Cancel {
     fn drop(&mut self) {
-        // The thread looks at the flag before it sleeps.
+        // The thread checks the flag before it sleeps.
         self.handover.cancelled.store(true, Ordering::Release);
         self.thread.wake_by_ref();
     }
@@ -116,7 +118,7 @@ struct Handover {
 struct State {
     report: Option<Report>,
     taken: bool,
-    /// Why the server failed, if the task has heard of that.
+    /// Why the server failed, set by the task.
     failure: Option<Box<dyn Error + Send + Sync>>,
     task: Option<Waker>,
     thread: Option<Waker>,
@@ -131,7 +133,7 @@ impl Handover {
         self.lock().failure = Some(error);
     }
 
-    /// Takes the report, or asks to be woken for it.
+    /// Takes the report, or registers the task for it.
     fn take(&self, cx: &mut Context<'_>) -> Option<Report> {
         let task = cx.waker().clone();
         let (report, replaced, thread) = {
@@ -159,7 +161,7 @@ impl Handover {
         }
     }
 
-    /// Ready once the task has the report.
+    /// Ready once the task has taken the report.
     fn poll_taken(&self, cx: &mut Context<'_>) -> Poll<()> {
         let thread = cx.waker().clone();
         let mut state = self.lock();
@@ -172,7 +174,8 @@ impl Handover {
         Poll::Pending
     }
 
-    /// Shows the report to `stuck`, unless the task has taken it meanwhile, and offers it again.
+    /// Calls `stuck` with the report, unless the task has taken it by now, and then offers it
+    /// again.
     fn give_to(&self, stuck: impl FnOnce(&Report)) {
         let report = self.lock().take();
         if let Some(report) = report {
@@ -194,7 +197,8 @@ impl State {
     }
 }
 
-/// A clock for one thread, which sleeps until the time that was asked for.
+/// The timer of the thread: it notes the deadlines that are polled, and the thread sleeps until the
+/// earliest.
 #[derive(Clone, Default)]
 struct Clock(Arc<Mutex<Option<Instant>>>);
 
@@ -227,12 +231,12 @@ impl Clock {
         })
     }
 
-    /// The earliest time that was asked for since the last sleep.
+    /// Returns the earliest deadline that was polled since the last sleep.
     fn asked(&self) -> MutexGuard<'_, Option<Instant>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs `future`, whose timers are this clock's, unless it is cancelled.
+    /// Runs a future that uses the timer of this clock, until it resolves or is cancelled.
     fn block_on(&self, future: impl Future<Output = ()>, parker: &Parker, handover: &Handover) {
         let mut future = pin!(future);
         let waker = parker.waker();

@@ -1,11 +1,12 @@
 //! Termination signals as a stream.
 //!
-//! - **SIGHUP ends the process unless it is caught**, as its default action is to; [`termination`] does not catch it.
-//!   A terminal sends it when it is closed, and systemd right after SIGTERM where a unit says `SendSIGHUP=`. Let
-//!   [`Shutdown::on`](crate::Shutdown::on) hear it too: `.on(signal::catch([Signal::Hup])?)`; or use it to reload. The
-//!   two signals of systemd are one request to stop.
-//! - **A SIGINT that was inherited as ignored is caught**: what a shell without job control has started in the background, by
-//!   `server &` in a script say, ignores SIGINT until then.
+//! - **SIGHUP ends the process unless it is caught**: that is its default action, and
+//!   [`termination`] does not catch it. A terminal sends it when it closes, and systemd sends it
+//!   right after SIGTERM if a unit has `SendSIGHUP=`. To stop on it, add
+//!   `.on(signal::catch([Signal::Hup])?)` to the [`Shutdown`](crate::Shutdown); the two signals of
+//!   systemd are one request. A program that reloads on SIGHUP catches it as well.
+//! - **SIGINT is caught even if the process inherited it as ignored.** A shell without job control,
+//!   e.g. `server &` in a script, starts background processes that way.
 
 #[cfg(not(windows))]
 mod unix;
@@ -33,19 +34,21 @@ use windows as system;
 
 use crate::shutdown::StopRequest;
 
-/// The signals that ask a process to end: SIGTERM and SIGINT; on Windows, Ctrl-C.
+/// Catches the signals that ask a process to end: SIGTERM and SIGINT; on Windows, Ctrl-C.
 ///
-/// They are caught from this call on, so that one that comes during start-up is kept: call it first of all. (Not one that
-/// comes in this very call, in the microsecond in which signal-hook installs its handler: that is lost.)
+/// They are caught from this call on, so call it first, and no signal during start-up is lost. (A
+/// signal during the call itself can be lost, in the microsecond in which signal-hook installs its
+/// handler.)
 ///
-/// The stream yields a request to stop for each signal that comes 250 ms or more after the last one that counted; the others
-/// are the same request. Except on Windows, the signal handler itself counts, and ends the process at the third,
-/// by the signal's default action or, as PID 1, by exit status 128 + its number. So it does when nothing polls the
-/// stream, since a handler of the server's blocks the only thread.
+/// The stream yields a request to stop for each signal that arrives at least 250 ms after the last
+/// one that counted; signals in between are the same request. Except on Windows, the signal handler
+/// itself counts, and ends the process at the third request: by the default action of the signal,
+/// or, as PID 1, by exit status 128 + its number. It does so even if nothing polls the stream, e.g.
+/// because a request handler blocks the only thread.
 ///
 /// # Errors
 ///
-/// If the operating system refuses, as when file descriptors have run out.
+/// If the operating system refuses, e.g. because file descriptors have run out.
 ///
 /// ```no_run
 /// # use async_drain::{signal, Drain, Shutdown};
@@ -62,14 +65,15 @@ pub fn termination() -> io::Result<Signals> {
     Ok(signals)
 }
 
-/// Catches `signals` from this call on, and yields each of them.
+/// Catches signals from this call on, and yields each of them.
 ///
-/// Given to [`Shutdown::on`](crate::Shutdown::on) before it is read from, the stream becomes one of requests to stop, like
-/// that of [`termination`]. Otherwise no number of signals ends the process.
+/// If the stream is given to [`Shutdown::on`](crate::Shutdown::on) before it is read from, it
+/// yields requests to stop, like the stream of [`termination`]. Otherwise no number of signals ends
+/// the process.
 ///
 /// # Errors
 ///
-/// If a signal can't be caught on this system, or the operating system refuses.
+/// If a signal can't be caught on this system, or if the operating system refuses.
 ///
 /// ```
 /// # use async_drain::signal::{self, Signal};
@@ -79,7 +83,7 @@ pub fn termination() -> io::Result<Signals> {
 pub fn catch(signals: impl IntoIterator<Item = Signal>) -> io::Result<Signals> {
     let signals: Vec<Signal> = signals.into_iter().collect();
     for signal in &signals {
-        // Registering these panics.
+        // signal-hook panics when it is to register one of these.
         if matches!(
             signal,
             Signal::Kill | Signal::Stop | Signal::Ill | Signal::Fpe | Signal::Segv
@@ -93,7 +97,8 @@ pub fn catch(signals: impl IntoIterator<Item = Signal>) -> io::Result<Signals> {
     let refused = |error: io::Error| {
         io::Error::new(error.kind(), format!("can't catch {signals:?}: {error}"))
     };
-    // Counted before the stream hears of it: it looks at the count when it is woken.
+    // Register this handler before the stream's, so that a signal is counted before the stream
+    // wakes.
     let caught = Caught::new(&signals).map_err(refused)?;
     let inner = async_signal::Signals::new(&signals).map_err(refused)?;
     Ok(Signals {
@@ -105,26 +110,31 @@ pub fn catch(signals: impl IntoIterator<Item = Signal>) -> io::Result<Signals> {
     })
 }
 
-/// A stream of signals, made by [`termination`] and [`catch`].
+/// A stream of signals; returned by [`termination`] and [`catch`].
 ///
-/// Once the last such stream is dropped, or has failed, the signals take their default action again.
+/// Once the last stream of a signal is dropped or has failed, the signal has its default action
+/// again.
 #[must_use = "dropping the stream gives the signals their default action back"]
 pub struct Signals {
-    /// First, to be dropped first: better that a signal ends the process than that nothing hears it.
+    /// First, so that it is dropped first: a signal in between ends the process instead of being
+    /// lost. `None` once `inner` has failed.
     caught: Option<Caught>,
     inner: async_signal::Signals,
-    /// How many of the requests that the handler has counted have been yielded; `None` while each signal is.
+    /// How many requests that the handler counted were yielded; `None` if the stream yields each
+    /// signal. Set by [`count`](Self::count).
     requests: Option<usize>,
-    /// Whether a signal has been yielded that was not counted.
+    /// Whether a signal was yielded that was not counted.
     read: bool,
-    /// When the handler had the signal that was yielded last, if it counts.
+    /// When the handler counted the request that was yielded last; `None` before the first.
     last_at: Option<Instant>,
 }
 
 impl Signals {
-    /// From now on it is the handler that says which signals are requests to stop, and the third ends the process.
+    /// Yields requests as the signal handler counts them, from now on; the third one ends the
+    /// process.
     ///
-    /// It has counted since the stream was made; so this comes too late once signals have been read.
+    /// The handler has counted since the stream was made, so this has no effect once signals have
+    /// been read.
     pub(crate) fn count(&mut self) {
         #[cfg(unix)]
         if let (Some(caught), false) = (&self.caught, self.read) {
@@ -135,7 +145,7 @@ impl Signals {
         let _ = self;
     }
 
-    /// When the request was made that was yielded last.
+    /// Returns when the request was made that was yielded last.
     pub(crate) fn last_at(&self) -> Instant {
         self.last_at.unwrap_or_else(Instant::now)
     }
@@ -165,14 +175,14 @@ impl Stream for Signals {
                 return Poll::Ready(Some(signal));
             }
             return match ready!(Pin::new(&mut self.inner).poll_next(cx)) {
-                // The handler has counted it before.
+                // The handler has counted it before: see `next_request`.
                 Some(Ok(_)) if self.requests.is_some() => continue,
                 Some(Ok(signal)) => {
                     self.read = true;
                     Poll::Ready(Some(signal))
                 }
                 Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => continue,
-                // Deaf from here on: better that a signal ends the process than that nothing does.
+                // The stream can't receive signals any longer: let them end the process.
                 Some(Err(_)) | None => {
                     self.caught = None;
                     Poll::Ready(None)
@@ -194,7 +204,7 @@ impl StopRequest for Signal {
     }
 }
 
-/// While one exists, its signals are the stream's. Afterwards they take their default action again.
+/// Keeps signals from their default action while it exists.
 struct Caught {
     signals: Vec<Signal>,
     #[cfg(unix)]
@@ -203,12 +213,13 @@ struct Caught {
     counting: Vec<system::Counting>,
 }
 
-/// A signal that has ever been caught.
+/// A signal that was caught at some time.
 struct Known {
     signal: Signal,
+    /// How many [`Caught`] have it.
     streams: usize,
-    /// Whether `streams` is zero, for the handler, which can't take a lock.
-    nobody: Arc<AtomicBool>,
+    /// Whether `streams` is zero. The handler, which can't take a lock, reads this.
+    unheard: Arc<AtomicBool>,
 }
 
 static KNOWN: Mutex<Vec<Known>> = Mutex::new(Vec::new());
@@ -227,19 +238,19 @@ impl Caught {
             let index = match known.iter().position(|known| known.signal == signal) {
                 Some(index) => index,
                 None => {
-                    let nobody = Arc::<AtomicBool>::default();
-                    system::default_action(signal as i32, Arc::clone(&nobody))?;
+                    let unheard = Arc::<AtomicBool>::default();
+                    system::default_while(signal, Arc::clone(&unheard))?;
                     known.push(Known {
                         signal,
                         streams: 0,
-                        nobody,
+                        unheard,
                     });
                     known.len() - 1
                 }
             };
             known[index].streams += 1;
-            // SeqCst, as the handler reads it; the lock orders those who write it.
-            known[index].nobody.store(false, Ordering::SeqCst);
+            // SeqCst, like the load in the handler. The lock orders the stores.
+            known[index].unheard.store(false, Ordering::SeqCst);
             caught.signals.push(signal);
             drop(known);
             #[cfg(unix)]
@@ -262,7 +273,7 @@ impl Drop for Caught {
                 .iter()
                 .filter(|signal| **signal == known.signal)
                 .count();
-            known.nobody.store(known.streams == 0, Ordering::SeqCst);
+            known.unheard.store(known.streams == 0, Ordering::SeqCst);
         }
     }
 }

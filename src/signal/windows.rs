@@ -1,3 +1,5 @@
+//! Ctrl-C, without a handler of the C runtime.
+
 use std::{
     io,
     pin::Pin,
@@ -13,35 +15,37 @@ use futures_core::Stream;
 
 use crate::shutdown::StopRequest;
 
-/// From now on Ctrl-C ends the process whenever it comes while `nobody` is set.
+/// Lets Ctrl-C end the process whenever it arrives while `unheard` is set.
 ///
-/// Once async-signal has caught it, its handler keeps it from all others, also when no stream is left. And a handler of
-/// the C runtime, signal-hook's, would keep it from async-signal. So one more stream listens, for ever.
-pub(super) fn default_action(signal: Signal, nobody: Arc<AtomicBool>) -> io::Result<()> {
+/// Once async-signal has caught Ctrl-C, its handler keeps it from all others, even if no stream is
+/// left. And a handler of the C runtime, such as signal-hook's, would keep it from async-signal. So
+/// one more stream listens for the rest of the process's life.
+pub(super) fn default_while(signal: Signal, unheard: Arc<AtomicBool>) -> io::Result<()> {
     Waker::from(Arc::new(Sentinel {
         signals: Mutex::new(Signals::new([signal])?),
-        nobody,
+        unheard,
     }))
     .wake();
     Ok(())
 }
 
-/// Kept alive by the waker that its own stream holds.
+/// Listens for the signal. The waker in its own stream keeps it alive.
 struct Sentinel {
     signals: Mutex<Signals>,
-    nobody: Arc<AtomicBool>,
+    unheard: Arc<AtomicBool>,
 }
 
 impl Wake for Sentinel {
-    /// Called by the thread that Windows makes for each Ctrl-C.
+    /// Ends the process if no other stream hears the signal. The thread that Windows starts for
+    /// each Ctrl-C calls this.
     fn wake(self: Arc<Self>) {
         let waker = Waker::from(Arc::clone(&self));
         let mut signals = self.signals.lock().unwrap_or_else(PoisonError::into_inner);
         while let Poll::Ready(Some(Ok(signal))) =
             Pin::new(&mut *signals).poll_next(&mut Context::from_waker(&waker))
         {
-            // SeqCst, as those who write it.
-            if self.nobody.load(Ordering::SeqCst) {
+            // SeqCst, like the stores.
+            if self.unheard.load(Ordering::SeqCst) {
                 signal.end_process();
             }
         }

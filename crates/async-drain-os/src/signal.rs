@@ -1,8 +1,8 @@
-//! What happens inside a signal handler: requests to stop are counted, and the process is ended.
+//! What runs inside a signal handler: it counts requests to stop, and ends the process.
 //!
-//! A handler may run at any moment, in any thread, and may call only what is async-signal-safe: no locks, no allocation.
-//! All that runs in one stands here, and is called by nothing but [`Counting::of`] and [`default_while`], so that their
-//! callers need no `unsafe`.
+//! A handler may run at any time, in any thread, and may only call what is async-signal-safe: no
+//! locks, no allocation. All code that runs in one is in this file, and only [`Counting::of`] and
+//! [`default_while`] install it, so that their callers need no `unsafe`.
 
 #[cfg(unix)]
 use std::{
@@ -18,40 +18,43 @@ use std::{
 use signal_hook::SigId;
 use signal_hook::low_level;
 
-/// For how long after a request that counted another signal is taken for the same request.
+/// How long after a request that counted another signal is the same request.
 #[cfg(unix)]
 const SAME_REQUEST_MS: u32 = 250;
 
-/// By how much two handlers that run at the same time may disagree on which of them was first.
+/// By how much the clocks of two handlers that run at the same time may differ.
 #[cfg(unix)]
 const SLACK_MS: u32 = 1000;
 
-/// The requests to stop that signals made: the first two, since a third ends the process.
+/// The requests to stop that signals have made: the first two, since the third ends the process.
 #[cfg(unix)]
 #[derive(Debug, Default)]
 pub struct Requests {
     counted: [Counted; 2],
+    /// Whether a third request ends the process; set by [`end_at_third`](Self::end_at_third).
     third_ends: AtomicBool,
 }
 
-/// One request. Both are zero until there is one; `at` is set first, by whoever makes it.
+/// One request. Both fields are zero until the handler that makes the request sets `at` and then
+/// `signal`.
 #[cfg(unix)]
 #[derive(Debug, Default)]
 struct Counted {
-    /// In milliseconds of the monotonic clock, which come round after 49 days. (Not all systems have atomics of 64 bits.)
+    /// In milliseconds of the monotonic clock, which wrap around after 49 days. (Not all systems
+    /// have atomics of 64 bits.)
     at: AtomicU32,
     signal: AtomicI32,
 }
 
 #[cfg(unix)]
 impl Requests {
-    /// From now on the third request ends the process.
+    /// Makes the third request end the process, from now on.
     pub fn end_at_third(&self) {
-        // Relaxed: the flag publishes nothing else, and handlers that run now may or may not see it.
+        // Relaxed: the flag publishes nothing else. Handlers that run now may or may not see it.
         self.third_ends.store(true, Ordering::Relaxed);
     }
 
-    /// The `n`th request, from zero: its signal, and how long ago it came.
+    /// Returns the `n`th request, counted from zero: its signal, and how long ago it was made.
     pub fn get(&self, n: usize) -> Option<(i32, Duration)> {
         self.at(n, now())
     }
@@ -66,13 +69,15 @@ impl Requests {
         (signal != 0).then_some((signal, Duration::from_millis(age.into())))
     }
 
-    /// Counts a `signal`, unless it belongs to the last request that counted. Whether it makes the third.
+    /// Counts a signal, unless it belongs to the last request that counted. Returns whether it
+    /// makes the third request.
     ///
-    /// Async-signal-safe: nothing but atomics.
+    /// Async-signal-safe: it uses only atomics.
     fn hear(&self, signal: i32, now: u32) -> bool {
         let now = now.max(1);
         for counted in &self.counted {
-            // Relaxed: only this one number is decided here, by whoever exchanges it first.
+            // Relaxed: the exchange decides only this number. The first handler to exchange it
+            // wins.
             let exchanged =
                 (counted.at).compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
             match exchanged {
@@ -89,19 +94,21 @@ impl Requests {
     }
 }
 
+/// Returns whether signals at these two times belong to the same request.
 #[cfg(unix)]
 fn is_same(at: u32, now: u32) -> bool {
     now.wrapping_sub(at).wrapping_add(SLACK_MS) < SLACK_MS + SAME_REQUEST_MS
 }
 
-/// While it lives, a signal's handler counts it.
+/// Makes the handler of a signal count requests, until it is dropped.
 #[cfg(unix)]
 #[derive(Debug)]
 pub struct Counting(SigId);
 
 #[cfg(unix)]
 impl Counting {
-    /// Counts `signal` among `requests` whenever it comes, before the actions that are registered later.
+    /// Counts `signal` among `requests` whenever it arrives, before actions that are registered
+    /// later.
     ///
     /// # Errors
     ///
@@ -125,67 +132,73 @@ impl Drop for Counting {
     }
 }
 
-/// From now on `signal` takes its default action whenever it comes while `nobody` is set. A handler that is taken out
-/// again leaves its signal ignored for the rest of the process's life, so this one never is.
+/// Lets `signal` take its default action whenever it arrives while `unheard` is set.
+///
+/// The handler is never removed: after a removal, the signal would be ignored for the rest of the
+/// process's life.
 ///
 /// # Errors
 ///
 /// If the signal can't be caught.
 #[cfg(unix)]
-pub fn default_while(signal: i32, nobody: Arc<AtomicBool>) -> io::Result<()> {
+pub fn default_while(signal: i32, unheard: Arc<AtomicBool>) -> io::Result<()> {
     register(signal, move || {
-        // SeqCst, as those who write it: what they did before, the handler may rely on, and it is rare.
-        if nobody.load(Ordering::SeqCst) {
+        // SeqCst, like the stores. It is too rare to be worth a weaker order.
+        if unheard.load(Ordering::SeqCst) {
             take_default_action(signal);
         }
     })
     .map(drop)
 }
 
-/// Only for the two above: `action` must be async-signal-safe.
+/// Registers an action, which must be async-signal-safe. Only for the two functions above.
 #[cfg(unix)]
 fn register(signal: i32, action: impl Fn() + Send + Sync + 'static) -> io::Result<SigId> {
     if signal_hook::consts::FORBIDDEN.contains(&signal) {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     }
-    // SAFETY: both actions load and exchange atomics that an `Arc` of their own keeps alive, read the monotonic clock by
-    // `clock_gettime`, and end the process by `getpid`, `sigaction`, `sigprocmask`, `raise`, `abort` and `_exit`; all of
-    // these are async-signal-safe by POSIX. They take no lock, allocate nothing, drop nothing, and can't panic.
-    // The registry drops an action outside of the handler, once no handler runs it.
+    // SAFETY: both actions load and exchange atomics that an `Arc` of their own keeps alive, read
+    // the monotonic clock by `clock_gettime`, and end the process by `getpid`, `sigaction`,
+    // `sigprocmask`, `raise`, `abort` and `_exit`. All of these are async-signal-safe by POSIX. The
+    // actions take no lock, allocate nothing, drop nothing, and can't panic. The registry drops an
+    // action outside of the handler, once no handler runs it.
     unsafe { low_level::register(signal, action) }
 }
 
-/// The monotonic clock in milliseconds, which come round.
+/// Returns the time of the monotonic clock in milliseconds, which wrap around.
 #[cfg(unix)]
 fn now() -> u32 {
     let mut now = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: it writes one `timespec`, which is ours. Should there be no such clock, it is zero for ever.
+    // SAFETY: the call writes one `timespec`, which is ours. If the clock didn't exist, the time
+    // would stay zero.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "it comes round on purpose"
+        reason = "it wraps around on purpose"
     )]
     let (seconds, nanos) = (now.tv_sec as u32, now.tv_nsec as u32);
     seconds.wrapping_mul(1000).wrapping_add(nanos / 1_000_000)
 }
 
-/// Ends the process by the default action of `signal`, and where that ends nothing, by exit status 128 + its number.
+/// Ends the process by the default action of `signal`, or, if that doesn't end it, by exit status
+/// 128 + its number.
 pub fn end_process(signal: i32) -> ! {
     take_default_action(signal);
     low_level::exit(128 + signal)
 }
 
 fn take_default_action(signal: i32) {
-    // The kernel keeps from the first process of a container all signals that it has no handler for, its own included.
+    // The kernel doesn't deliver a signal without a handler to the first process of a container,
+    // even if that process sends it.
     #[cfg(unix)]
     if std::process::id() == 1 && ends_by_default(signal) {
         low_level::exit(128 + signal);
     }
-    // It refuses only signals that it does not know.
+    // This fails only for unknown signals.
     let _ = low_level::emulate_default_handler(signal);
 }
 
@@ -215,7 +228,8 @@ mod tests {
             .collect()
     }
 
-    /// L4: a signal within 250 ms of the last request that counted is that request, whichever signal it is.
+    /// L4: a signal within 250 ms of the last request that counted is that request, whichever
+    /// signal it is.
     #[test]
     fn a_signal_soon_after_a_request_is_the_same_request() {
         let requests = Requests::default();
@@ -231,7 +245,7 @@ mod tests {
         assert!(requests.hear(TERM, 9000));
     }
 
-    /// L4: two handlers that run at once count one request, though the one that was first counts last.
+    /// L4: two handlers that run at once count one request, even if the earlier one counts last.
     #[test]
     fn handlers_that_run_at_once_count_one_request() {
         let requests = Requests::default();
@@ -240,9 +254,9 @@ mod tests {
         assert_eq!(seen(&requests, 1001), [(TERM, 0)]);
     }
 
-    /// L4: the milliseconds come round, once in 49 days, and may be zero.
+    /// L4: the milliseconds wrap around once in 49 days, and may be zero.
     #[test]
-    fn a_clock_that_comes_round_counts_on() {
+    fn requests_count_across_a_wrap_of_the_clock() {
         let requests = Requests::default();
         assert!(!requests.hear(TERM, u32::MAX - 99));
         assert!(!requests.hear(TERM, 149));

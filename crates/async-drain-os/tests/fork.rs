@@ -1,6 +1,7 @@
-//! What a fork means to a drain: the child has a copy, and the parent's is untouched.
+//! A drain after a fork: the child has a copy, and the drain of the parent is unchanged.
 //!
-//! It stands here because async-drain forbids unsafe code, in its tests as well, and there is no fork without.
+//! The test is in this crate because `fork` is unsafe, and async-drain forbids unsafe code in its
+//! tests too.
 #![cfg(unix)]
 
 use std::{
@@ -15,21 +16,22 @@ use std::{
 
 use async_drain::{Drain, Guard, Phase};
 
-/// Runs `child` in a forked child and returns whether it came to its end without a panic.
+/// Runs `child` in a forked process, and returns whether it ended without a panic.
 fn in_a_child(child: impl FnOnce()) -> bool {
-    // SAFETY: the child has this thread only, and uses no lock that another thread of the parent could have held: those of
-    // the drain are this test's own, and the allocator's are seen to by libc. It leaves by `_exit`, past all
-    // destructors of the parent's.
+    // SAFETY: the child has only this thread, and uses no lock that another thread of the parent
+    // could have held: the locks of the drain belong to this test, and libc takes care of the
+    // allocator's. It ends by `_exit`, without running destructors of the parent.
     match unsafe { libc::fork() } {
         -1 => panic!("no fork: {}", std::io::Error::last_os_error()),
         0 => {
             let ended = catch_unwind(AssertUnwindSafe(child)).is_ok();
-            // SAFETY: it ends the process, with no Rust code left to run.
+            // SAFETY: it ends the process, and no Rust code runs afterwards.
             unsafe { libc::_exit(i32::from(!ended)) }
         }
         pid => {
             let mut status = 0;
-            // SAFETY: the child is ours and not waited for elsewhere, and the status outlives the call.
+            // SAFETY: the child is ours, no other code waits for it, and `status` outlives the
+            // call.
             let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
             assert_eq!(waited, pid, "{}", std::io::Error::last_os_error());
             libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0
@@ -63,7 +65,7 @@ impl Scene {
         }
     }
 
-    /// From two guards to the end: fewer, more, and none.
+    /// Goes from two guards to fewer, to more, and to none.
     fn play_out(self) {
         let Self {
             drain,
@@ -85,9 +87,10 @@ impl Scene {
     }
 }
 
-/// S2, S3: the child counts for itself, and may drain; the parent's guards, and who waits there, know nothing of it.
+/// S2, S3: the child counts for itself and may drain. The guards and waiters of the parent are not
+/// affected.
 #[test]
-fn a_child_has_a_drain_of_its_own() {
+fn a_forked_child_has_a_drain_of_its_own() {
     for track in [false, true] {
         let scene = Scene::new(track);
         let wakes = Arc::new(Wakes(AtomicUsize::new(0)));
@@ -111,9 +114,9 @@ fn a_child_has_a_drain_of_its_own() {
     }
 }
 
-/// S2: a child that keeps guards, or ends without dropping them, holds no parent.
+/// S2: a child that keeps guards, or ends without dropping them, doesn't delay its parent.
 #[test]
-fn a_child_holds_no_parent() {
+fn a_forked_child_does_not_delay_its_parent() {
     let Scene {
         drain,
         below: _below,
@@ -129,11 +132,11 @@ fn a_child_holds_no_parent() {
     assert_eq!(drain.phase(), Phase::Drained);
 }
 
-/// The test is worth something: what fails in the child fails here.
+/// A failure in the child fails the test.
 #[test]
-fn a_panic_in_a_child_shows() {
+fn a_panic_in_a_forked_child_is_seen() {
     assert!(!in_a_child(|| {
-        // The hook would print, and that lock may be another test's.
+        // Not by `panic!`: its hook prints, and another test may hold the lock of stderr.
         std::panic::resume_unwind(Box::new(()));
     }));
 }

@@ -1,4 +1,4 @@
-//! Where time comes from: any function that makes a future for a given time, and async-io supplies the usual one.
+//! Timers: any function from an `Instant` to a future. async-io supplies the usual one.
 
 use std::{
     future::Future,
@@ -6,21 +6,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A future that resolves at its time.
+/// A future that resolves at a given time.
 pub(crate) type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Makes futures that resolve at a given time, at once if that has passed.
+/// Returns a future that resolves at a given time, or at once if it has passed.
 pub(crate) type BoxTimer = Box<dyn Fn(Instant) -> Sleep + Send>;
 
-/// What [`Shutdown::with_timer`](crate::Shutdown::with_timer) takes: a function of an [`Instant`] that makes a future.
+/// A timer for [`Shutdown::with_timer`](crate::Shutdown::with_timer): a function from an
+/// [`Instant`] to a future.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a timer",
     label = "not a function from an `Instant` to a future that can be sent",
-    note = "a timer makes a future for any deadline: `|deadline| sleep_until(deadline)`",
-    note = "`Shutdown::new` brings a timer that works under every executor"
+    note = "a timer returns a future for a deadline, as in `|deadline: Instant| sleep_until(deadline)`",
+    note = "`Shutdown::new` has a timer that works under every executor"
 )]
 pub trait Timer: Fn(Instant) -> <Self as Timer>::Sleep + Send + 'static {
-    /// Resolves at its time; what it yields is ignored.
+    /// The future of the timer. Its output is ignored.
     type Sleep: Future + Send + 'static;
 }
 
@@ -33,7 +34,7 @@ where
     type Sleep = S;
 }
 
-/// Boxes `timer`.
+/// Boxes a timer and its futures.
 pub(crate) fn boxed(timer: impl Timer) -> BoxTimer {
     Box::new(move |deadline| {
         let sleep = timer(deadline);
@@ -43,8 +44,8 @@ pub(crate) fn boxed(timer: impl Timer) -> BoxTimer {
     })
 }
 
-/// Resolves at `deadline`, by the reactor of async-io, or never. It works under every executor, since that reactor has
-/// a thread of its own.
+/// Waits until `deadline` by the reactor of async-io; for ever if it is `None`. It works under
+/// every executor, since that reactor has a thread of its own.
 #[cfg(feature = "async-io")]
 pub(crate) async fn until(deadline: Option<Instant>) {
     match deadline {
@@ -53,7 +54,7 @@ pub(crate) async fn until(deadline: Option<Instant>) {
     }
 }
 
-/// The time `wait` after `start`; `None`, that is never, where the clock can't say it.
+/// Returns the time `wait` after `start`; `None`, which means never, if it overflows.
 pub(crate) fn later(start: Option<Instant>, wait: Duration) -> Option<Instant> {
     start?.checked_add(wait)
 }

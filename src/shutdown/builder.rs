@@ -1,0 +1,225 @@
+use std::{fmt, future::Future, io, time::Duration};
+
+use futures_core::Stream;
+
+use super::{
+    ServerEnd, StopRequest,
+    requests::Requests,
+    stages,
+    timer::{self, BoxTimer, Timer},
+    watchdog,
+};
+use crate::{Drain, Report};
+
+/// Runs a server until it is told to stop, and then shuts it down within a budget of time.
+///
+/// The first request to stop starts the shutdown: lame duck, if it has a duration, then draining
+/// for at most the grace period, then aborting for at most the abort grace. The shutdown is over as
+/// soon as the drain is drained. A second request ends the current phase at once, and a third one
+/// ends the process by the signal's default action. A request within 250 ms of the last one that
+/// counted is the same request, since wrappers, process groups and supervisors send a signal twice.
+///
+/// The shutdown also starts, with its budget, when code begins the drain (e.g. a handler or a
+/// `preStop` hook), when it calls [`Drain::enter_lame_duck`], and when the server ends. None of these
+/// counts as a request: the first request after it cuts nothing short.
+///
+/// By default lame duck is skipped, the grace period is 25 s, and the abort grace is 1 s. The sum
+/// fits into the 30 s that Kubernetes allows. A duration that overflows
+/// [`Instant`](std::time::Instant) means no limit.
+///
+/// A `Shutdown` is a handle of its drain: it keeps the drain running until it is run or dropped.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use async_drain::{Drain, Report, Shutdown, signal};
+/// # async fn serve(drain: &Drain) -> std::io::Result<()> { Ok(()) }
+///
+/// fn main() -> std::io::Result<Report> {
+///     let drain = Drain::new();
+///     let shutdown = Shutdown::new(&drain)
+///         .on(signal::termination()?)
+///         .grace(Duration::from_secs(10));
+///     Ok(smol::block_on(shutdown.run(serve(&drain))))
+/// }
+/// ```
+///
+/// [`std::net::Shutdown`] has the same name. To use both in one file, rename one of the imports:
+///
+/// ```
+/// use std::net::{Shutdown as How, TcpStream};
+/// use async_drain::Shutdown;
+/// ```
+#[must_use = "a shutdown does nothing until it is run"]
+pub struct Shutdown {
+    pub(super) drain: Drain,
+    pub(super) requests: Requests,
+    pub(super) timer: BoxTimer,
+    pub(super) budget: Budget,
+}
+
+/// The longest that each phase may last.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Budget {
+    pub(super) lame_duck: Duration,
+    pub(super) grace: Duration,
+    pub(super) abort_grace: Duration,
+}
+
+impl Shutdown {
+    /// Returns a shutdown of `drain` with the timer of async-io, which works under every executor.
+    #[cfg(feature = "async-io")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "async-io")))]
+    pub fn new(drain: &Drain) -> Self {
+        Self::with_timer(drain, |deadline| timer::until(Some(deadline)))
+    }
+
+    /// Returns a shutdown of `drain` with a timer of your own.
+    ///
+    /// A timer is any function from an [`Instant`](std::time::Instant) to a future that resolves at
+    /// that time, or at once if it has passed. What the future yields is ignored.
+    ///
+    /// ```
+    /// # use async_drain::{Drain, Shutdown};
+    /// # let drain = Drain::new();
+    /// let shutdown = Shutdown::with_timer(&drain, |deadline| async move {
+    ///     async_io::Timer::at(deadline).await;
+    /// });
+    /// ```
+    pub fn with_timer(drain: &Drain, timer: impl Timer) -> Self {
+        Self {
+            drain: drain.clone(),
+            requests: Requests::default(),
+            timer: timer::boxed(timer),
+            budget: Budget {
+                lame_duck: Duration::ZERO,
+                grace: Duration::from_secs(25),
+                abort_grace: Duration::from_secs(1),
+            },
+        }
+    }
+
+    /// Takes requests to stop from a stream, e.g. of
+    /// [`signal::termination`](crate::signal::termination) or a channel.
+    ///
+    /// It may be called again: the requests of all streams count together. The end of a stream has
+    /// no effect.
+    pub fn on<R>(mut self, requests: R) -> Self
+    where
+        R: Stream + Send + 'static,
+        R::Item: StopRequest,
+    {
+        self.requests.listen(requests);
+        self
+    }
+
+    /// Sets how long lame duck lasts, so that load balancers notice that the server is unready;
+    /// zero by default, which skips it.
+    pub fn lame_duck(mut self, lame_duck: Duration) -> Self {
+        self.budget.lame_duck = lame_duck;
+        self
+    }
+
+    /// Sets the grace period: the longest that draining may last; 25 seconds by default. Zero
+    /// cancels all work at once.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.budget.grace = grace;
+        self
+    }
+
+    /// Sets the abort grace: the longest that aborting may last after the grace period; one second
+    /// by default.
+    pub fn abort_grace(mut self, abort_grace: Duration) -> Self {
+        self.budget.abort_grace = abort_grace;
+        self
+    }
+
+    /// Runs a server until the shutdown is over, and reports how it ended.
+    ///
+    /// This future polls the server, and drops it when the shutdown is over. The server should end
+    /// by itself when its drain begins, as [`hyper::Server`](crate::hyper::Server) does. Any other
+    /// server is dropped once the drain is drained. It is polled after each change of phase,
+    /// drained included, so that it can clean up and return an error. If nothing is in flight, that
+    /// is one poll only: a server that cleans up asynchronously must hold a [`Guard`](crate::Guard)
+    /// until it has finished.
+    ///
+    /// An `async` block that ends with `Ok(())` must name its error type (E0282):
+    /// `Ok::<(), std::io::Error>(())`.
+    ///
+    /// ```
+    /// # use std::io;
+    /// # use async_drain::{Drain, Shutdown};
+    /// # fn flush() -> io::Result<()> { Ok(()) }
+    /// # let drain = Drain::new();
+    /// # drain.begin();
+    /// let server = async {
+    ///     // ... accept and spawn until ...
+    ///     drain.until_draining().await;
+    ///     flush()?;
+    ///     Ok::<(), io::Error>(())
+    /// };
+    /// let report = smol::block_on(Shutdown::new(&drain).run(server));
+    /// assert!(report.failure().is_none());
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the server and leaves the drain in the phase it had.
+    pub async fn run<F>(self, server: F) -> Report
+    where
+        F: Future,
+        F::Output: ServerEnd,
+    {
+        stages::run(self, server).await
+    }
+
+    /// Runs a server like [`run`](Self::run), but also ends in time if handlers block the threads
+    /// of the executor.
+    ///
+    /// A thread of its own hears the requests and changes the phases. If the shutdown is over and
+    /// this future is not polled within a quarter of a second, the executor counts as blocked, and
+    /// the thread calls `stuck`, which usually prints the report and ends the process. If all work
+    /// is done, a blocked executor has until the end of the budget, or until the second request. If
+    /// `stuck` returns, this future resolves when it is polled again.
+    ///
+    /// ```no_run
+    /// # use async_drain::{Drain, Shutdown, signal};
+    /// # async fn serve(drain: &Drain) {}
+    /// # let drain = Drain::new();
+    /// let shutdown = Shutdown::new(&drain).on(signal::termination()?);
+    /// let report = smol::block_on(shutdown.run_with_watchdog(serve(&drain), |report| {
+    ///     eprintln!("{report}");
+    ///     std::process::exit(1);
+    /// }));
+    /// # std::io::Result::Ok(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the thread can't be spawned. The server has not run then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the server, ends the thread, and leaves the drain in the phase it
+    /// had.
+    pub async fn run_with_watchdog<F>(
+        self,
+        server: F,
+        stuck: impl FnOnce(&Report) + Send + 'static,
+    ) -> io::Result<Report>
+    where
+        F: Future,
+        F::Output: ServerEnd,
+    {
+        watchdog::run(self, server, stuck).await
+    }
+}
+
+impl fmt::Debug for Shutdown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shutdown")
+            .field("drain", &self.drain)
+            .field("requests", &self.requests)
+            .field("budget", &self.budget)
+            .finish_non_exhaustive()
+    }
+}
