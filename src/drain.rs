@@ -144,12 +144,6 @@ impl Drain {
         seat.map(Guard::new).ok_or(Drained)
     }
 
-    /// [`guard`](Self::guard) on behalf of somebody who called from `place`.
-    #[cfg(feature = "net")]
-    pub(crate) fn guard_at(&self, place: &'static Location<'static>) -> Result<Guard, Drained> {
-        self.core().guard(place)
-    }
-
     /// Creates a guard for new work, which is refused from the moment draining begins.
     ///
     /// # Errors

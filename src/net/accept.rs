@@ -152,7 +152,8 @@ listener! {
 /// # fn main() -> std::io::Result<()> {
 /// let listener = TcpListener::bind("127.0.0.1:0")?;
 /// let successor = listener.try_clone()?;
-/// let incoming = Drain::new().accept(Shared(listener));
+/// let drain = Drain::new();
+/// let incoming = drain.accept(Shared(listener));
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -199,7 +200,8 @@ impl<A: Accept> Accept for AcceptShared<A> {
 /// # use futures_lite::stream;
 /// # use std::net::TcpStream;
 /// let stream = stream::pending::<std::io::Result<Async<TcpStream>>>();
-/// let incoming = Drain::new().accept(Connections::new(stream));
+/// let drain = Drain::new();
+/// let incoming = drain.accept(Connections::new(stream));
 /// ```
 #[derive(Debug)]
 pub struct Connections<S>(Pin<Box<S>>);

@@ -21,7 +21,7 @@ use super::{
     transport::Transport,
 };
 use crate::{
-    Drain, Guard,
+    Drain, Guard, Observer,
     futures::{UntilAborting, UntilDraining},
     tree::Held,
 };
@@ -55,8 +55,8 @@ pub struct Connection<C: Transport> {
 /// other systems it ends at most half a second later, or half a second after file descriptors were
 /// last short.
 ///
-/// The drain can't become drained before this stream has ended or is dropped, and other handles
-/// must keep the drain running: this one doesn't.
+/// The drain can't become drained before this stream has ended or is dropped. But the stream isn't a
+/// handle of the drain: if the last [`Drain`] is dropped, draining begins.
 ///
 /// If another process or accept loop holds the same socket, it finds the socket as it was. On
 /// Linux, peers get no answer while the listener retires, usually for a few milliseconds, and their
@@ -76,7 +76,7 @@ pub struct Connection<C: Transport> {
 #[must_use = "streams do nothing unless polled"]
 pub struct Incoming<L: IntoAccept> {
     state: State<L::Accept>,
-    drain: Drain,
+    drain: Observer,
     draining: UntilDraining,
     aborting: UntilAborting,
     /// Keeps the drain from becoming drained until the listener is closed.
@@ -206,7 +206,7 @@ impl Drain {
                 Ok(accept) => State::Listening(accept),
                 Err(error) => State::Failed(error),
             },
-            drain: self.clone(),
+            drain: self.observer(),
             draining: self.until_draining(),
             aborting: self.until_aborting(),
             hold: self.core().hold(),
@@ -301,7 +301,7 @@ impl<L: IntoAccept> Incoming<L> {
                     self.burst += 1;
                     // This fails only if the drain was drained before the stream was made: later,
                     // the stream itself keeps it from becoming drained.
-                    let Ok(guard) = self.drain.guard_at(self.place) else {
+                    let Ok(guard) = self.drain.core().guard(self.place) else {
                         return self.close();
                     };
                     return Poll::Ready(Some(Ok(Connection {

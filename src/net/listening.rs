@@ -243,7 +243,8 @@ impl Listener for UnixListener {
 /// # use async_drain::{Drain, net::bind_unix};
 /// # fn main() -> std::io::Result<()> {
 /// # let path = std::env::temp_dir().join(format!("bind_unix.{}", std::process::id()));
-/// let incoming = Drain::new().accept(bind_unix(&path)?);
+/// let drain = Drain::new();
+/// let incoming = drain.accept(bind_unix(&path)?);
 /// # std::fs::remove_file(path)?;
 /// # Ok(()) }
 /// ```

@@ -434,6 +434,24 @@ impl Accept for Scarce {
     }
 }
 
+/// An accept loop is not a handle of its drain: once the last handle is dropped, draining begins and
+/// the loop ends. Until then it keeps the drain from being drained (Z5).
+#[test]
+fn an_accept_loop_does_not_keep_its_drain_running() {
+    let drain = Drain::new();
+    let observer = drain.observer();
+    let (listener, addr) = listener();
+    let queued = TcpStream::connect(addr).expect("room in the queue");
+    let mut incoming = drain.accept(listener);
+    drop(drain);
+    assert_eq!(observer.phase(), Phase::Draining);
+    let accepted = block_on(incoming.next()).expect("one in the queue");
+    assert!(block_on(incoming.next()).is_none());
+    assert_eq!(observer.phase(), Phase::Draining);
+    drop((accepted, queued));
+    assert_eq!(observer.phase(), Phase::Drained);
+}
+
 /// Z10: a connection that closes gives a descriptor back, and the accept loop hears of it at once.
 #[test]
 fn a_connection_that_closes_ends_the_back_off() {
@@ -443,7 +461,8 @@ fn a_connection_that_closes_ends_the_back_off() {
         conn: Some(conn),
         calls: Rc::clone(&calls),
     };
-    let mut incoming = Drain::new().accept(scarce);
+    let drain = Drain::new();
+    let mut incoming = drain.accept(scarce);
     let accepted = block_on(incoming.next()).expect("a connection");
     let woken = Arc::new(Woken::default());
     let waker = Waker::from(Arc::clone(&woken));
