@@ -90,11 +90,6 @@ impl ConnectionGuard {
         (self.delivery.as_ref()).is_some_and(|delivery| delivery.is_unacknowledged())
     }
 
-    #[cfg(feature = "hyper")]
-    pub(crate) fn set_abandoned_if_dropped(&mut self, abandoned: bool) {
-        self.abandoned_if_dropped = abandoned;
-    }
-
     /// Says that the connection ended by itself, with all requests answered or by its peer:
     /// dropping it abandons nothing.
     pub fn finished(&mut self) {
@@ -193,14 +188,17 @@ impl Bell {
         if self.work.is_abandoned() {
             return;
         }
-        if !self.work.is_on() {
+        let on = self.work.is_on();
+        if !on {
             core.resume(&self.work);
         }
         let seat = self.seat.as_ref().and_then(Weak::upgrade);
         if let Some(ticket) = seat.as_ref().and_then(|seat| seat.ticket()) {
             ticket.begin(label);
         }
-        self.work.set_on(true);
+        if !on {
+            self.work.set_on(true);
+        }
     }
 }
 

@@ -28,6 +28,7 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
+    #[inline]
     pub(crate) fn of<B>(request: &Request<B>) -> Self {
         Self {
             version: request.version(),
@@ -40,9 +41,15 @@ impl Asked {
     /// Adds `Connection: close` to the answer from lame duck on (Z3), where HTTP allows it.
     ///
     /// HTTP/2 has no such header, and a connection that becomes a tunnel is not HTTP's to close.
+    #[inline]
     pub(crate) fn farewell<B>(self, phase: Phase, response: &mut Response<B>) {
-        if phase < Phase::LameDuck
-            || self.version >= Version::HTTP_2
+        if phase >= Phase::LameDuck {
+            self.tell(response);
+        }
+    }
+
+    fn tell<B>(self, response: &mut Response<B>) {
+        if self.version >= Version::HTTP_2
             || response.status().is_informational()
             || self.is_tunnel(response.status())
         {
@@ -59,6 +66,7 @@ impl Asked {
     /// Returns whether the answer's body, if its length is unknown, ends only with the connection:
     /// HTTP/1.0 has no chunks, and there is no `Content-Length`.
     #[cfg(feature = "hyper")]
+    #[inline]
     pub(crate) fn is_close_delimited<B>(self, response: &Response<B>) -> bool {
         let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED];
         // hyper speaks the lower of both versions.
@@ -72,6 +80,7 @@ impl Asked {
 
     /// Returns whether an answer of this status ends HTTP on the connection, or on its stream of
     /// HTTP/2.
+    #[inline]
     pub(crate) fn is_tunnel(self, status: StatusCode) -> bool {
         status == StatusCode::SWITCHING_PROTOCOLS || self.connect && status.is_success()
     }

@@ -411,10 +411,12 @@ impl Work {
         Self(AtomicU8::new(Self::ON))
     }
 
+    #[inline]
     fn is(&self, flag: u8) -> bool {
         self.0.load(Ordering::Relaxed) & flag != 0
     }
 
+    #[inline]
     fn set(&self, flag: u8, on: bool) {
         let others = self.0.load(Ordering::Relaxed) & !flag;
         let flag = if on { flag } else { 0 };
@@ -427,6 +429,7 @@ impl Work {
         self.is(Self::ON)
     }
 
+    #[inline]
     pub(crate) fn set_on(&self, on: bool) {
         self.set(Self::ON, on);
     }
@@ -436,11 +439,13 @@ impl Work {
         self.is(Self::UNCOUNTED)
     }
 
+    #[inline]
     pub(crate) fn set_uncounted(&self, uncounted: bool) {
         self.set(Self::UNCOUNTED, uncounted);
     }
 
     /// Whether the guard has been recorded as abandoned: it will not work again.
+    #[inline]
     pub(crate) fn is_abandoned(&self) -> bool {
         self.is(Self::ABANDONED)
     }

@@ -1,12 +1,13 @@
 use std::{
+    cell::Cell,
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
     },
 };
 
-use super::framing::{Body, Framing};
+use super::framing::{Body, Framing, Standing};
 use crate::{
     Drain, Phase,
     connection_guard::Bell,
@@ -28,6 +29,8 @@ struct State {
     /// Where the connection stands in HTTP/1. Apart from HTTP/2 streams, only the connection's task
     /// takes the lock.
     framing: Mutex<Framing>,
+    /// The [`Standing`] of `framing`, written whenever that changes.
+    standing: AtomicU8,
     /// Set if the connection's socket is an [`Io`](super::Io), which ends the connection by itself
     /// when its peer is left; what is written here reaches the socket.
     socket: OnceLock<Arc<Delivery>>,
@@ -38,6 +41,8 @@ struct State {
     /// How many answers of HTTP/2 were given to h2, and how many of these have left it.
     ended: AtomicUsize,
     flushed: AtomicUsize,
+    /// Streams of HTTP/2 that are tunnels, of which hyper has a task each.
+    tunnels: AtomicUsize,
     /// Data of HTTP/2 has left h2 since its buffer was last flushed, into which small frames are copied.
     copied: AtomicBool,
     /// The socket has not taken all that hyper has written.
@@ -59,11 +64,13 @@ impl Activity {
         Self(Arc::new(State {
             core: Arc::clone(drain.core()),
             framing: Mutex::default(),
+            standing: AtomicU8::default(),
             socket: OnceLock::new(),
             requests: AtomicUsize::default(),
             unanswered: AtomicUsize::default(),
             ended: AtomicUsize::default(),
             flushed: AtomicUsize::default(),
+            tunnels: AtomicUsize::default(),
             copied: AtomicBool::default(),
             blocked: AtomicBool::default(),
             told: AtomicBool::default(),
@@ -77,12 +84,17 @@ impl Activity {
         &self.0.core
     }
 
-    fn framing(&self) -> MutexGuard<'_, Framing> {
+    /// Changes what is known of the connection's framing.
+    fn frame(&self, change: impl FnOnce(&mut Framing)) {
         // Nothing in there panics halfway.
-        self.0
-            .framing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        let mut framing = (self.0.framing.lock()).unwrap_or_else(PoisonError::into_inner);
+        change(&mut framing);
+        let standing = framing.standing().byte();
+        self.0.standing.store(standing, Ordering::Relaxed);
+    }
+
+    fn standing(&self) -> Standing {
+        Standing::from_byte(self.0.standing.load(Ordering::Relaxed))
     }
 
     /// Returns whether nothing has begun that is not over: no head begun, no request unanswered, no
@@ -91,18 +103,20 @@ impl Activity {
         if !self.is_answered() {
             return false;
         }
-        let framing = self.framing();
+        let standing = self.standing();
         if self.0.blocked.load(Ordering::Relaxed) {
-            // What a peer of HTTP/2 doesn't read may be nothing but acknowledgements of its own PINGs.
-            return framing.is_http2()
+            // What a peer of HTTP/2 doesn't read may be nothing but acknowledgements of its own
+            // PINGs.
+            return standing.is_http2()
                 && !self.0.copied.load(Ordering::Relaxed)
                 && self.ended() == self.0.flushed.load(Ordering::Relaxed);
         }
-        !framing.is_head_begun() && !framing.is_owed()
+        !standing.is_head_begun() && !standing.is_owed()
     }
 
     /// How many answers of HTTP/2 were given to h2. To be asked before the connection is polled, and given to
     /// [`polled`](Self::polled) afterwards.
+    #[inline]
     pub(super) fn ended(&self) -> usize {
         self.0.ended.load(Ordering::Relaxed)
     }
@@ -110,7 +124,7 @@ impl Activity {
     /// The connection was polled, and had to wait. What had `ended` before has left h2, unless the socket is blocked.
     /// What has ended since may have come too late for this poll.
     pub(super) fn polled(&self, ended: usize, asked: bool) {
-        if !self.0.blocked.load(Ordering::Relaxed) {
+        if self.is_http2() && !self.0.blocked.load(Ordering::Relaxed) {
             self.0.flushed.store(ended, Ordering::Relaxed);
             if asked {
                 self.0.told.store(true, Ordering::Relaxed);
@@ -118,9 +132,14 @@ impl Activity {
         }
     }
 
-    /// Whether the peer has sent anything since it was told to leave.
+    /// Returns whether the peer has sent anything since it was told to leave.
     pub(super) fn has_reacted(&self) -> bool {
         self.0.reacted.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether a stream of HTTP/2 is a tunnel: the connection lives for as long as it (Z6).
+    pub(super) fn has_tunnel(&self) -> bool {
+        self.0.tunnels.load(Ordering::Acquire) > 0
     }
 
     /// Returns whether a head has begun, its end has not come, and nothing keeps the peer from
@@ -129,16 +148,12 @@ impl Activity {
     ///
     /// So has the preface of HTTP/2, until it is whole.
     pub(super) fn is_reading_head(&self) -> bool {
-        if !self.is_answered() {
-            return false;
-        }
-        let framing = self.framing();
-        framing.is_in_head() || framing.is_http2() && !framing.is_http2_for_good()
+        self.standing().is_in_head() && self.is_answered()
     }
 
     /// Whether the connection began as HTTP/2 does; the first bytes may look so and turn out to be HTTP/1.
     pub(super) fn is_http2(&self) -> bool {
-        self.framing().is_http2()
+        self.standing().is_http2()
     }
 
     #[inline]
@@ -161,7 +176,7 @@ impl Activity {
     pub(super) fn ends(&self) {
         if let Some(delivery) = self.0.socket.get() {
             delivery.set_unended(false);
-            delivery.expect(if self.framing().is_owed() {
+            delivery.expect(if self.standing().is_owed() {
                 Expected::Rest
             } else if self.is_left() {
                 Expected::Nothing
@@ -173,10 +188,19 @@ impl Activity {
 
     /// Bytes have arrived, which hyper has not seen yet.
     pub(super) fn received(&self, bytes: &[u8]) {
-        if self.0.told.load(Ordering::Relaxed) && !bytes.is_empty() {
-            self.0.reacted.store(true, Ordering::Relaxed);
+        let standing = self.standing();
+        if standing.is_foreign() {
+            if self.0.told.load(Ordering::Relaxed) && !bytes.is_empty() {
+                self.0.reacted.store(true, Ordering::Relaxed);
+            }
+            return;
         }
-        self.framing().receive(bytes);
+        self.frame(|framing| {
+            if standing.is_parsed_later() {
+                framing.parsed(Body::None);
+            }
+            framing.receive(bytes);
+        });
     }
 
     #[inline]
@@ -202,7 +226,7 @@ impl Activity {
     /// Leaves the peer of an idle connection: an HTTP/1 peer is told nothing and expected to say
     /// nothing. Returns whether the connection ends without being asked to, because of its socket.
     pub(super) fn leave(&self) -> bool {
-        let left = !self.framing().is_http2_for_good();
+        let left = !self.standing().is_http2_for_good();
         self.0.left.store(left, Ordering::Relaxed);
         left && self.0.socket.get().is_some()
     }
@@ -217,6 +241,17 @@ impl Activity {
         let _ = self.0.bell.set(bell);
     }
 
+    /// hyper has parsed a head, which announces `body`.
+    fn parsed(&self, body: Body) {
+        if body == Body::None && self.standing().is_head_alone() {
+            // The common case takes no lock.
+            let parsed = Standing::PARSED.byte();
+            self.0.standing.store(parsed, Ordering::Relaxed);
+        } else {
+            self.frame(|framing| framing.parsed(body));
+        }
+    }
+
     /// A head has been read. The request lasts until the value is dropped.
     ///
     /// It counts and is named before its handler is called, which may never return.
@@ -226,7 +261,9 @@ impl Activity {
         body: Body,
         name: impl FnOnce(&mut String),
     ) -> Unanswered {
-        self.framing().parsed(body);
+        if !http2 {
+            self.parsed(body);
+        }
         if let Some(bell) = self.0.bell.get() {
             bell.ring(&self.0.core, name);
         }
@@ -260,8 +297,8 @@ pub(super) struct Unanswered {
 enum Of {
     Http1,
     Http2,
-    /// A piece of an answer, in the hands of h2.
-    Data,
+    /// Of HTTP/2, answered by a tunnel.
+    Tunnel,
 }
 
 impl Unanswered {
@@ -270,14 +307,10 @@ impl Unanswered {
         self.activity.core().latch.phase()
     }
 
-    /// Over HTTP/2: for data of its answer, which h2 is given.
-    pub(super) fn until_written(&self) -> Option<Self> {
-        (self.of == Of::Http2).then(|| {
-            let activity = self.activity.clone();
-            activity.0.unanswered.fetch_add(1, Ordering::Relaxed);
-            let of = Of::Data;
-            Self { activity, of }
-        })
+    /// Returns what keeps the request unanswered until h2 has written a piece of its answer; of
+    /// HTTP/2 only.
+    pub(super) fn until_written(&self) -> Option<Buffered> {
+        (self.of == Of::Http2).then(|| Buffered::new(&self.activity))
     }
 
     /// Its answer has no end but the connection's.
@@ -287,20 +320,85 @@ impl Unanswered {
         }
     }
 
-    /// It is answered by a tunnel: what comes from now on is not HTTP's.
-    pub(super) fn upgraded(&self) {
-        self.activity.framing().upgraded();
+    /// Notes that the answer opens a tunnel: of HTTP/1 the whole connection, of HTTP/2 a stream.
+    pub(super) fn upgraded(&mut self) {
+        if self.of == Of::Http2 {
+            self.of = Of::Tunnel;
+            Tunnel::announce(&self.activity);
+        } else {
+            self.activity.frame(Framing::upgraded);
+        }
     }
 }
 
 impl Drop for Unanswered {
     fn drop(&mut self) {
-        // First: who finds the connection answered must know that it may not be flushed.
+        // First: a poll that finds the connection answered must know that it may not be flushed.
         match self.of {
             Of::Http1 => {}
             Of::Http2 => _ = self.activity.0.ended.fetch_add(1, Ordering::Relaxed),
-            Of::Data => self.activity.0.copied.store(true, Ordering::Relaxed),
+            Of::Tunnel => {
+                self.activity.0.ended.fetch_add(1, Ordering::Relaxed);
+                // hyper drops the answer last: it has spawned the tunnel's task by then, or never
+                // will.
+                drop(Tunnel::next());
+            }
         }
         self.activity.0.unanswered.fetch_sub(1, Ordering::Release);
+    }
+}
+
+/// A piece of an answer of HTTP/2 that h2 has buffered.
+#[derive(Debug)]
+pub(super) struct Buffered(Activity);
+
+impl Buffered {
+    fn new(activity: &Activity) -> Self {
+        activity.0.unanswered.fetch_add(1, Ordering::Relaxed);
+        Self(activity.clone())
+    }
+}
+
+impl Drop for Buffered {
+    fn drop(&mut self) {
+        // First, as above.
+        self.0.0.copied.store(true, Ordering::Relaxed);
+        self.0.0.unanswered.fetch_sub(1, Ordering::Release);
+    }
+}
+
+thread_local! {
+    /// The tunnel whose task hyper is about to spawn: set by the answer that opens it, and taken in
+    /// the same poll of its stream.
+    static NEXT_TUNNEL: Cell<Option<Tunnel>> = const { Cell::new(None) };
+}
+
+/// A stream of HTTP/2 that has become a tunnel; kept by the task of hyper's that writes to it, which
+/// lives as long as the stream.
+///
+/// hyper spawns that task through the server's executor, with nothing that names its connection.
+#[derive(Debug)]
+pub(super) struct Tunnel(Activity);
+
+impl Tunnel {
+    /// Notes that the next task to be spawned is that of a tunnel of this connection.
+    fn announce(activity: &Activity) {
+        activity.0.tunnels.fetch_add(1, Ordering::Relaxed);
+        let tunnel = Self(activity.clone());
+        // In the destructors of a thread there is no such place, and no task is spawned.
+        let _ = NEXT_TUNNEL.try_with(|next| next.set(Some(tunnel)));
+    }
+
+    /// Returns the tunnel that the task to be spawned writes to, if it is a tunnel's.
+    pub(super) fn next() -> Option<Self> {
+        NEXT_TUNNEL.try_with(Cell::take).ok().flatten()
+    }
+}
+
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        // What it wrote last may be in h2's buffer.
+        self.0.0.copied.store(true, Ordering::Relaxed);
+        self.0.0.tunnels.fetch_sub(1, Ordering::Release);
     }
 }

@@ -29,6 +29,8 @@ pub(super) struct Ending {
     pub(super) patience: IdleTimer,
     /// When it was asked to end.
     pub(super) asked: Option<Instant>,
+    /// Set if a stream was a tunnel when the connection was looked at last.
+    tunnel: bool,
     goaway: Alarm,
     limits: Limits,
     /// When the head that has begun, or the handshake, must be complete: set when a poll first finds it is not.
@@ -54,6 +56,7 @@ impl Ending {
             activity: None,
             patience: IdleTimer::of(core, graces),
             asked: None,
+            tunnel: false,
             goaway: Alarm::default(),
             limits: Limits::new(),
             unfinished: None,
@@ -162,7 +165,15 @@ impl Ending {
             // hyper waits for our PING to come back, however long that takes. A peer that has sent anything since is
             // there, and hyper ends the connection after its last stream, of which a task of somebody's may yet read.
             let reacted = self.activity.as_ref().is_some_and(Activity::has_reacted);
-            let since = (self.patience.idle_after(asked)).filter(|_| http2 && !reacted);
+            let tunnel = self.activity.as_ref().is_some_and(Activity::has_tunnel);
+            let asked = if tunnel || self.tunnel {
+                // A peer has its time to react anew when its last tunnel has ended (Z6).
+                *self.asked.insert(Instant::now())
+            } else {
+                asked
+            };
+            self.tunnel = tunnel;
+            let since = (self.patience.idle_after(asked)).filter(|_| http2 && !reacted && !tunnel);
             return match self.goaway.poll(timer::later(since, GOAWAY), cx) {
                 Poll::Ready(()) => Next::Cut,
                 Poll::Pending => Next::Wait,

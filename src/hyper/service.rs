@@ -65,17 +65,23 @@ where
         if let Some(peer) = self.peer {
             request.extensions_mut().insert(peer);
         }
+        let asked = Asked::of(&request);
+        let unanswered = Some(unanswered);
+        if http2 {
+            // This is the connection's task, whose other streams a panic would end (Z11).
+            let call = Some((self.service.clone(), request));
+            return Respond {
+                stage: Stage::Begun { call },
+                asked,
+                unanswered,
+            };
+        }
         Respond {
-            asked: Asked::of(&request),
-            stage: if http2 {
-                // We are in the connection's task, whose other streams a panic would end (Z11).
-                let call = Some((self.service.clone(), request));
-                Stage::Begun { call }
-            } else {
-                let response = self.service.call(request);
-                Stage::Called { response }
+            stage: Stage::Called {
+                response: self.service.call(request),
             },
-            unanswered: Some(unanswered),
+            asked,
+            unanswered,
         }
     }
 }
@@ -125,21 +131,20 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let mut response = loop {
-            match this.stage.as_mut().project() {
-                StageProj::Called { response } => break ready!(response.poll(cx))?,
-                StageProj::Begun { call } => {
-                    let Some((service, request)) = call.take() else {
-                        // The call has panicked.
-                        return Poll::Pending;
-                    };
-                    let response = service.call(request);
-                    this.stage.set(Stage::Called { response });
-                }
-            }
+        if let StageProj::Begun { call } = this.stage.as_mut().project() {
+            let Some((service, request)) = call.take() else {
+                // The call has panicked.
+                return Poll::Pending;
+            };
+            let response = service.call(request);
+            this.stage.set(Stage::Called { response });
+        }
+        let StageProj::Called { response } = this.stage.project() else {
+            return Poll::Pending;
         };
-        let unanswered = this.unanswered.take();
-        if let Some(unanswered) = &unanswered {
+        let mut response = ready!(response.poll(cx))?;
+        let mut unanswered = this.unanswered.take();
+        if let Some(unanswered) = &mut unanswered {
             this.asked.farewell(unanswered.phase(), &mut response);
             if this.asked.is_tunnel(response.status()) {
                 unanswered.upgraded();

@@ -8,6 +8,7 @@ use std::{
 use ::hyper::rt::Executor;
 use pin_project_lite::pin_project;
 
+use super::activity::Tunnel;
 use crate::{
     Phase,
     futures::UntilAborting,
@@ -88,6 +89,8 @@ pin_project! {
         task: Option<T>,
         // Made when the task has to wait: most HTTP/2 streams never do.
         aborting: Option<UntilAborting>,
+        // Kept if it is the task of a tunnel over HTTP/2 (Z6).
+        tunnel: Option<Tunnel>,
         // The last to go. Without one the drain is drained, and the task is over before it has begun.
         hold: Option<Held>,
     }
@@ -98,6 +101,7 @@ impl<T> Cut<T> {
         Self {
             task: Some(task),
             aborting: None,
+            tunnel: Tunnel::next(),
             hold: core.hold_for_task(),
         }
     }
@@ -117,6 +121,7 @@ impl<T: Future<Output = ()>> Future for Cut<T> {
         }
         // Cut or done, it is over.
         this.task.set(None);
+        *this.tunnel = None;
         *this.hold = None;
         Poll::Ready(())
     }

@@ -2,21 +2,21 @@ use std::io::IoSlice;
 
 use ::hyper::body::{Buf, Bytes};
 
-use super::activity::Unanswered;
+use super::activity::Buffered;
 
 /// Data of an answer. Over HTTP/2 the request is unanswered until h2, which buffers it, has written it.
 #[derive(Debug)]
 pub struct Unwritten<D> {
     data: D,
     /// Set over HTTP/2: hyper drops a body once h2 has all of it, however little of that is written.
-    _unanswered: Option<Unanswered>,
+    _buffered: Option<Buffered>,
 }
 
 impl<D> Unwritten<D> {
-    pub(super) fn new(data: D, unanswered: Option<Unanswered>) -> Self {
+    pub(super) fn new(data: D, buffered: Option<Buffered>) -> Self {
         Self {
             data,
-            _unanswered: unanswered,
+            _buffered: buffered,
         }
     }
 }

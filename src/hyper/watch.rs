@@ -1,5 +1,6 @@
 use std::{
     future::Future,
+    mem,
     pin::Pin,
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -65,7 +66,7 @@ impl<C: GracefulConnection> Watch<C> {
         Self {
             conn: Some(conn),
             end,
-            standby,
+            standby: standby.map(ConnectionGuard::abandoned_if_dropped),
         }
     }
 
@@ -107,11 +108,11 @@ impl<C: GracefulConnection> Future for Watch<C> {
             };
             let before_poll = this.end.before_poll();
             // A panic in there is its handler's own failure, and abandons nothing.
-            if let Some(standby) = this.standby.as_mut() {
-                standby.set_abandoned_if_dropped(false);
-            }
+            let unwinding = FinishedByPanic(this.standby.as_mut());
             // The connection first: what has arrived is read before it is judged idle.
-            if let Poll::Ready(result) = conn.poll(cx) {
+            let polled = conn.poll(cx);
+            mem::forget(unwinding);
+            if let Poll::Ready(result) = polled {
                 break match result {
                     Err(error) if this.end.is_expected::<C>(&error) => Ok(()),
                     result => result,
@@ -119,12 +120,7 @@ impl<C: GracefulConnection> Future for Watch<C> {
             }
             this.end.report(before_poll, this.standby.as_mut());
             match this.end.next(cx) {
-                Next::Wait => {
-                    if let Some(standby) = this.standby.as_mut() {
-                        standby.set_abandoned_if_dropped(true);
-                    }
-                    return Poll::Pending;
-                }
+                Next::Wait => return Poll::Pending,
                 Next::Cut => {
                     if let Some(activity) = &this.end.activity {
                         activity.cut();
@@ -140,9 +136,23 @@ impl<C: GracefulConnection> Future for Watch<C> {
                 }
             }
         };
+        if let Some(standby) = this.standby.as_mut() {
+            standby.finished();
+        }
         // The socket is closed before the guard says that the last byte was written (Z5).
         this.conn.set(None);
         *this.standby = None;
         Poll::Ready(result)
+    }
+}
+
+/// Marks a guard as finished if it is dropped, which only a panic does.
+struct FinishedByPanic<'a>(Option<&'a mut ConnectionGuard>);
+
+impl Drop for FinishedByPanic<'_> {
+    fn drop(&mut self) {
+        if let Some(standby) = &mut self.0 {
+            standby.finished();
+        }
     }
 }

@@ -144,6 +144,24 @@ fn a_tunnel_is_not_cut_in_lame_duck() {
     drained(&mut server);
 }
 
+/// Z5 Z6: so does one whose peer sends nothing at all, and it is told when draining begins.
+#[test]
+fn a_tunnel_is_not_cut_while_its_peer_sends_nothing() {
+    let mut server = hyper(&[("LAME_DUCK_MS", "8000"), ("GRACE_MS", "20000")]);
+    let mut peer = Peer::open(server.addr(), Session::new());
+    peer.session.connect("test:1");
+    peer.flush();
+    peer.read_until(is_headers);
+    // Reading acknowledges: not even the PING behind the first GOAWAY is answered.
+    server.signal(Signal::TERM).expect("a live process");
+    thread::sleep(LONG);
+    peer.read_until(
+        |frame| matches!(frame, Frame::Data { bytes, .. } if bytes.starts_with(b"bye")),
+    );
+    while peer.read().is_some() {}
+    drained(&mut server);
+}
+
 /// Z5: an upload that was answered first is read on, after a pause that is longer than a peer has
 /// to react.
 #[test]

@@ -28,6 +28,8 @@ use self::chunks::Chunks;
 #[derive(Debug, Default)]
 pub(crate) struct Framing {
     stage: Stage,
+    /// What follows a head that hyper has not parsed.
+    ahead: Vec<u8>,
     /// How many of the first bytes are those of HTTP/2's preface.
     preface: usize,
     not_http2: bool,
@@ -36,9 +38,9 @@ pub(crate) struct Framing {
 #[derive(Debug)]
 enum Stage {
     Head(Head),
-    /// A head has ended that hyper has not parsed yet. What follows it is kept: only hyper knows
-    /// what it is.
-    Unparsed(Vec<u8>),
+    /// A head has ended that hyper has not parsed yet. What follows it is kept in `ahead`: only
+    /// hyper knows what it is.
+    Unparsed,
     /// In a body of which so many bytes are left.
     Exact(u64),
     /// In a chunked body.
@@ -96,6 +98,9 @@ pub(crate) enum Body {
     Chunked,
 }
 
+/// The largest buffer that a connection keeps between two requests.
+const MOST_KEPT: usize = 4096;
+
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// So much of the preface is enough until more has come: HTTP/1 has no such method, but longer ones
 /// that begin so.
@@ -118,17 +123,23 @@ impl Framing {
 
     /// Notes that hyper has parsed the next head, which announces `body`.
     pub(crate) fn parsed(&mut self, body: Body) {
-        let Stage::Unparsed(ahead) = &mut self.stage else {
+        let Stage::Unparsed = self.stage else {
             // The request came over HTTP/2.
             return;
         };
-        let ahead = std::mem::take(ahead);
         self.stage = match body {
             Body::None | Body::Exact(0) => Stage::default(),
             Body::Exact(length) => Stage::Exact(length),
             Body::Chunked => Stage::Chunked(Chunks::default()),
         };
-        self.advance(&ahead);
+        if !self.ahead.is_empty() {
+            let mut ahead = std::mem::take(&mut self.ahead);
+            self.advance(&ahead);
+            if self.ahead.is_empty() && ahead.capacity() <= MOST_KEPT {
+                ahead.clear();
+                self.ahead = ahead;
+            }
+        }
     }
 
     /// Stops reading: the connection has become a tunnel.
@@ -140,10 +151,10 @@ impl Framing {
         while !bytes.is_empty() {
             let (next, rest) = match &mut self.stage {
                 Stage::Head(head) => match head.receive(bytes) {
-                    Some(rest) => (Stage::Unparsed(Vec::new()), rest),
+                    Some(rest) => (Stage::Unparsed, rest),
                     None => return,
                 },
-                Stage::Unparsed(ahead) => return ahead.extend_from_slice(bytes),
+                Stage::Unparsed => return self.ahead.extend_from_slice(bytes),
                 Stage::Exact(left) => {
                     let length = usize::try_from(*left).map_or(bytes.len(), |n| n.min(bytes.len()));
                     *left -= length as u64;
@@ -163,31 +174,108 @@ impl Framing {
         }
     }
 
-    /// Whether the connection began as HTTP/2 does, as far as bytes have come.
-    pub(crate) fn is_http2(&self) -> bool {
+    /// Returns whether the connection began as HTTP/2 does.
+    fn is_http2(&self) -> bool {
         self.preface >= METHOD && !self.not_http2
     }
 
-    /// Whether it will be nothing but HTTP/2.
-    pub(crate) fn is_http2_for_good(&self) -> bool {
+    /// Returns whether all of HTTP/2's preface has come.
+    fn is_http2_for_good(&self) -> bool {
         self.preface == PREFACE.len() && !self.not_http2
     }
 
-    /// Whether a head has begun and hyper has not parsed it, since it is not whole or another
-    /// request comes first.
-    pub(crate) fn is_head_begun(&self) -> bool {
-        self.is_in_head() || matches!(self.stage, Stage::Unparsed(_)) && !self.is_http2()
-    }
-
-    /// Whether a head has begun and its end has not come.
-    pub(crate) fn is_in_head(&self) -> bool {
+    /// Returns where the connection stands, as far as bytes have come.
+    pub(crate) fn standing(&self) -> Standing {
+        let stage = match &self.stage {
+            Stage::Head(Head::Blank) => 0,
+            Stage::Head(_) => Standing::IN_HEAD | Standing::HEAD_BEGUN,
+            Stage::Unparsed if self.ahead.is_empty() => Standing::HEAD_BEGUN | Standing::HEAD_ALONE,
+            Stage::Unparsed => Standing::HEAD_BEGUN,
+            Stage::Exact(_) | Stage::Chunked(_) => Standing::OWED,
+            Stage::Foreign => Standing::FOREIGN,
+        };
+        if self.not_http2 || !self.is_http2() {
+            return Standing(stage);
+        }
         // What may be HTTP/2's preface is not half a head.
-        matches!(self.stage, Stage::Head(head) if !matches!(head, Head::Blank)) && !self.is_http2()
+        let http2 = stage & !(Standing::IN_HEAD | Standing::HEAD_BEGUN) | Standing::HTTP2;
+        Standing(if self.is_http2_for_good() {
+            http2 | Standing::HTTP2_FOR_GOOD
+        } else {
+            http2
+        })
+    }
+}
+
+/// What a [`Framing`] has concluded, in one byte that is read without the framing's lock.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Standing(u8);
+
+impl Standing {
+    const IN_HEAD: u8 = 1;
+    const HEAD_BEGUN: u8 = 2;
+    const OWED: u8 = 4;
+    const HTTP2: u8 = 8;
+    const HTTP2_FOR_GOOD: u8 = 16;
+    const FOREIGN: u8 = 32;
+    const HEAD_ALONE: u8 = 64;
+    const PARSED_LATER: u8 = 128;
+
+    /// hyper has parsed a head without a body. The [`Framing`] hears of it when the next bytes come.
+    pub(crate) const PARSED: Self = Self(Self::PARSED_LATER);
+
+    pub(crate) fn from_byte(byte: u8) -> Self {
+        Self(byte)
     }
 
-    /// Whether the peer has yet to send the end of the last request's body.
-    pub(crate) fn is_owed(&self) -> bool {
-        matches!(self.stage, Stage::Exact(_) | Stage::Chunked(_))
+    pub(crate) fn byte(self) -> u8 {
+        self.0
+    }
+
+    fn has(self, any: u8) -> bool {
+        self.0 & any != 0
+    }
+
+    /// Returns whether the connection began as HTTP/2 does, as far as bytes have come.
+    pub(crate) fn is_http2(self) -> bool {
+        self.has(Self::HTTP2)
+    }
+
+    /// Returns whether it will be nothing but HTTP/2.
+    pub(crate) fn is_http2_for_good(self) -> bool {
+        self.has(Self::HTTP2_FOR_GOOD)
+    }
+
+    /// Returns whether a head has begun and its end has not come; so has the preface of HTTP/2,
+    /// until it is whole.
+    pub(crate) fn is_in_head(self) -> bool {
+        self.has(Self::IN_HEAD) || self.is_http2() && !self.is_http2_for_good()
+    }
+
+    /// Returns whether a head has begun and hyper has not parsed it, since it is not whole or
+    /// another request comes first.
+    pub(crate) fn is_head_begun(self) -> bool {
+        self.has(Self::HEAD_BEGUN)
+    }
+
+    /// Returns whether the peer has yet to send the end of the last request's body.
+    pub(crate) fn is_owed(self) -> bool {
+        self.has(Self::OWED)
+    }
+
+    /// Returns whether all that has come is a head that hyper has not parsed.
+    pub(crate) fn is_head_alone(self) -> bool {
+        self.has(Self::HEAD_ALONE)
+    }
+
+    /// Returns whether this is [`PARSED`](Self::PARSED).
+    pub(crate) fn is_parsed_later(self) -> bool {
+        self.has(Self::PARSED_LATER)
+    }
+
+    /// Returns whether no byte that comes matters any longer: it is of HTTP/2, or of a tunnel.
+    pub(crate) fn is_foreign(self) -> bool {
+        self.has(Self::FOREIGN)
     }
 }
 
@@ -219,19 +307,27 @@ mod tests {
                 &message[..cut],
                 if whole { bodies } else { &[] },
             );
-            assert_eq!(framing.is_owed(), whole, "cut at {cut}");
-            assert_eq!(framing.is_head_begun(), cut > 0 && !whole, "cut at {cut}");
-            assert_eq!(framing.is_in_head(), cut > 0 && !whole, "cut at {cut}");
+            assert_eq!(framing.standing().is_owed(), whole, "cut at {cut}");
+            assert_eq!(
+                framing.standing().is_head_begun(),
+                cut > 0 && !whole,
+                "cut at {cut}"
+            );
+            assert_eq!(
+                framing.standing().is_in_head(),
+                cut > 0 && !whole,
+                "cut at {cut}"
+            );
             read(
                 &mut framing,
                 &message[cut..],
                 if whole { &[] } else { bodies },
             );
             assert!(
-                !framing.is_owed() && !framing.is_head_begun(),
+                !framing.standing().is_owed() && !framing.standing().is_head_begun(),
                 "cut at {cut}"
             );
-            assert!(!framing.is_http2());
+            assert!(!framing.standing().is_http2());
         }
     }
 
@@ -240,9 +336,9 @@ mod tests {
         let mut framing = Framing::default();
         read(&mut framing, &[HEAD, b"hello"].concat(), &[Body::Exact(5)]);
         read(&mut framing, HEAD, &[Body::Exact(5)]);
-        assert!(framing.is_owed());
+        assert!(framing.standing().is_owed());
         framing.receive(b"hel");
-        assert!(framing.is_owed());
+        assert!(framing.standing().is_owed());
     }
 
     #[test]
@@ -250,9 +346,9 @@ mod tests {
         let mut framing = Framing::default();
         read(&mut framing, HEAD, &[Body::Chunked]);
         framing.receive(b"5\r\nhello\r\n0");
-        assert!(framing.is_owed());
+        assert!(framing.standing().is_owed());
         framing.receive(b"\r\n\r\n");
-        assert!(!framing.is_owed());
+        assert!(!framing.standing().is_owed());
     }
 
     #[test]
@@ -260,11 +356,11 @@ mod tests {
         let mut framing = Framing::default();
         read(&mut framing, HEAD, &[Body::Chunked]);
         framing.receive(b"9\r\n\r\n0\r\n\r\n");
-        assert!(framing.is_owed());
+        assert!(framing.standing().is_owed());
         framing.receive(b"\r\n\r\n0;last\r\nTrailer: a\r\n");
-        assert!(framing.is_owed());
+        assert!(framing.standing().is_owed());
         framing.receive(b"\r\n");
-        assert!(!framing.is_owed());
+        assert!(!framing.standing().is_owed());
     }
 
     /// Z4: a head that began in the segment of any request, or behind it, has begun; one that is
@@ -296,12 +392,15 @@ mod tests {
                     let mut framing = Framing::default();
                     read(&mut framing, &stream[..end], bodies);
                     let text = String::from_utf8_lossy(&stream[..end]);
-                    assert_eq!(framing.is_head_begun(), end > begin, "{text}");
+                    assert_eq!(framing.standing().is_head_begun(), end > begin, "{text}");
                     let within = end > begin && end < stream.len();
-                    assert_eq!(framing.is_in_head(), within, "{text}");
-                    assert!(!framing.is_owed(), "{text}");
+                    assert_eq!(framing.standing().is_in_head(), within, "{text}");
+                    assert!(!framing.standing().is_owed(), "{text}");
                     read(&mut framing, &stream[end..], &[Body::None]);
-                    assert!(!framing.is_head_begun() && !framing.is_owed(), "{text}");
+                    assert!(
+                        !framing.standing().is_head_begun() && !framing.standing().is_owed(),
+                        "{text}"
+                    );
                 }
             }
         }
@@ -316,11 +415,11 @@ mod tests {
             &[GET, HEAD, b"hel"].concat(),
             &[Body::None, Body::Exact(5)],
         );
-        assert!(framing.is_owed());
+        assert!(framing.standing().is_owed());
         framing.receive(b"l");
-        assert!(framing.is_owed());
+        assert!(framing.standing().is_owed());
         framing.receive(b"o");
-        assert!(!framing.is_owed());
+        assert!(!framing.standing().is_owed());
     }
 
     /// Z8: nor is data taken for a head's end and the last chunk, when only the rest of the head
@@ -335,7 +434,7 @@ mod tests {
             b"\r\n\r\nf\r\na\r\n\r\n0\r\n\r\n",
             &[Body::Chunked],
         );
-        assert!(framing.is_owed());
+        assert!(framing.standing().is_owed());
     }
 
     /// Z8: empty lines before a head are none of it.
@@ -344,7 +443,7 @@ mod tests {
         let mut framing = Framing::default();
         framing.receive(b"\r\n\r\n");
         read(&mut framing, HEAD, &[Body::Exact(5)]);
-        assert!(framing.is_owed());
+        assert!(framing.standing().is_owed());
     }
 
     #[test]
@@ -352,7 +451,7 @@ mod tests {
         let mut framing = Framing::default();
         let message = b"POST / HTTP/1.1\nContent-Length: 5\n\nhello";
         read(&mut framing, message, &[Body::Exact(5)]);
-        assert!(!framing.is_owed() && !framing.is_head_begun());
+        assert!(!framing.standing().is_owed() && !framing.standing().is_head_begun());
     }
 
     /// Z6: what a tunnel carries is not kept, and is not HTTP.
@@ -362,7 +461,11 @@ mod tests {
         read(&mut framing, &[GET, GET].concat(), &[Body::None]);
         framing.upgraded();
         framing.receive(HEAD);
-        assert!(!framing.is_head_begun() && !framing.is_owed() && !framing.is_http2());
+        assert!(
+            !framing.standing().is_head_begun()
+                && !framing.standing().is_owed()
+                && !framing.standing().is_http2()
+        );
         assert!(matches!(framing.stage, Stage::Foreign));
     }
 
@@ -371,11 +474,11 @@ mod tests {
         for cut in 0..PREFACE.len() {
             let mut framing = Framing::default();
             framing.receive(&PREFACE[..cut]);
-            assert_eq!(framing.is_http2(), cut >= 3);
-            assert!(!framing.is_http2_for_good());
+            assert_eq!(framing.standing().is_http2(), cut >= 3);
+            assert!(!framing.standing().is_http2_for_good());
             framing.receive(&PREFACE[cut..]);
-            assert!(framing.is_http2() && framing.is_http2_for_good());
-            assert!(!framing.is_head_begun());
+            assert!(framing.standing().is_http2() && framing.standing().is_http2_for_good());
+            assert!(!framing.standing().is_head_begun());
         }
     }
 
@@ -388,8 +491,11 @@ mod tests {
                 let mut framing = Framing::default();
                 framing.receive(&message.as_bytes()[..cut]);
                 framing.receive(&message.as_bytes()[cut..]);
-                assert!(!framing.is_http2(), "{message:?} cut at {cut}");
-                assert!(framing.is_head_begun(), "{message:?} cut at {cut}");
+                assert!(!framing.standing().is_http2(), "{message:?} cut at {cut}");
+                assert!(
+                    framing.standing().is_head_begun(),
+                    "{message:?} cut at {cut}"
+                );
             }
         }
     }

@@ -25,13 +25,19 @@ pub(crate) fn check(stream: &[u8], turns: &[u8]) {
         // A peer of HTTP/1 taken for one of HTTP/2 would lose its next request.
         let preface = hyper.end.min(PREFACE.len());
         let http2 = preface >= 3 && stream[..preface] == PREFACE[..preface];
-        assert_eq!(framing.is_http2(), http2);
+        assert_eq!(framing.standing().is_http2(), http2);
         assert_eq!(
-            framing.is_http2_for_good(),
+            framing.standing().is_http2_for_good(),
             http2 && preface == PREFACE.len()
         );
-        assert_eq!(framing.is_owed(), hyper.whole.is_none() && !http2);
-        assert_eq!(framing.is_head_begun(), hyper.is_head_begun() && !http2);
+        assert_eq!(
+            framing.standing().is_owed(),
+            hyper.whole.is_none() && !http2
+        );
+        assert_eq!(
+            framing.standing().is_head_begun(),
+            hyper.is_head_begun() && !http2
+        );
     }
 }
 
