@@ -38,7 +38,7 @@ fn a_clone_allocates_nothing() {
     free(|| drop(drain.guard().unwrap().labeled("GET /")));
 }
 
-/// C3: looking at the phase.
+/// C3: reading the phase, the deadline and the count.
 #[test]
 fn reading_the_phase_allocates_nothing() {
     let drain = Drain::new();
@@ -48,7 +48,7 @@ fn reading_the_phase_allocates_nothing() {
     free(|| assert_eq!(drain.in_flight(), 1));
 }
 
-/// C4: a wait, a re-poll by the same task, and giving up, once the list has grown.
+/// C4: a wait, another poll by the same task, and a dropped wait, once the list has grown.
 #[test]
 fn waits_allocate_nothing_once_their_list_has_grown() {
     let drain = Drain::new();
@@ -57,7 +57,7 @@ fn waits_allocate_nothing_once_their_list_has_grown() {
     free(|| assert!(!ready(&mut drain.until_draining(), Waker::noop())));
 }
 
-/// C2: a guard costs the same beside a hundred thousand others, waiters and children.
+/// C2: a guard costs the same beside a hundred thousand other guards, waiters and children.
 #[test]
 fn a_guard_costs_the_same_beside_a_hundred_thousand() {
     let drain = Drain::new();

@@ -1,4 +1,4 @@
-//! What a user may send, share, move and catch panics around. It is checked by the compiler.
+//! The types that a user may send, share, move and catch panics around, checked by the compiler.
 
 use std::{
     future::Pending,
@@ -50,7 +50,8 @@ fn futures_of_a_shutdown_are_send() {
     drop(shutdown.run(std::future::pending::<()>()).boxed());
 }
 
-/// A wrapper is what it wraps: a future that must not move makes a wrapper that must not.
+/// A wrapper has the auto traits of what it wraps: only a future that may move makes a wrapper that
+/// may.
 #[test]
 fn wrappers_add_no_bounds() {
     fn unpin<T: Unpin>() {}

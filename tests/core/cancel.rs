@@ -1,4 +1,4 @@
-//! A wait that is dropped half-way loses nothing and leaves nothing.
+//! A dropped wait loses no wake and leaves nothing behind.
 
 use std::{pin::pin, sync::Arc, task::Waker};
 
@@ -7,8 +7,8 @@ use async_drain::{Drain, Phase};
 
 use crate::support::{Wakes, on_wake, poll, ready};
 
-/// C5: a wait that is dropped gives its place back: a million of them take no more memory than one,
-/// and none of their wakers is kept.
+/// C5: a dropped wait gives its place back: a million of them take no more memory than one, and
+/// none of their wakers is kept.
 #[test]
 fn a_dropped_wait_gives_its_place_back() {
     let drain = Drain::new();
@@ -44,7 +44,7 @@ fn a_wait_polled_a_million_times_holds_one_place() {
     assert_eq!((Arc::strong_count(&a.0), Arc::strong_count(&b.0)), (3, 2));
 }
 
-/// C5: streams that are given up give back what they waited with.
+/// C5: dropped streams give back what they waited with.
 #[test]
 fn a_dropped_stream_gives_its_place_back() {
     let drain = Drain::new();
@@ -97,7 +97,7 @@ fn a_dropped_wait_leaves_the_others_listed() {
     }
 }
 
-/// L1: a wait that was woken and is then dropped unpolled takes nobody else's place with it.
+/// L1: a wait that was woken and is dropped unpolled takes no other wait's place with it.
 #[test]
 fn a_woken_wait_may_be_dropped_unpolled() {
     let drain = Drain::new();
@@ -113,7 +113,7 @@ fn a_woken_wait_may_be_dropped_unpolled() {
     assert_eq!(woken.count(), 2);
 }
 
-/// L1: a wait that is dropped by another's waker in the middle of a raise is no trouble.
+/// L1: a waker may drop another wait during a raise.
 #[test]
 fn a_waker_may_drop_another_wait_during_a_raise() {
     let drain = Drain::new();
@@ -135,7 +135,7 @@ fn a_waker_may_drop_another_wait_during_a_raise() {
     assert_eq!(Arc::strong_count(&woken), 1);
 }
 
-/// Giving up on `finish` stops the waiting, not the drain.
+/// Dropping `finish` stops the waiting, not the drain.
 #[test]
 fn a_dropped_finish_leaves_the_drain_begun() {
     let drain = Drain::new();

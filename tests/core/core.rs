@@ -1,4 +1,4 @@
-//! Every verb of the core, one at a time.
+//! Every operation of the core, one at a time.
 
 use std::{
     future::{pending, ready as ready_now},
@@ -22,8 +22,8 @@ const STEPS: [(Phase, Step); 3] = [
     (Phase::Aborting, Drain::abort),
 ];
 
-/// S1: whatever the order of the calls, the phase is the furthest that was asked for, and each call
-/// says whether it was the one that moved it.
+/// S1: in any order of calls, the phase is the furthest that was asked for, and each call says
+/// whether it moved the phase.
 #[test]
 fn phases_only_move_forward() {
     for order in 0..STEPS.len().pow(4) {
@@ -57,7 +57,7 @@ fn a_drained_drain_never_changes() {
     assert!(!drain.begin_with_deadline(Instant::now()));
 }
 
-/// S2: with one guard left of many, on whichever thread it was made, the drain is not drained.
+/// S2: while one of many guards is alive, on any thread, the drain is not drained.
 #[test]
 fn every_guard_is_waited_for() {
     const THREADS: usize = 8;
@@ -77,7 +77,7 @@ fn every_guard_is_waited_for() {
     }
 }
 
-/// S2: a clone is work of its own.
+/// S2: a clone counts as one more guard.
 #[test]
 fn a_cloned_guard_counts() {
     let drain = Drain::new();
@@ -91,7 +91,7 @@ fn a_cloned_guard_counts() {
     assert_eq!(drain.phase(), Phase::Drained);
 }
 
-/// S3: once drained, no thread and no handle gets a guard.
+/// S3: once drained, no thread gets a guard from any handle.
 #[test]
 fn a_drained_drain_gives_no_guards() {
     let drain = Drain::with_shards(8, false);
@@ -107,7 +107,7 @@ fn a_drained_drain_gives_no_guards() {
     assert_eq!(drain.in_flight(), 0);
 }
 
-/// S3: as long as one guard lives, on whichever shard, work already promised gets another, from any
+/// S3: while one guard is alive, on any shard, work that was promised gets another, from any
 /// thread.
 #[test]
 fn new_guards_are_available_while_one_is_alive() {
@@ -125,7 +125,8 @@ fn new_guards_are_available_while_one_is_alive() {
     }
 }
 
-/// S4: lame duck refuses nobody; from draining on new work is refused, and the refusal says when.
+/// S4: in lame duck all work is admitted; from draining on new work is refused, and the error names
+/// the phase.
 #[test]
 fn admission_ends_when_draining_begins() {
     let drain = Drain::new();
@@ -145,8 +146,7 @@ fn admission_ends_when_draining_begins() {
     );
 }
 
-/// S4: a guard that comes and goes does not end a drain that is running, however often the count is
-/// zero.
+/// S4: a running drain does not end when its count falls to zero, however often that happens.
 #[test]
 fn a_count_of_zero_does_not_end_a_running_drain() {
     let drain = Drain::new();
@@ -160,7 +160,7 @@ fn a_count_of_zero_does_not_end_a_running_drain() {
     assert!(!ready(&mut drained, &waker));
 }
 
-/// Nobody could begin a drain without handles, so its end begins.
+/// A drain without handles could not be begun, so the last handle's drop begins it.
 #[test]
 fn the_last_handles_drop_begins_the_drain() {
     let drain = Drain::new();
@@ -175,7 +175,7 @@ fn the_last_handles_drop_begins_the_drain() {
     drained.wait();
 }
 
-/// L1: each phase wakes those who wait for it and for what it implies, once, and nobody else.
+/// L1: each phase wakes the waits for it and for the phases before it, once, and no others.
 #[test]
 fn a_phase_wakes_the_waits_that_it_ends() {
     for (reached, step) in STEPS {
@@ -204,7 +204,7 @@ fn a_phase_wakes_the_waits_that_it_ends() {
     }
 }
 
-/// L1: a drain that ends without aborting still answers those who waited for it.
+/// L1: a drain that ends without aborting ends the waits for aborting too.
 #[test]
 fn drained_ends_the_waits_for_aborting() {
     let drain = Drain::new();
@@ -216,7 +216,8 @@ fn drained_ends_the_waits_for_aborting() {
     assert!(ready(&mut aborting, &waker));
 }
 
-/// L1: waits are level-triggered: made before, made after, polled again; all are answered at once.
+/// L1: waits are level-triggered: whether made before, made after or polled again, all are ready at
+/// once.
 #[test]
 fn late_waits_are_ready_at_once() {
     let drain = Drain::new();
@@ -234,8 +235,8 @@ fn late_waits_are_ready_at_once() {
     assert!(drain.until_drained().wait_timeout(Duration::ZERO));
 }
 
-/// L1: a wait is terminated once it has answered, and not before, so that a loop over `select!`
-/// takes its branch once.
+/// L1: a wait is terminated once it was ready, and not before, so that a loop over `select!` takes
+/// its branch once.
 #[test]
 fn a_wait_is_terminated_once_it_has_answered() {
     let drain = Drain::new();
@@ -253,11 +254,11 @@ fn a_wait_is_terminated_once_it_has_answered() {
     }
 }
 
-/// L1: a thread that waits keeps the park token that somebody else has given it.
+/// L1: a waiting thread keeps a park token that was given to it for another reason.
 #[test]
 fn waiting_keeps_the_park_token() {
     let drain = Drain::new();
-    // Not in a scope: the end of one takes the token.
+    // Not in a scope, whose end takes the token.
     let beginner = thread::spawn({
         let (drain, main) = (drain.clone(), thread::current());
         move || {
@@ -283,7 +284,7 @@ fn waiting_keeps_the_park_token() {
     );
 }
 
-/// L2: it is the last guard's drop that woken, and it does so itself, before it returns.
+/// L2: the drop of the last guard wakes the waits for drained before it returns.
 #[test]
 fn the_last_guards_drop_wakes() {
     let drain = Drain::new();
@@ -318,7 +319,7 @@ fn a_blocked_thread_is_woken() {
     });
 }
 
-/// A wait with a limit lasts that long, or until the phase is reached.
+/// A timed wait lasts for its limit, or until the phase is reached.
 #[test]
 fn a_timed_wait_ends_with_its_limit_or_its_phase() {
     let drain = Drain::new();
@@ -333,7 +334,7 @@ fn a_timed_wait_ends_with_its_limit_or_its_phase() {
     });
 }
 
-/// L2: a limit that the clock can't say is no limit, and no panic.
+/// L2: a limit that overflows `Instant` means no limit, and causes no panic.
 #[test]
 fn a_limit_that_overflows_means_no_limit() {
     let drain = Drain::new();
@@ -345,7 +346,7 @@ fn a_limit_that_overflows_means_no_limit() {
     });
 }
 
-/// S5: what a task wrote before its guard dropped is there for whoever sees drained.
+/// S5: a thread that sees drained sees all that a task wrote before its guard dropped.
 #[test]
 fn work_is_visible_once_drained() {
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -367,7 +368,7 @@ fn work_is_visible_once_drained() {
     }
 }
 
-/// S7: who is woken by the beginning of a phase reads the deadline that came with it.
+/// S7: a task that a phase wakes reads the deadline that was set with that phase.
 #[test]
 fn a_task_woken_by_a_phase_reads_its_deadline() {
     let drain = Drain::new();
@@ -385,7 +386,7 @@ fn a_task_woken_by_a_phase_reads_its_deadline() {
     assert_eq!(told.recv().unwrap(), Some(deadline));
 }
 
-/// S7: of two who set a limit to draining the stricter wins, in either order.
+/// S7: of two deadlines for draining the earlier wins, in either order.
 #[test]
 fn the_earlier_deadline_holds() {
     let soon = Instant::now() + Duration::from_secs(1);
@@ -399,7 +400,7 @@ fn the_earlier_deadline_holds() {
     }
 }
 
-/// `finish` ends with the last guard, or with its timer, and then it aborts.
+/// `finish` ends with the last guard; if its timer ends first, it aborts.
 #[test]
 fn finish_waits_no_longer_than_its_timer() {
     let drain = Drain::new();
@@ -422,14 +423,14 @@ fn finish_waits_no_longer_than_its_timer() {
     let Poll::Ready(report) = poll(pin!(drain.finish(pending::<()>())), waker) else {
         panic!("nobody was left");
     };
-    // S8: it has ended by now, and was alive when aborting began.
+    // S8: the work has ended by now, but was alive when aborting began.
     assert_eq!(
         (report.stragglers().total(), report.still_running()),
         (1, 0)
     );
 }
 
-/// A report of a wait that ended well is not spoilt by a timer that is ready too.
+/// If the drain is drained and the timer is ready as well, the report says drained.
 #[test]
 fn a_drained_drain_wins_over_a_ready_timer() {
     let drain = Drain::new();
@@ -491,7 +492,7 @@ mod within {
         );
     }
 
-    /// A limit that the clock can't say is no limit, and no panic.
+    /// A limit that overflows `Instant` means no limit, and causes no panic.
     #[test]
     fn a_finish_whose_limit_overflows_has_no_limit() {
         assert!(block_on(Drain::new().finish_within(Duration::MAX)).is_drained());

@@ -1,4 +1,4 @@
-//! Futures, streams and IO that carry guards and end in time.
+//! Futures, streams and IO that carry guards or end with a phase.
 
 use std::{
     future::{Future, pending, ready as ready_now},
@@ -21,8 +21,8 @@ use futures_lite::{
 
 use crate::support::{OnDrop, Wakes, poll};
 
-/// Pending for ever; asserts, when it is dropped, that its guard's drain is not drained yet, and
-/// says that it went.
+/// Returns a future that is pending for ever. When dropped, it asserts that its guard's drain is
+/// not drained yet, and sets the flag.
 fn witness(drain: &Drain) -> (Arc<AtomicBool>, impl Future<Output = ()> + use<>) {
     let gone = Arc::new(AtomicBool::new(false));
     let drain = drain.clone();
@@ -40,8 +40,8 @@ fn witness(drain: &Drain) -> (Arc<AtomicBool>, impl Future<Output = ()> + use<>)
     (gone, future)
 }
 
-/// S2: a guarded future holds its guard until it is dropped, done or not, and goes before the guard
-/// does.
+/// S2: a guarded future holds its guard until it is dropped, done or not; the future is dropped
+/// before the guard.
 #[test]
 fn a_guarded_future_holds_its_guard() {
     let drain = Drain::new();
@@ -59,7 +59,7 @@ fn a_guarded_future_holds_its_guard() {
     assert_eq!(drain.phase(), Phase::Drained);
 }
 
-/// A guarded stream yields what it would without.
+/// A guarded stream yields what the stream inside yields.
 #[test]
 fn a_guarded_stream_yields_what_it_wraps() {
     let drain = Drain::new();
@@ -72,8 +72,7 @@ fn a_guarded_stream_yields_what_it_wraps() {
     assert_eq!(drain.phase(), Phase::Drained);
 }
 
-/// Guarded IO reads, writes and seeks as it would without; what is only written to is wrapped by
-/// hand.
+/// Guarded IO reads, writes and seeks as the IO inside does; a writer is wrapped by hand.
 #[test]
 fn guarded_io_reads_writes_and_seeks() {
     let drain = Drain::new();
@@ -118,8 +117,8 @@ fn guarded_io_reads_writes_and_seeks() {
     assert_eq!(drain.in_flight(), 0);
 }
 
-/// L1: a future that is told to end by draining is woken, yields `None`, and is dropped at that
-/// moment.
+/// L1: a future that runs until draining is woken by it, yields `None`, and is dropped in that
+/// poll.
 #[test]
 fn a_future_ends_when_draining_begins() {
     let drain = Drain::new();
@@ -136,7 +135,7 @@ fn a_future_ends_when_draining_begins() {
     drop(work);
 }
 
-/// One that is done before yields what it yields; the drain is looked at first.
+/// A future that is done before the phase yields its output; the phase is checked first.
 #[test]
 fn a_future_that_is_done_first_yields_its_output() {
     let drain = Drain::new();
@@ -153,8 +152,8 @@ fn a_future_that_is_done_first_yields_its_output() {
     );
 }
 
-/// L1: what is wrapped is terminated once it has answered, by itself or because its drain has moved
-/// on, and not before.
+/// L1: a wrapper is terminated once it was ready, by itself or because of the phase, and not
+/// before.
 #[test]
 fn a_wrapper_is_terminated_once_it_has_answered() {
     let drain = Drain::new();
@@ -205,8 +204,8 @@ fn a_wrapper_is_terminated_once_it_has_answered() {
     assert!(guarded.is_terminated());
 }
 
-/// L1: a future that is cut by aborting is woken then and not before, and is dropped inside that
-/// poll.
+/// L1: a future that runs until aborting is woken by aborting, not by draining, and is dropped in
+/// that poll.
 #[test]
 fn a_future_is_cut_when_aborting_begins() {
     let drain = Drain::new();
@@ -225,7 +224,7 @@ fn a_future_is_cut_when_aborting_begins() {
     assert_eq!(poll(future.as_mut(), &waker), Poll::Ready(Err(aborted())));
 }
 
-/// A stream that is always ready ends too, and drops what it was made of.
+/// A stream that is always ready ends too, and is dropped then.
 #[test]
 fn a_stream_ends_when_draining_begins() {
     let drain = Drain::new();
@@ -242,7 +241,7 @@ fn a_stream_ends_when_draining_begins() {
     drop(guard);
 }
 
-/// A stream that was cut says so once; one that ended by itself does not.
+/// A stream that was cut yields one error; a stream that ended by itself yields none.
 #[test]
 fn a_cut_stream_does_not_look_like_one_that_ended() {
     let drain = Drain::new();
@@ -261,8 +260,8 @@ fn a_cut_stream_does_not_look_like_one_that_ended() {
     assert_eq!(aborted().to_string(), "cancelled: the drain is aborting");
 }
 
-/// S2: a stream that carries its guard into the cut releases it there, so that what was cut is not
-/// waited for.
+/// S2: a stream that owns its guard is dropped when it is cut, so that the drain does not wait for
+/// it.
 #[test]
 fn a_cut_stream_gives_its_guard_up() {
     struct Feed(Guard);

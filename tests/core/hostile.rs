@@ -1,4 +1,4 @@
-//! Wakers, destructors and callers that do what nobody should.
+//! Wakers, destructors and callers that misbehave.
 
 use std::{
     cell::RefCell,
@@ -13,8 +13,8 @@ use async_drain::{Drain, Guard, Phase, futures::UntilDraining};
 
 use crate::support::{Wakes, cell, on_wake, ready};
 
-/// S6: a waker that drops its task inline drops the wait that is being woken, and a guard with it.
-/// It would wait for ever if a lock of ours were held.
+/// S6: a waker may drop its task inline: the wait that is being woken, and a guard. If we held a
+/// lock, this would deadlock.
 #[test]
 fn a_waker_may_drop_its_task() {
     let drain = Drain::new();
@@ -32,8 +32,8 @@ fn a_waker_may_drop_its_task() {
     assert_eq!(drain.phase(), Phase::Drained);
 }
 
-/// S6: a waker that polls its task inline, and finds it ready (L1: the level is raised before
-/// anyone is woken).
+/// S6: a waker may poll its task inline, and finds it ready (L1: the phase is raised before any
+/// wake).
 #[test]
 fn a_waker_may_poll_its_task() {
     let drain = Drain::new();
@@ -53,7 +53,7 @@ fn a_waker_may_poll_its_task() {
     assert!(told.recv().unwrap());
 }
 
-/// S6: a waker that uses the drain it is woken by, in every way there is.
+/// S6: a waker may call every method of the drain that wakes it.
 #[test]
 fn a_waker_may_use_its_drain() {
     let drain = Drain::tracked();
@@ -89,7 +89,7 @@ fn a_waker_may_use_its_drain() {
     assert_eq!(told.iter().collect::<Vec<_>>(), [(false, false); 3]);
 }
 
-/// S6: a waker whose destructor uses the drain: wakers are dropped outside of our locks as well.
+/// S6: a waker's destructor may use the drain: wakers are dropped outside of our locks too.
 #[test]
 fn a_waker_may_use_its_drain_when_dropped() {
     let drain = Drain::new();
@@ -110,7 +110,7 @@ fn a_waker_may_use_its_drain_when_dropped() {
     assert!(!ready(&mut wait, Waker::noop()));
 }
 
-/// S6: the last guard may be dropped by a waker, in the middle of the raise that makes it the last.
+/// S6: a waker may drop the last guard during the raise that makes it the last.
 #[test]
 fn a_waker_may_drop_the_last_guard() {
     let drain = Drain::new();
@@ -164,7 +164,7 @@ fn guards_may_live_in_thread_locals() {
     }
 }
 
-/// S2: a guard that is forgotten is work that never finishes: drained is never said, aborting is.
+/// S2: a forgotten guard is work that never finishes: the drain is never drained, and may abort.
 #[test]
 fn a_forgotten_guard_is_waited_for() {
     let drain = Drain::new();
@@ -181,7 +181,7 @@ fn a_forgotten_guard_is_waited_for() {
     assert_eq!(drain.stragglers().total(), 1);
 }
 
-/// L1: a wait that is forgotten is woken like any other, and keeps nobody else from it.
+/// L1: a forgotten wait is woken like any other, and does not delay the others.
 #[test]
 fn a_forgotten_wait_is_woken() {
     let drain = Drain::new();
@@ -195,7 +195,7 @@ fn a_forgotten_wait_is_woken() {
     assert_eq!(woken.count(), 3);
 }
 
-/// L1: a wait may be polled on one thread, moved, and answered on another.
+/// L1: a wait may be polled on one thread, moved, and be ready on another.
 #[test]
 fn a_wait_may_move_between_threads() {
     let drain = Drain::new();
@@ -214,8 +214,7 @@ fn a_wait_may_move_between_threads() {
     assert!(ready(&mut wait, &waker));
 }
 
-/// L1: all of a million waiters are woken, once. C5: they take at most 100 bytes each, by the count
-/// of the allocator.
+/// L1: a million waiters are each woken once. C5: they allocate at most 100 bytes each.
 #[test]
 fn a_million_waiters_are_woken() {
     const N: usize = 1_000_000;
@@ -250,7 +249,7 @@ fn a_million_guards_are_waited_for() {
     assert_eq!(drain.phase(), Phase::Drained);
 }
 
-/// A drain, all that came of it and what waited for it leave no memory behind.
+/// A drain leaves no memory behind, nor do its guards, children and waits.
 #[test]
 fn a_drain_leaves_no_memory_behind() {
     let info = measure(|| {

@@ -13,15 +13,16 @@ use futures_lite::future::{block_on, ready};
 
 const ROUNDS: usize = 3_000;
 
-/// Keeps a drain, and the shard of the calling thread, from ending, and is not in flight.
+/// Returns a guard that keeps the drain, and the shard of this thread, from ending, without being
+/// in flight.
 fn idle(drain: &Drain) -> ConnectionGuard {
     let mut idle = ConnectionGuard::new(drain.guard().unwrap());
     idle.rest();
     idle
 }
 
-/// Finishes `drain` without any grace, while `work` moves from guard to guard until it is told to
-/// stop.
+/// Finishes `drain` without a grace period, while `work` moves from guard to guard until `stop` is
+/// set.
 fn finish_finds(drain: &Drain, work: impl FnOnce(&AtomicBool, &Barrier) -> Guard + Send) {
     let (stop, start) = (AtomicBool::new(false), Barrier::new(2));
     thread::scope(|scope| {
@@ -35,7 +36,7 @@ fn finish_finds(drain: &Drain, work: impl FnOnce(&AtomicBool, &Barrier) -> Guard
     });
 }
 
-/// Moves a guard up and down `line`, a drain and its descendants.
+/// Moves a guard up and down `line`, which is a drain and its descendants.
 fn up_and_down(line: &[Drain], stop: &AtomicBool, start: &Barrier) -> Guard {
     let mut guard = line[0].guard().unwrap();
     start.wait();

@@ -25,7 +25,7 @@ use futures_core::Stream;
 
 use crate::support::{Wakes, ready};
 
-/// One call. The numbers choose among what there is, by remainder.
+/// One call. The numbers select one of the existing objects, by remainder.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(fuzzing, derive(arbitrary::Arbitrary))]
 pub(crate) enum Op {
@@ -64,7 +64,8 @@ pub(crate) enum How {
     UntilAborting { by_guard: bool },
 }
 
-/// A drain as it should be: what was asked of it, what it holds, and whom it holds up.
+/// The expected state of a drain: the phase that was asked for, its guards and handles, and its
+/// parent.
 #[derive(Debug)]
 struct Model {
     asked: Phase,
@@ -72,7 +73,7 @@ struct Model {
     handles: usize,
     parent: Option<usize>,
     deadline: Option<Instant>,
-    /// Work of its own that was abandoned, and of children that have ended.
+    /// How much work of this drain, and of children that have ended, was abandoned.
     abandoned: usize,
     ended: bool,
 }
@@ -104,13 +105,13 @@ impl Models {
                 .sum::<usize>()
     }
 
-    /// What the report of `of` says was abandoned.
+    /// Returns how much work the report of `of` calls abandoned.
     fn abandoned(&self, of: usize) -> usize {
         let below = self.below(of).filter(|&child| !self.0[child].ended);
         self.0[of].abandoned + below.map(|child| self.abandoned(child)).sum::<usize>()
     }
 
-    /// What has drained hands its record on to a parent that is shutting down.
+    /// Adds the record of each drained child to a parent that is shutting down.
     fn end(&mut self) {
         // Children come after their parents.
         for of in (0..self.0.len()).rev() {
@@ -126,7 +127,7 @@ impl Models {
         }
     }
 
-    /// Returns whether it moved `of`; what has drained has left the tree and is out of reach.
+    /// Returns whether the call moved `of`. A drained child has left the tree and is not reached.
     fn raise(&mut self, of: usize, phase: Phase, deadline: Option<Instant>) -> bool {
         let before = self.phase(of);
         let below: Vec<_> = self
@@ -148,7 +149,7 @@ impl Models {
     }
 }
 
-/// One of `things`, if there are any.
+/// Returns the index of one of `things`, if there are any.
 fn pick<T>(things: &[T], which: u8) -> Option<usize> {
     (!things.is_empty()).then(|| usize::from(which) % things.len())
 }
@@ -170,7 +171,7 @@ impl Wait {
         }
     }
 
-    /// Blocks, but not for long.
+    /// Blocks for no time, and returns whether the phase was reached.
     fn block(self) -> bool {
         match self {
             Self::LameDuck(wait) => wait.wait_timeout(Duration::ZERO),
@@ -195,11 +196,11 @@ struct Waiting {
     phase: Phase,
     wait: Wait,
     task: (Arc<Wakes>, Waker),
-    /// Whether the present task has been told to wait.
+    /// Set when the current task was pending, and so is in the list.
     listed: bool,
 }
 
-/// Something that a wrapper carries, and what it is told and tells.
+/// The work inside a wrapper: whether it is ready, and whether it was dropped.
 #[derive(Clone, Default)]
 struct Inner(Arc<(AtomicBool, AtomicBool)>);
 
@@ -217,7 +218,7 @@ impl Inner {
     }
 }
 
-/// It as a future.
+/// The work as a future.
 struct Work(Inner);
 
 impl Future for Work {
@@ -234,7 +235,7 @@ impl Drop for Work {
     }
 }
 
-/// It as a stream, which never ends by itself.
+/// The work as a stream, which never ends by itself.
 struct Items(Work);
 
 impl Stream for Items {
@@ -245,7 +246,7 @@ impl Stream for Items {
     }
 }
 
-/// What a poll of a wrapper comes to, of a future or of a stream.
+/// The result of polling a wrapper, of a future or of a stream.
 #[derive(Debug, PartialEq)]
 enum Seen {
     Nothing,
@@ -265,13 +266,13 @@ struct Carried {
     poll: Carrier,
     task: (Arc<Wakes>, Waker),
     listed: bool,
-    /// Whether it is terminated before its drain has come so far, or has nothing more to say
-    /// afterwards: a future that has yielded its output, a stream that has said it was cut.
+    /// Set when the wrapper is terminated before its phase, or has nothing left to yield after it:
+    /// a future that has yielded its output, a stream that has yielded its error.
     done: bool,
 }
 
 impl Carried {
-    /// The phase that ends it.
+    /// Returns the phase that ends the wrapper.
     fn end(&self) -> Option<Phase> {
         match self.how {
             How::Guarded => None,
@@ -303,7 +304,7 @@ fn guarded(inner: &Inner, stream: bool, guard: Guard) -> Carrier {
     }
 }
 
-/// What runs work until a phase.
+/// A handle that runs work until a phase.
 trait Runs {
     fn draining<T>(&self, work: T) -> RunUntilDraining<T>;
     fn aborting<T>(&self, work: T) -> RunUntilAborting<T>;
@@ -311,7 +312,7 @@ trait Runs {
 
 impl Runs for Drain {
     fn draining<T>(&self, work: T) -> RunUntilDraining<T> {
-        // An observer of it does the same.
+        // An observer does the same.
         self.observer().run_until_draining(work)
     }
 
@@ -379,7 +380,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Runs `ops` on a new drain, and brings it to its end.
+    /// Runs `ops` on a new drain, and then ends the drain.
     pub(crate) fn check(track: bool, shards: u8, ops: impl IntoIterator<Item = Op>) {
         let epoch = Instant::now();
         let mut program = Self::default();
@@ -591,7 +592,7 @@ impl Program {
         }
     }
 
-    /// One handle of `id` is about to be dropped.
+    /// Accounts for a handle of `id` that is about to be dropped.
     fn forget_handle(&mut self, id: usize) {
         self.models.0[id].handles -= 1;
         if self.models.0[id].handles == 0 {
@@ -711,7 +712,7 @@ impl Program {
         waiting.listed |= !reached;
     }
 
-    /// After every call, all that can be seen is as the model says.
+    /// Asserts that all that can be seen agrees with the model.
     fn agree(&self) {
         for (id, drain) in &self.handles {
             let phase = self.models.phase(*id);
@@ -743,7 +744,7 @@ impl Program {
         }
     }
 
-    /// Whatever happened, it can be brought to an end.
+    /// Ends the drain, which must be possible from any state.
     fn finish(mut self) {
         self.finishing.clear();
         self.carried.clear();
@@ -761,7 +762,7 @@ impl Program {
     }
 }
 
-/// A thread of its own has a shard of its own.
+/// A new thread may have another shard.
 fn on_thread<T: Send>(elsewhere: bool, make: impl FnOnce() -> T + Send) -> T {
     if elsewhere {
         thread::scope(|s| s.spawn(make).join().unwrap())

@@ -1,4 +1,4 @@
-//! What the report says of how it ended, to people and to the shell.
+//! What the report says about a shutdown, to people and to the shell.
 
 use std::{
     future::{pending, ready},
@@ -17,13 +17,13 @@ const A_MOMENT: Duration = Duration::from_millis(1);
 
 use crate::support::{self, cell, on_wake};
 
-/// Time is over as soon as the clock has moved.
+/// A timer that ends as soon as the clock has moved.
 async fn a_moment(_: Instant) {
     let asked = Instant::now();
     while asked.elapsed() < A_MOMENT {}
 }
 
-/// The phases that the text gives a time of.
+/// Returns the phases whose durations the text lists.
 fn phases_told(report: &Report) -> Vec<String> {
     let text = report.to_string();
     let (_, times) = text.rsplit_once(';').expect("a list of times");
@@ -31,7 +31,7 @@ fn phases_told(report: &Report) -> Vec<String> {
     times.split(',').map(name).collect()
 }
 
-/// Neither who came or went before, nor who is left when work is cut.
+/// Guards that were dropped before draining, or made after it began, are not counted.
 #[test]
 fn in_flight_counts_the_guards_alive_when_draining_began() {
     let drain = Drain::new();
@@ -63,7 +63,7 @@ fn each_phase_is_reported_with_its_duration() {
     drop(guard);
 }
 
-/// What did not happen is not told of.
+/// Phases that did not happen are not listed.
 #[test]
 fn a_plain_shutdown_reports_draining_alone() {
     let report = block_on(Drain::new().finish(pending::<()>()));
@@ -72,7 +72,7 @@ fn a_plain_shutdown_reports_draining_alone() {
     assert_eq!(phases_told(&report), ["draining"]);
 }
 
-/// Time was up, but for idle connections alone: nothing that anybody waits for was cut.
+/// If only idle connections are left when time is up, nothing was abandoned.
 #[test]
 fn idle_connections_are_not_abandoned() {
     let drain = Drain::new();
@@ -83,7 +83,7 @@ fn idle_connections_are_not_abandoned() {
     drop(connection);
 }
 
-/// Supervisors read the status and nothing else.
+/// Supervisors read only the status.
 #[test]
 fn the_exit_status_says_whether_all_went_well() {
     let status = |report: Report| format!("{:?}", report.report());
@@ -105,8 +105,8 @@ fn the_exit_status_says_whether_all_went_well() {
     assert_eq!(status(failed), failure);
 }
 
-/// S8: a server's connection that is dropped at work while the drain is draining is abandoned, and
-/// named.
+/// S8: if a connection is dropped at work while the drain is draining, it is abandoned, and the
+/// report names it.
 #[test]
 fn a_connection_dropped_at_work_is_abandoned() {
     let drain = Drain::tracked();
@@ -139,8 +139,8 @@ fn a_connection_dropped_at_work_is_abandoned() {
     assert_eq!(report.stragglers().total(), 2);
 }
 
-/// S8: work that is alive when somebody aborts by hand is abandoned, though it reacts before the
-/// report is made.
+/// S8: work that is alive when a caller aborts is abandoned, even if it ends before the report is
+/// made.
 #[test]
 fn work_that_is_aborted_by_hand_is_abandoned() {
     for by_parent in [false, true] {
@@ -173,7 +173,7 @@ fn work_that_is_aborted_by_hand_is_abandoned() {
     }
 }
 
-/// S8: who is told to abort is counted before, though it ends before the call that tells it
+/// S8: work is counted before it is woken for aborting, so it counts even if it ends before `abort`
 /// returns.
 #[test]
 fn work_that_ends_when_it_is_told_to_abort_is_abandoned() {
@@ -197,8 +197,8 @@ fn work_that_ends_when_it_is_told_to_abort_is_abandoned() {
     assert_eq!(labels, [Some("GET /work")]);
 }
 
-/// S8: a child's abandoned work is in the report of a parent that is shutting down, once; while the
-/// parent runs it is not.
+/// S8: a child's abandoned work is in the report of its parent, once, if the parent is shutting
+/// down, and not if the parent runs.
 #[test]
 fn a_child_hands_its_record_to_a_parent_that_is_shutting_down() {
     let parent = Drain::new();
@@ -221,8 +221,8 @@ fn a_child_hands_its_record_to_a_parent_that_is_shutting_down() {
     assert_eq!(report.stragglers().total(), 2);
 }
 
-/// S8: a connection that was a straggler when aborting began is not lost a second time when it is
-/// dropped, and one that was idle then can still be lost.
+/// S8: a straggler that is dropped after aborting began is not counted twice; a connection that was
+/// idle then can still be abandoned later.
 #[test]
 fn a_connection_is_abandoned_once() {
     let drain = Drain::new();
@@ -242,8 +242,8 @@ fn a_connection_is_abandoned_once() {
     assert_eq!(count(), 4);
 }
 
-/// S8: a connection that a panic drops has failed, and is not abandoned; nor is one that ends while
-/// the drain runs.
+/// S8: a connection that a panic drops has failed, and is not abandoned; nor is a connection that
+/// ends while the drain runs.
 #[test]
 fn a_panic_abandons_nothing() {
     let drain = Drain::new();
@@ -259,8 +259,7 @@ fn a_panic_abandons_nothing() {
     assert!(block_on(drain.finish(pending::<()>())).is_drained());
 }
 
-/// 3,000 stragglers make a report that can be read: groups by label and place, and a last line that
-/// says it all.
+/// The report groups 3,000 stragglers by label and place, and its last line has the totals.
 #[test]
 fn many_stragglers_are_grouped_by_label_and_place() {
     let drain = Drain::tracked();
@@ -289,8 +288,7 @@ fn many_stragglers_are_grouped_by_label_and_place() {
     assert!(drain.stragglers().to_string().lines().count() == 3);
 }
 
-/// However many groups there are, a report has at most 20 lines, and they account for every
-/// straggler.
+/// A report has at most 20 lines, which account for every straggler in any number of groups.
 #[test]
 fn a_report_has_at_most_20_lines() {
     for labels in [1, 18, 19, 20, 21, 500] {
@@ -314,7 +312,7 @@ fn a_report_has_at_most_20_lines() {
     }
 }
 
-/// Work that was abandoned has an exit status of its own; a failure wins.
+/// Abandoned work has an exit status of its own; a failure takes precedence.
 #[test]
 fn the_exit_status_tells_abandoned_from_failed() {
     let drain = Drain::new();
@@ -329,7 +327,7 @@ fn the_exit_status_tells_abandoned_from_failed() {
     assert_eq!(failed.report(), ExitCode::FAILURE);
 }
 
-/// What `printing_changes_neither_the_exit_nor_its_status` runs in a process of its own.
+/// The part of `printing_changes_neither_the_exit_nor_its_status` that runs in another process.
 #[test]
 #[ignore = "a part of printing_changes_neither_the_exit_nor_its_status"]
 fn print_and_exit() {
@@ -339,8 +337,8 @@ fn print_and_exit() {
     std::process::exit(if code == ExitCode::from(7) { 7 } else { 1 });
 }
 
-/// L3: printing the report can't prevent the exit, nor delay it for long, nor change its status:
-/// where stderr is closed, and where it is a pipe that nobody reads.
+/// L3: printing the report neither prevents nor delays the exit, and does not change its status,
+/// even if stderr is closed or a pipe that has no reader.
 #[test]
 fn printing_changes_neither_the_exit_nor_its_status() {
     for closed in [true, false] {

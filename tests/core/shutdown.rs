@@ -1,4 +1,4 @@
-//! A shutdown by hand: the timer and the requests are the test's.
+//! A shutdown whose timer and requests are the test's own.
 
 use std::{
     cell::Cell,
@@ -17,12 +17,12 @@ use futures_lite::{
     stream,
 };
 
-/// All time is over at once.
+/// A timer that ends at once.
 fn at_once(_: Instant) -> impl Future {
     ready(())
 }
 
-/// L3: what ignores the drain and the abort holds nobody, and the report tells of it.
+/// L3: work that ignores draining and aborting does not delay the exit, and the report counts it.
 #[test]
 fn the_report_tells_what_was_abandoned() {
     let drain = Drain::new();
@@ -42,7 +42,8 @@ fn the_report_tells_what_was_abandoned() {
     drop(guard);
 }
 
-/// L3: the same for what heeds the abort: it was cut, but nothing is left of it.
+/// L3: the report counts work that ended when it was aborted as abandoned, but not as still
+/// running.
 #[test]
 fn the_report_tells_what_ended_when_aborted() {
     let drain = Drain::new();
@@ -53,7 +54,7 @@ fn the_report_tells_what_ended_when_aborted() {
         drop(guard);
     };
     let timer = |deadline: Instant| async move {
-        // The abort grace alone is long.
+        // Only the abort grace is long.
         if deadline > Instant::now() + Duration::from_secs(60) {
             pending::<()>().await;
         }
@@ -86,7 +87,7 @@ fn the_report_tells_why_the_server_failed() {
     );
 }
 
-/// A channel whose last sender is gone asks for nothing.
+/// A closed channel asks for nothing.
 #[test]
 fn a_stream_of_requests_that_ends_asks_for_nothing() {
     let drain = Drain::new();
@@ -98,7 +99,7 @@ fn a_stream_of_requests_that_ends_asks_for_nothing() {
     assert!(block_on(run).is_drained());
 }
 
-/// No time is ever over.
+/// A timer that never ends.
 fn never(_: Instant) -> Pending<()> {
     pending()
 }
@@ -107,15 +108,15 @@ fn channel() -> (Sender<()>, Receiver<()>) {
     unbounded()
 }
 
-/// A request that is not the one before.
+/// Sends a request that is not merged with the one before.
 fn request_later(requests: &Sender<()>) {
     thread::sleep(Duration::from_millis(260));
     requests.try_send(()).unwrap();
 }
 
-/// Polls a shutdown that goes on.
+/// Polls a shutdown, which must go on.
 fn goes_on(run: &mut Pin<&mut impl Future<Output = Report>>) {
-    // Twice: a request and what it leads to may take a poll each.
+    // Twice: a request and its effect may take a poll each.
     for _ in 0..2 {
         if let Some(report) = block_on(poll_once(run.as_mut())) {
             panic!("it has ended: {report}");
@@ -123,7 +124,7 @@ fn goes_on(run: &mut Pin<&mut impl Future<Output = Report>>) {
     }
 }
 
-/// L4: wrappers, process groups and supervisors ask twice for what they want once.
+/// L4: wrappers, process groups and supervisors often send one request twice.
 #[test]
 fn two_requests_at_once_are_one() {
     let drain = Drain::new();
@@ -144,8 +145,8 @@ fn two_requests_at_once_are_one() {
     assert!(!block_on(run).is_drained());
 }
 
-/// L4: the second request ends lame duck or draining, whichever it finds; and aborting, if all else
-/// was done by hand.
+/// L4: the second request ends lame duck or draining, whichever phase it finds; it ends aborting if
+/// a caller has aborted.
 #[test]
 fn a_second_request_ends_the_current_phase() {
     let drain = Drain::new();
@@ -176,7 +177,8 @@ fn a_second_request_ends_the_current_phase() {
     assert_eq!(block_on(other).still_running(), 1);
 }
 
-/// L4: to begin by hand is no request: the first one after it cuts nothing, the second does.
+/// L4: beginning by hand does not count as a request: the first request after it cuts nothing, the
+/// second does.
 #[test]
 fn a_request_after_a_beginning_by_hand_cuts_nothing() {
     type Begin = fn(&Drain) -> bool;
@@ -229,8 +231,7 @@ fn two_shutdowns_of_one_drain_are_asked_once() {
     assert!(block_on(one).is_drained() && block_on(other).is_drained());
 }
 
-/// L4: lame duck that was begun by hand starts the shutdown, and ends with its own time, if it has
-/// any.
+/// L4: lame duck that was begun by hand starts the shutdown, and lasts as long as is configured.
 #[test]
 fn lame_duck_by_hand_starts_the_shutdown() {
     for lame_duck in [Duration::ZERO, Duration::from_secs(1)] {
@@ -243,7 +244,7 @@ fn lame_duck_by_hand_starts_the_shutdown() {
     }
 }
 
-/// L4: `on` adds a stream, and takes none away.
+/// L4: `on` adds a stream and removes none.
 #[test]
 fn all_streams_of_requests_are_heard() {
     for heard in 0..2 {
@@ -259,7 +260,7 @@ fn all_streams_of_requests_are_heard() {
     }
 }
 
-/// L3: a stream that is always ready does not keep the shutdown from looking at anything else.
+/// L3: a stream that is always ready does not delay the rest of the shutdown.
 #[test]
 fn a_stream_that_is_always_ready_delays_nothing() {
     let drain = Drain::new();
@@ -272,8 +273,8 @@ fn a_stream_that_is_always_ready_delays_nothing() {
     assert!(block_on(run).is_drained());
 }
 
-/// L1: a server hears of each phase before it is dropped, also where nothing is in flight: it
-/// tidies up, and its failure is reported.
+/// L1: a server is polled in each phase before it is dropped, even if nothing is in flight: it can
+/// clean up, and its failure is reported.
 #[test]
 fn an_idle_server_may_clean_up() {
     for watched in [false, true] {
@@ -303,7 +304,7 @@ fn an_idle_server_may_clean_up() {
     }
 }
 
-/// A server may say that it never ends.
+/// A server's output may be `!`.
 #[test]
 fn a_server_that_never_ends_is_a_server() {
     async fn serve() -> ! {
@@ -323,8 +324,8 @@ fn a_server_that_never_ends_is_a_server() {
     assert!(block_on(shutdown().run(serve())).is_drained());
 }
 
-/// L3: a handler that goes on blocking once its guard is gone is not given up before the budget
-/// ends.
+/// L3: if a handler goes on blocking after its guard is dropped, the watchdog waits until the
+/// budget ends.
 #[test]
 fn an_executor_that_is_blocked_with_nothing_in_flight_has_its_budget() {
     let drain = Drain::new();
@@ -339,11 +340,11 @@ fn an_executor_that_is_blocked_with_nothing_in_flight_has_its_budget() {
     let stuck = move |report: &Report| telling.send(report.to_string()).unwrap();
     let report = block_on(shutdown.run_with_watchdog(server, stuck)).unwrap();
     assert!(report.is_drained(), "{report}");
-    // The thread drops its end unused.
+    // The watchdog drops its sender unused.
     assert_eq!(told.recv().ok(), None);
 }
 
-/// L3: but no longer than that, nor than the second request.
+/// L3: the watchdog gives up when the budget ends, or with the second request.
 #[test]
 fn an_executor_that_stays_blocked_is_given_up() {
     for (grace, ask_again) in [(Duration::from_millis(300), false), (Duration::MAX, true)] {
@@ -359,19 +360,19 @@ fn an_executor_that_stays_blocked_is_given_up() {
         let blocked = async {
             ask.try_send(()).unwrap();
             if ask_again {
-                // The first has been heard.
+                // The first request was seen.
                 drain.until_draining().wait();
                 request_later(&ask);
             }
             assert!(told.recv_timeout(Duration::from_secs(20)).unwrap());
         };
-        // What `stuck` has not ended goes on, once it can.
+        // If `stuck` returns, the shutdown goes on once it can.
         let (report, ()) = block_on(zip(run, blocked));
         assert!(report.unwrap().is_drained());
     }
 }
 
-/// L3: the report that is given to `stuck` says why the server failed.
+/// L3: the report that `stuck` gets says why the server failed.
 #[test]
 fn the_watchdog_is_told_why_the_server_failed() {
     let drain = Drain::new();
@@ -390,7 +391,7 @@ fn the_watchdog_is_told_why_the_server_failed() {
     assert!(report.unwrap().failure().is_some());
 }
 
-/// Logs and readiness probes show them.
+/// Logs and readiness probes show these words.
 #[test]
 fn phases_and_errors_display_plain_words() {
     let phases = [

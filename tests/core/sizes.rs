@@ -1,4 +1,4 @@
-//! C1 C5: how large things are.
+//! C1 C5: the sizes of types.
 
 use async_drain::{
     Drain, Drained, Guard, Refused,
@@ -7,7 +7,7 @@ use async_drain::{
 
 const POINTER: usize = size_of::<usize>();
 
-/// C1: a guard is one pointer, and none at all takes no more.
+/// C1: a guard is one pointer, and `Option` adds nothing.
 #[test]
 fn a_guard_is_one_pointer() {
     assert_eq!(size_of::<Guard>(), POINTER);
@@ -28,7 +28,7 @@ fn a_wait_is_six_words() {
     assert!(size_of::<UntilDrained>() <= 6 * POINTER);
 }
 
-/// What a child costs, since there may be one per connection.
+/// The memory of a child, since a program may have one per connection.
 #[test]
 fn a_child_is_about_a_kilobyte() {
     let drain = Drain::new();
@@ -41,7 +41,7 @@ fn a_child_is_about_a_kilobyte() {
     assert!(each <= 1_300, "{each} bytes per child");
 }
 
-/// C1: left alone, a drain has as many shards as there are cores.
+/// C1: by default a drain has as many shards as there are cores.
 #[test]
 fn a_drain_has_a_shard_for_each_core() {
     let bytes = |make: &dyn Fn() -> Drain| {

@@ -1,4 +1,4 @@
-//! Who is still here.
+//! The list of work in flight.
 
 use std::{
     collections::BTreeSet,
@@ -12,7 +12,7 @@ fn tracked() -> Drain {
     Drain::tracked()
 }
 
-/// A straggler says what it is, where it was made and for how long it has been there.
+/// A straggler has a label, the place where its guard was made, and an age.
 #[test]
 fn a_straggler_has_a_label_a_place_and_an_age() {
     let drain = tracked();
@@ -37,14 +37,14 @@ fn a_straggler_has_a_label_a_place_and_an_age() {
     drop(admitted);
 }
 
-/// The clock of the ages moves in ticks of at most 10 ms, so that an age may be that much too long.
+/// The clock of ages ticks every 10 ms or more often, so that an age may be that much too long.
 const TICK: Duration = Duration::from_millis(10);
 
 fn age(drain: &Drain) -> Duration {
     drain.stragglers().iter().next().unwrap().age
 }
 
-/// Keeps the thread until the clock says that `time` has passed: ages are what is tested here.
+/// Spins until the clock says that `time` has passed, since ages are what is tested here.
 fn pass(time: Duration) {
     let began = Instant::now();
     while began.elapsed() < time {}
@@ -120,7 +120,7 @@ fn the_oldest_straggler_comes_first() {
     assert_eq!(stragglers.to_string().lines().count(), 4);
 }
 
-/// Where nothing is tracked, labels are no trouble and the count is right.
+/// On a drain that does not track, labels are ignored and the count is right.
 #[test]
 fn untracked_guards_are_counted() {
     let drain = Drain::new();
@@ -131,7 +131,7 @@ fn untracked_guards_are_counted() {
     assert_eq!(stragglers.to_string(), "still in flight: 2 untracked");
 }
 
-/// S2: tracked guards are waited for as others are.
+/// S2: a drain waits for tracked guards as for others.
 #[test]
 fn tracked_guards_are_waited_for() {
     let drain = tracked();
@@ -144,11 +144,11 @@ fn tracked_guards_are_waited_for() {
     assert_eq!((drain.phase(), drain.in_flight()), (Phase::Drained, 0));
 }
 
-/// C5: tracked guards that come and go leave nothing behind.
+/// C5: tracked guards leave nothing behind.
 #[test]
 fn a_dropped_guard_leaves_no_entry() {
     let drain = tracked();
-    // The first few make the seats that the others take again.
+    // The first few make the seats that later guards reuse.
     for _ in 0..100 {
         drop(drain.guard().unwrap());
     }
@@ -161,23 +161,23 @@ fn a_dropped_guard_leaves_no_entry() {
     assert_eq!(drain.stragglers().total(), 0);
 }
 
-/// C5: nor do crowds of them, once there is a seat for each.
+/// C5: nor do many guards at once, once there is a seat for each.
 #[test]
 fn many_guards_that_come_and_go_leave_no_entries() {
     let drain = tracked();
-    let crowd = || -> Vec<_> { (0..100).map(|_| drain.guard().unwrap()).collect() };
+    let many = || -> Vec<_> { (0..100).map(|_| drain.guard().unwrap()).collect() };
     for _ in 0..4 {
-        drop(crowd());
+        drop(many());
     }
     let info = allocation_counter::measure(|| {
         for _ in 0..100 {
-            drop(crowd());
+            drop(many());
         }
     });
     assert_eq!(info.bytes_current, 0);
 }
 
-/// A connection between two requests is nothing that a report names.
+/// A connection between two requests is not listed.
 #[test]
 fn idle_connections_are_not_stragglers() {
     let drain = tracked();
@@ -194,7 +194,7 @@ fn idle_connections_are_not_stragglers() {
     assert_eq!(seen(), (0, 0));
 }
 
-/// What a report says of a connection is of its latest request: its name, and its age.
+/// A report names a connection by its latest request, with that request's age.
 #[test]
 fn a_connection_at_work_again_has_a_new_age_and_label() {
     let drain = tracked();
@@ -214,7 +214,7 @@ fn a_connection_at_work_again_has_a_new_age_and_label() {
     drop(connection);
 }
 
-/// One that goes while at rest takes nobody else out of the count.
+/// A connection that ends while idle does not change the count.
 #[test]
 fn an_idle_connection_that_ends_leaves_the_count_right() {
     let drain = Drain::new();

@@ -1,4 +1,4 @@
-//! Futures polled by hand, and wakers that count, or do as they are told.
+//! Futures polled by hand, and wakers that count or run a closure.
 
 use std::{
     future::Future,
@@ -40,7 +40,7 @@ impl Wake for Wakes {
     }
 }
 
-/// A waker that does `act` whenever it is woken.
+/// Returns a waker that calls `act` whenever it is woken.
 pub(crate) fn on_wake(act: impl Fn() + Send + Sync + 'static) -> Waker {
     struct OnWake<F>(F);
 
@@ -53,14 +53,14 @@ pub(crate) fn on_wake(act: impl Fn() + Send + Sync + 'static) -> Waker {
     Waker::from(Arc::new(OnWake(act)))
 }
 
-/// A place for what a waker shall find when it is woken.
+/// Returns an empty cell for what a waker takes when it is woken.
 pub(crate) type Cell<T> = Arc<Mutex<Option<T>>>;
 
 pub(crate) fn cell<T>() -> Cell<T> {
     Arc::new(Mutex::new(None))
 }
 
-/// Does `act` when it is dropped.
+/// Calls `act` when it is dropped.
 pub(crate) struct OnDrop<F: FnMut()>(pub(crate) F);
 
 impl<F: FnMut()> Drop for OnDrop<F> {

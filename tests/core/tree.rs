@@ -1,4 +1,4 @@
-//! Children: drained with their parent or alone, and waited for.
+//! Children, which drain with their parent or alone, and for which it waits.
 
 use std::{
     sync::Arc,
@@ -9,7 +9,7 @@ use async_drain::{Drain, Guard, Phase};
 
 use crate::support::{Wakes, cell, on_wake, ready};
 
-/// S2: the parent waits for its children's guards, at any depth, and for nothing else of theirs.
+/// S2: a parent waits for the guards of its children, at any depth, and for nothing else of theirs.
 #[test]
 fn a_parent_waits_for_guards_below() {
     let drain = Drain::new();
@@ -32,7 +32,7 @@ fn a_parent_waits_for_guards_below() {
     assert_eq!(woken.count(), 1);
 }
 
-/// A child that drains alone leaves the parent running, and working.
+/// A child that drains alone leaves its parent running.
 #[test]
 fn a_child_drains_alone() {
     let drain = Drain::new();
@@ -51,7 +51,7 @@ fn a_child_drains_alone() {
     assert_eq!(drain.phase(), Phase::Drained);
 }
 
-/// S1 L1: every phase of the parent reaches the children and wakes those who wait there.
+/// S1 L1: every phase of a parent reaches its children and wakes their waits.
 #[test]
 fn phases_reach_the_children() {
     let drain = Drain::new();
@@ -88,7 +88,7 @@ fn a_child_may_be_ahead() {
     );
 }
 
-/// A parent's count is the sum of what is alive below; holds of children are no work.
+/// A parent's count is the sum of the guards below; its links to children are not work.
 #[test]
 fn a_parent_counts_the_guards_of_its_children() {
     let drain = Drain::with_shards(4, false);
@@ -113,8 +113,8 @@ fn a_parent_counts_the_guards_of_its_children() {
     assert_eq!(drain.phase(), Phase::Drained);
 }
 
-/// S3 S4: a child is born in the phase of its parent, and having no guards it is drained where that
-/// is draining.
+/// S3 S4: a child starts in the phase of its parent. If that is draining, the child is drained,
+/// since it has no guards.
 #[test]
 fn a_late_child_has_the_phase_of_its_parent() {
     let drain = Drain::new();
@@ -134,7 +134,7 @@ fn a_late_child_has_the_phase_of_its_parent() {
     assert_eq!(drain.in_flight(), 0);
 }
 
-/// S7: who is told by the parent can ask a child for the deadline.
+/// S7: a task that the parent wakes can read the deadline of a child.
 #[test]
 fn the_deadline_of_a_child_is_set_before_its_parent_wakes() {
     let drain = Drain::new();
@@ -151,8 +151,7 @@ fn the_deadline_of_a_child_is_set_before_its_parent_wakes() {
     assert_eq!(*found.lock().unwrap(), Some(Some(deadline)));
 }
 
-/// S7: a deadline reaches the children there are, those born later, and those of a drain that has
-/// ended.
+/// S7: a deadline reaches all children, those made later, and the children of a drained drain.
 #[test]
 fn the_deadline_is_inherited() {
     let drain = Drain::new();
@@ -173,7 +172,7 @@ fn the_deadline_is_inherited() {
     assert_eq!(drain.child().deadline(), Some(sooner));
 }
 
-/// A child's own deadline is not its parent's.
+/// A child's deadline does not reach its parent.
 #[test]
 fn the_deadline_of_a_child_does_not_reach_its_parent() {
     let drain = Drain::new();
@@ -183,7 +182,7 @@ fn the_deadline_of_a_child_does_not_reach_its_parent() {
     assert_eq!(drain.deadline(), None);
 }
 
-/// S2: a child whose last handle is gone is draining, and is waited for none the less.
+/// S2: a child without handles is draining, and its parent still waits for it.
 #[test]
 fn an_orphan_is_waited_for() {
     let drain = Drain::new();
@@ -202,8 +201,8 @@ fn an_orphan_is_waited_for() {
     assert_eq!(drain.phase(), Phase::Drained);
 }
 
-/// S2: when a parent's handle goes, its children drain with it, and their guards keep what they
-/// need alive.
+/// S2: if a parent's last handle is dropped, its children drain too, and their guards keep alive
+/// what they need.
 #[test]
 fn children_outlive_their_parents_handle() {
     let drain = Drain::new();
@@ -220,7 +219,7 @@ fn children_outlive_their_parents_handle() {
     assert_eq!(woken.count(), 1);
 }
 
-/// C5: children that come and go leave nothing behind.
+/// C5: dropped children leave nothing behind.
 #[test]
 fn a_dropped_child_gives_its_place_back() {
     let drain = Drain::new();
@@ -235,8 +234,8 @@ fn a_dropped_child_gives_its_place_back() {
     assert_eq!(drain.in_flight(), 0);
 }
 
-/// S6: ten thousand deep is no deeper a stack: neither beginning, nor counting, nor ending, nor
-/// dropping recurses.
+/// S6: beginning, counting, ending and dropping don't recurse: a tree ten thousand deep overflows
+/// no stack.
 mod deep {
     use super::{Drain, Phase, ready};
     use std::task::Waker;
@@ -278,7 +277,7 @@ mod deep {
         check(DEEP, drop);
     }
 
-    /// Each handle tells all below it, but does not walk what has been told.
+    /// Each dropped handle begins all drains below it, without walking those that have begun.
     #[test]
     fn handles_may_be_dropped_from_the_bottom() {
         check(10 * DEEP, |mut line| while line.pop().is_some() {});
@@ -303,7 +302,7 @@ mod deep {
     }
 }
 
-/// A hundred thousand children, dropped in whichever order, are all told and all waited for.
+/// A hundred thousand children, dropped in any order, all drain and are all waited for.
 mod wide {
     use super::{Drain, Guard, Phase};
 
@@ -345,7 +344,7 @@ mod wide {
     #[test]
     fn children_may_end_in_any_order() {
         check(|children| {
-            // 7919 is prime to their number, so this is a permutation.
+            // 7919 and the number of children have no common factor, so this is a permutation.
             for i in 0..N {
                 children.swap(i, i * 7919 % N);
             }

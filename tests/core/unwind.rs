@@ -1,4 +1,4 @@
-//! Panics: of the work, and of other people's wakers.
+//! Panics of the work, and of wakers.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, panic_any},
@@ -9,7 +9,7 @@ use async_drain::{Drain, Phase};
 
 use crate::support::{OnDrop, Wakes, on_wake, poll, ready};
 
-/// S6: work that panics drops its guard as any other does, and the waiter is woken from the unwind.
+/// S6: work that panics drops its guard like any other, and the waiter is woken during the unwind.
 #[test]
 fn a_panic_drops_its_guard() {
     let drain = Drain::new();
@@ -27,7 +27,7 @@ fn a_panic_drops_its_guard() {
     assert!(ready(&mut drained, &waker));
 }
 
-/// S6: a future that panics in `poll` keeps its guard until it is dropped, not longer.
+/// S6: a future that panics in `poll` keeps its guard until it is dropped, and no longer.
 #[test]
 fn a_guarded_future_that_panics_keeps_its_guard_until_dropped() {
     let drain = Drain::new();
@@ -45,8 +45,8 @@ fn a_guarded_future_that_panics_keeps_its_guard_until_dropped() {
     assert_eq!(drain.phase(), Phase::Drained);
 }
 
-/// S6: wakers that panic keep nobody from being woken, before or after them in the list, and the
-/// drain works on.
+/// S6: wakers that panic don't prevent the other wakes, before or after them in the list, and the
+/// drain still works.
 #[test]
 fn a_panicking_waker_does_not_stop_the_other_wakes() {
     let drain = Drain::new();
@@ -91,7 +91,7 @@ fn a_panicking_waker_in_an_unwind_does_not_abort() {
     assert_eq!(drain.phase(), Phase::Drained);
 }
 
-/// S6: nor does one whose panic has a payload that panics when it is dropped.
+/// S6: nor does a waker whose panic payload panics when it is dropped.
 #[test]
 fn a_panic_payload_may_panic_when_dropped() {
     let drain = Drain::new();
@@ -105,8 +105,7 @@ fn a_panic_payload_may_panic_when_dropped() {
     assert_eq!(woken.count(), 1);
 }
 
-/// S6: a waker whose drop panics breaks the caller's poll, which is the caller's own, and nothing
-/// else.
+/// S6: a waker that panics when dropped makes the caller's poll panic, and breaks nothing else.
 #[test]
 fn a_waker_that_panics_when_dropped_breaks_only_its_poll() {
     let drain = Drain::new();
@@ -127,7 +126,7 @@ fn a_waker_that_panics_when_dropped_breaks_only_its_poll() {
     assert_eq!(woken.count(), 2);
 }
 
-/// The last handle may go in an unwind too.
+/// The last handle may be dropped by an unwind.
 #[test]
 fn a_handle_dropped_by_an_unwind_begins_the_drain() {
     let drain = Drain::new();
