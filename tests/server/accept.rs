@@ -1,4 +1,4 @@
-//! `Drain::accept` in the test's own process, where the listener can be looked at between two
+//! `Drain::accept` in the test's own process, where a test can look at the listener between two
 //! polls.
 
 use async_drain::net::{Accept, Connections, IntoAccept, Shared, bind_unix};
@@ -19,8 +19,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How many connections are handed out before other tasks have their turn; the listener is retired
-/// then, but not closed.
+/// After this many connections the accept loop yields to other tasks; the listener is retired then,
+/// but not closed.
 const BURST: usize = 32;
 
 fn listener() -> (Async<TcpListener>, SocketAddr) {
@@ -33,8 +33,8 @@ fn refused(addr: SocketAddr) -> bool {
     TcpStream::connect(addr).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
 }
 
-/// Z1: between the signal and the close the kernel promises nothing to anybody: no newcomer is
-/// queued, only to be reset.
+/// Z1: between the signal and the close the kernel queues no new connection, only to reset it
+/// later.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_retired_listener_queues_no_connections() {
@@ -55,8 +55,8 @@ fn a_retired_listener_queues_no_connections() {
     assert!(refused(addr));
 }
 
-/// Z1, Z5: all who are queued are accepted, each with a guard of its own; then the drain is drained
-/// with the last of them.
+/// Z1, Z5: all queued connections are accepted, each with a guard; the drain is drained when the
+/// last one ends.
 #[test]
 fn the_queue_is_emptied_and_each_connection_has_a_guard() {
     let drain = Drain::new();
@@ -72,7 +72,7 @@ fn the_queue_is_emptied_and_each_connection_has_a_guard() {
     assert_eq!(drain.phase(), Phase::Drained);
 }
 
-/// A path for a Unix socket in a directory of its own, which goes with it.
+/// A path for a Unix socket in a directory of its own, which is removed with it.
 struct Socket(PathBuf);
 
 impl Socket {
@@ -90,13 +90,13 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // The worst that is left is an empty directory.
+        // At worst an empty directory is left.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
-/// Z1: a Unix listener that nobody else can hold refuses newcomers from the moment it retires, and
-/// those in its queue are accepted.
+/// Z1: a Unix listener that no other process can hold refuses new peers as soon as it retires, and
+/// accepts those in its queue.
 #[test]
 fn a_unix_listener_retires_without_loss() {
     let socket = Socket::new("alone");
@@ -118,7 +118,8 @@ fn a_unix_listener_retires_without_loss() {
     assert_eq!(drain.phase(), Phase::Drained);
 }
 
-/// Z1: a Unix listener that somebody else may hold is emptied, closed, and still there for them.
+/// Z1: a Unix listener that another process may hold is emptied, closed, and still works for the
+/// other.
 #[test]
 fn a_unix_listener_that_others_hold_is_left_as_it_was() {
     let socket = Socket::new("shared");
@@ -134,7 +135,8 @@ fn a_unix_listener_that_others_hold_is_left_as_it_was() {
     successor.accept().expect("one in the queue");
 }
 
-/// Z1: a TCP listener that somebody else holds, undeclared, is emptied, and still there for them.
+/// Z1: a TCP listener that another process holds, undeclared, is emptied, and still works for the
+/// other.
 #[test]
 fn a_listener_that_others_hold_is_left_as_it_was() {
     let drain = Drain::new();
@@ -150,8 +152,8 @@ fn a_listener_that_others_hold_is_left_as_it_was() {
     successor.accept().expect("one in the queue");
 }
 
-/// Z1: in ten generations of one process, which hand one listener on, nobody who connects is lost,
-/// and each successor accepts.
+/// Z1: if ten generations of one process hand one listener on, no connection is lost, and each
+/// generation accepts some.
 #[test]
 fn ten_generations_on_one_listener_lose_no_connection() {
     const GENERATIONS: usize = 10;
@@ -208,7 +210,7 @@ fn ten_generations_on_one_listener_lose_no_connection() {
     });
 }
 
-/// What can't be accepted from.
+/// A source that can't accept.
 struct Broken;
 
 impl IntoAccept for Broken {
@@ -219,7 +221,7 @@ impl IntoAccept for Broken {
     }
 }
 
-/// Z11: what can't be accepted from is an error, once, and holds no drain.
+/// Z11: a source that can't accept yields one error, and does not hold the drain.
 #[test]
 fn a_listener_that_cannot_be_accepted_from_is_an_error() {
     let drain = Drain::new();
@@ -234,7 +236,7 @@ fn a_listener_that_cannot_be_accepted_from_is_an_error() {
     assert_eq!(drain.phase(), Phase::Drained);
 }
 
-/// Z1: the queue of a shared listener is its successor's, and so are those who come later.
+/// Z1: the queue of a shared listener is left to its successor, and so are later connections.
 #[test]
 fn a_shared_listener_is_left_to_its_successor() {
     let drain = Drain::new();
@@ -258,7 +260,7 @@ fn a_shared_listener_is_left_to_its_successor() {
 #[derive(Clone, Default)]
 struct Queue {
     queued: Rc<RefCell<Vec<Async<UnixStream>>>>,
-    /// Whose handshake is under way, and ends as soon as that has been asked for.
+    /// Reports a connection request until it is asked, and queues its connection then.
     late: Rc<RefCell<Option<Async<UnixStream>>>>,
     may_grow: bool,
 }
@@ -282,8 +284,8 @@ impl Accept for Queue {
     }
 }
 
-/// Z1: a handshake may end after the queue was found empty, and before it is asked whether any is
-/// under way.
+/// Z1: a connection may be queued after the queue was found empty, and before the kernel is asked
+/// for connection requests.
 #[test]
 fn connections_queued_at_the_last_moment_are_accepted() {
     let (_peer, conn) = Async::<UnixStream>::pair().expect("two descriptors");
@@ -296,8 +298,8 @@ fn connections_queued_at_the_last_moment_are_accepted() {
     assert!(block_on(incoming.next()).is_none());
 }
 
-/// Z1: a process that is held up for longer than it would wait for more finds those who waited for
-/// it.
+/// Z1: a process that is frozen for longer than it would wait still finds the connections that were
+/// queued.
 #[test]
 fn connections_queued_while_the_process_is_frozen_are_accepted() {
     let queue = Queue {
@@ -308,7 +310,7 @@ fn connections_queued_while_the_process_is_frozen_are_accepted() {
     let mut incoming = drain.accept(queue.clone());
     drain.begin();
     assert!(block_on(poll_once(incoming.next())).is_none(), "it closed");
-    // For longer than a retired listener waits.
+    // Longer than a retired listener waits.
     thread::sleep(Duration::from_millis(600));
     let pairs = [(); 2].map(|()| Async::<UnixStream>::pair().expect("two descriptors"));
     let (_peers, conns): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
@@ -319,7 +321,7 @@ fn connections_queued_while_the_process_is_frozen_are_accepted() {
     assert!(block_on(incoming.next()).is_none());
 }
 
-/// Z1: where a retired listener still lets peers in, they do not keep it open for ever.
+/// Z1: where a retired listener still queues connections, they do not keep it open for ever.
 #[test]
 fn endless_connects_do_not_keep_a_listener_open() {
     let pairs = stream::repeat_with(|| Async::<UnixStream>::pair().map(|(conn, _)| conn));
@@ -332,7 +334,8 @@ fn endless_connects_do_not_keep_a_listener_open() {
     }
 }
 
-/// Z11: a drain that ended before anyone accepted: the listener is closed, and nothing waits.
+/// Z11: if the drain was drained before the first accept, the listener is closed, and nothing
+/// waits.
 #[test]
 fn a_drained_drain_accepts_no_connections() {
     let drain = Drain::new();
@@ -344,7 +347,7 @@ fn a_drained_drain_accepts_no_connections() {
     assert!(refused(addr));
 }
 
-/// Z11: dropping it is an end too; the drain does not wait for what does not accept any more.
+/// Z11: the drain does not wait for a dropped `Incoming`.
 #[test]
 fn dropping_incoming_closes_its_listener_and_frees_its_drain() {
     let drain = Drain::new();
@@ -357,8 +360,8 @@ fn dropping_incoming_closes_its_listener_and_frees_its_drain() {
     assert!(refused(addr));
 }
 
-/// Z10: a stream of connections that only fails is asked ever more rarely, and ends when draining
-/// begins.
+/// Z10: a stream of connections that only fails is polled at growing intervals, and ends when
+/// draining begins.
 #[test]
 fn a_listener_that_fails_for_ever_neither_spins_nor_ends() {
     let drain = Drain::new();
@@ -382,8 +385,8 @@ fn a_listener_that_fails_for_ever_neither_spins_nor_ends() {
     assert_eq!(drain.phase(), Phase::Drained);
 }
 
-/// Z1, Z10: a peer that is queued when descriptors have run out is accepted soon after there are
-/// some again, though the accept loop had meant to wait for longer.
+/// Z1, Z10: a connection that is queued when descriptors have run out is accepted soon after one is
+/// free, even if the back-off would last longer.
 #[test]
 fn a_long_back_off_does_not_outlast_the_emptying() {
     let drain = Drain::new();
@@ -413,7 +416,7 @@ fn a_long_back_off_does_not_outlast_the_emptying() {
     assert!(took < Duration::from_millis(600), "{took:?}");
 }
 
-/// Fails for want of descriptors as long as its one connection lives.
+/// Fails for want of descriptors while its one connection lives.
 struct Scarce {
     conn: Option<Async<UnixStream>>,
     calls: Rc<Cell<usize>>,
@@ -434,8 +437,8 @@ impl Accept for Scarce {
     }
 }
 
-/// An accept loop is not a handle of its drain: once the last handle is dropped, draining begins and
-/// the loop ends. Until then it keeps the drain from being drained (Z5).
+/// An accept loop is not a handle of its drain: once the last handle is dropped, draining begins
+/// and the loop ends. Until then it keeps the drain from being drained (Z5).
 #[test]
 fn an_accept_loop_does_not_keep_its_drain_running() {
     let drain = Drain::new();
@@ -452,7 +455,7 @@ fn an_accept_loop_does_not_keep_its_drain_running() {
     assert_eq!(observer.phase(), Phase::Drained);
 }
 
-/// Z10: a connection that closes gives a descriptor back, and the accept loop hears of it at once.
+/// Z10: if a connection closes and so frees a descriptor, the accept loop tries again at once.
 #[test]
 fn a_connection_that_closes_ends_the_back_off() {
     let (_peer, conn) = Async::<UnixStream>::pair().expect("two descriptors");
@@ -467,7 +470,7 @@ fn a_connection_that_closes_ends_the_back_off() {
     let woken = Arc::new(Woken::default());
     let waker = Waker::from(Arc::clone(&woken));
     let mut cx = Context::from_waker(&waker);
-    // Often enough that the next wait is a long one.
+    // Often enough that the next back-off is long.
     while calls.get() < 8 {
         assert!(incoming.poll_next(&mut cx).is_pending());
         thread::sleep(Duration::from_millis(5));

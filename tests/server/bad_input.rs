@@ -1,12 +1,12 @@
-//! What a user may get wrong before the server serves: one clear line, exit status 2, and never a
-//! panic.
+//! Settings that a user may get wrong: the server prints one clear line, ends with status 2, and
+//! never panics.
 
 use crate::support::server;
 use std::net::TcpListener;
 use std::process::Command;
 
 fn refuses(name: &str, value: &str, error: &str) {
-    // A server that serves in spite of it would never end.
+    // A server that starts in spite of it would never end.
     let output = Command::new("timeout")
         .arg("10")
         .arg(server("hyper"))
@@ -66,7 +66,7 @@ fn a_tls_setting_other_than_0_or_1_is_an_error() {
     refuses("TLS", "2", "TLS is '2', and neither 0 nor 1");
 }
 
-/// With no descriptor left for the pipe behind the handler.
+/// No descriptor is left for the pipe behind the handler.
 #[test]
 fn a_signal_that_cannot_be_caught_is_an_error() {
     let output = Command::new("sh")

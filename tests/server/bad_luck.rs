@@ -1,4 +1,4 @@
-//! What goes wrong outside of us: a clear error or none, and never a lost count.
+//! Faults outside of this crate: a clear error or none, and the count stays right.
 
 use std::{
     convert::Infallible,
@@ -29,7 +29,7 @@ async fn answer(_: Request<Incoming>) -> std::result::Result<Response<String>, I
     Ok(Response::new("hello\n".to_owned()))
 }
 
-/// Runs `server` until `until` is over.
+/// Runs `server` until `until` is ready.
 fn during<T>(
     server: impl Future<Output = Result<()>>,
     until: impl FnOnce() -> T + Send + 'static,
@@ -46,7 +46,7 @@ where
     })
 }
 
-/// Z10: a listener that somebody closes under us is an error, once, and holds no drain.
+/// Z10: a listener that other code closes is an error, once, and does not hold the drain.
 #[test]
 fn a_listener_that_is_closed_elsewhere_is_an_error() {
     let drain = Drain::new();
@@ -64,7 +64,7 @@ fn a_listener_that_is_closed_elsewhere_is_an_error() {
     assert_eq!(drain.phase(), Phase::Drained);
 }
 
-/// Z11: a spawner that panics takes the server with it, and no guard.
+/// Z11: a spawner that panics ends the server, and leaves no guard.
 #[test]
 fn a_spawner_that_panics_leaves_no_guard() {
     let drain = Drain::new();
@@ -78,8 +78,7 @@ fn a_spawner_that_panics_leaves_no_guard() {
     assert_eq!(drain.phase(), Phase::Drained);
 }
 
-/// Z4: a peer that resets in the middle of its handshake ends its own connection and leaves no
-/// count.
+/// Z4: a peer that resets during its handshake ends its own connection and leaves no guard.
 #[test]
 fn a_peer_that_resets_in_its_handshake_leaves_no_guard() {
     let drain = Drain::new();
@@ -92,14 +91,14 @@ fn a_peer_that_resets_in_its_handshake_leaves_no_guard() {
     during(server, move || {
         for _ in 0..10 {
             let mut peer = TcpStream::connect(addr).expect("the server listens");
-            // A record of the handshake's type that is longer than what follows.
+            // The head of a handshake record, longer than what follows.
             peer.write_all(&[22, 3, 1, 2, 0, 1])
                 .expect("an open connection");
             SockRef::from(&peer)
                 .set_linger(Some(std::time::Duration::ZERO))
                 .expect("a socket");
         }
-        // What is no handshake at all is told so by an alert, which comes after the resets were
+        // A peer that sends something else is told by an alert, which is sent after the resets were
         // seen.
         let mut peer = TcpStream::connect(addr).expect("the server listens");
         peer.write_all(b"GET / HTTP/1.1\r\n\r\n")
@@ -112,7 +111,7 @@ fn a_peer_that_resets_in_its_handshake_leaves_no_guard() {
     assert_eq!((drain.phase(), drain.in_flight()), (Phase::Drained, 0));
 }
 
-/// Z11: a drain that begins while a peer resets in the middle of its request.
+/// Z11: the drain begins while a peer resets in the middle of its request.
 #[test]
 fn a_peer_that_resets_in_its_request_leaves_no_guard() {
     let drain = Drain::new();
@@ -134,7 +133,7 @@ fn a_peer_that_resets_in_its_request_leaves_no_guard() {
     assert_eq!((drain.phase(), drain.in_flight()), (Phase::Drained, 0));
 }
 
-/// A connection of which each call is interrupted by a signal first.
+/// A connection each of whose calls is interrupted by a signal first.
 struct Interrupted<C> {
     conn: C,
     again: bool,
@@ -195,7 +194,7 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Interrupted<C> {
     }
 }
 
-/// Z10: a signal that interrupts a read or a write, as it may an accept, ends no connection.
+/// Z10: a signal that interrupts a read, a write or an accept ends no connection.
 #[test]
 fn a_signal_interrupts_no_connection() {
     let drain = Drain::new();

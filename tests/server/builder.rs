@@ -28,7 +28,7 @@ async fn answer(_: Request<Incoming>) -> Result<Response<String>, Infallible> {
     Ok(Response::new("hello\n".to_owned()))
 }
 
-/// What is configured first holds, whatever follows.
+/// Settings hold whatever the caller sets afterwards.
 #[test]
 fn settings_survive_what_is_built_after_them() {
     let drain = Drain::new();
@@ -48,7 +48,7 @@ fn settings_survive_what_is_built_after_them() {
     drain.until_drained().wait();
 }
 
-/// An executor that writes down what it was given.
+/// An executor that records the types of its tasks.
 #[derive(Clone, Default)]
 struct Recorder(Arc<Mutex<Vec<&'static str>>>);
 
@@ -59,7 +59,7 @@ impl<T: Future<Output = ()> + Send + 'static> Executor<T> for Recorder {
     }
 }
 
-/// Any executor of hyper's will do, and nothing is boxed for it.
+/// Any executor for hyper works, and its tasks are not boxed.
 #[test]
 fn an_executor_of_hypers_gets_its_tasks_unboxed() {
     let drain = Drain::new();

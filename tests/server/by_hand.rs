@@ -1,4 +1,4 @@
-//! `Drain::watch`, for those who write the accept loop themselves: the same promises.
+//! `Drain::watch`, for users that write their own accept loop: the same promises.
 
 use std::{convert::Infallible, net::SocketAddr, net::TcpListener, rc::Rc, thread, time::Duration};
 
@@ -33,7 +33,7 @@ fn serve(drain: &Drain, listener: Async<TcpListener>, keep_alive: Duration) {
                 .watch(conn)
                 .activity(activity)
                 .keep_alive_grace(keep_alive);
-            // From here on the connection is guarded by its watch.
+            // From here on the watch's guard counts the connection.
             drop(connection.guard);
             executor.spawn(watched).detach();
         }
@@ -75,10 +75,10 @@ fn a_watched_connection_may_complete_its_head() {
     hello(&mut conn, false);
     conn.send(b"GET / HTTP/1.1\r\nho")
         .expect("an open connection");
-    // Answered later, so that the half head has been read.
+    // Answered after the half head was read.
     hello(&mut Conn::open(addr).expect("the server listens"), false);
     drain.begin();
-    // Idle connections have been closed by then, since there is no grace for them.
+    // By then idle connections are closed, since they have no grace.
     refused(addr);
     assert_eq!(drain.phase(), Phase::Draining);
     conn.send(b"st: test\r\n\r\n").expect("an open connection");
@@ -87,7 +87,7 @@ fn a_watched_connection_may_complete_its_head() {
     server.join().expect("no panic");
 }
 
-/// Z12: aborting cuts it, and its guard is gone.
+/// Z12: aborting cuts a watched connection and drops its guard.
 #[test]
 fn a_watched_connection_is_cut_by_aborting() {
     let drain = Drain::new();

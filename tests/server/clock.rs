@@ -1,4 +1,4 @@
-//! Times that no timer ever reaches, and a process that was not there when its time was up (L3).
+//! Times that no timer ever reaches, and a process that was frozen when its time was up (L3).
 
 use crate::support::client::Conn;
 use crate::support::h2::{Answer, H2Conn};
@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 
 use async_drain::{Drain, Phase, Report, Shutdown};
 
-/// The most that the settings of the examples can say: half a billion years.
+/// The longest time that a setting can express: half a billion years.
 const FOR_EVER: &str = "18446744073709551615";
 
-/// The longest time from now on that the clock can say.
+/// The longest time from now on that `Instant` can express.
 fn latest() -> Duration {
     let now = Instant::now();
     let fits = |seconds| now.checked_add(Duration::from_secs(seconds)).is_some();
@@ -30,8 +30,8 @@ fn latest() -> Duration {
     Duration::from_secs(most)
 }
 
-/// L3: a budget that the clock can't say, or just can, is no budget, and no panic either; by a
-/// timer or by a thread.
+/// L3: a budget that overflows `Instant`, or almost does, means no budget and causes no panic, with
+/// a timer or with the watchdog.
 #[test]
 fn a_budget_that_overflows_means_no_budget() {
     for budget in [Duration::MAX, latest(), latest() / 2] {
@@ -49,7 +49,7 @@ fn a_budget_that_overflows_means_no_budget() {
                 move || {
                     stop.try_send(()).expect("somebody listens");
                     lame_duck.wait();
-                    // Not the same request.
+                    // Not merged with the first request.
                     thread::sleep(Duration::from_millis(260));
                     stop.try_send(()).expect("somebody listens");
                     draining.wait();
@@ -70,8 +70,7 @@ fn a_budget_that_overflows_means_no_budget() {
     }
 }
 
-/// L3: nor does the server spin where all its times are as far away as can be, and it ends with its
-/// work.
+/// L3: a server whose times are all as long as possible does not spin, and ends with its work.
 #[cfg(target_os = "linux")]
 #[test]
 fn times_without_end_neither_panic_nor_spin() {
@@ -106,7 +105,7 @@ fn times_without_end_neither_panic_nor_spin() {
 const GRACE: Duration = Duration::from_millis(300);
 
 /// L3: a process that is frozen until its grace period is over ends at once when it is thawed, and
-/// says what it has cut.
+/// reports what it has cut.
 #[test]
 fn an_overslept_grace_period_ends_at_once() {
     let settings = [("GRACE_MS", "300"), ("ABORT_GRACE_MS", "5000")];
@@ -130,8 +129,8 @@ fn an_overslept_grace_period_ends_at_once() {
     }
 }
 
-/// L3: a signal that comes while the process is frozen is heard when it is thawed, and the grace
-/// period is whole then.
+/// L3: a signal that arrives while the process is frozen is seen when it is thawed, and the grace
+/// period starts then.
 #[test]
 fn a_signal_to_a_frozen_process_has_its_whole_grace_period() {
     let mut server = hyper(&[("GRACE_MS", "2000")]);
@@ -145,8 +144,8 @@ fn a_signal_to_a_frozen_process_has_its_whole_grace_period() {
     drained(&mut server);
 }
 
-/// Z2, Z4: what has come while the process was frozen is answered, though the time to send it was
-/// over when it was read.
+/// Z2, Z4: requests that arrive while the process is frozen are answered, even if their grace is
+/// over when they are read.
 #[test]
 fn requests_that_arrive_while_frozen_are_answered() {
     let mut server = hyper(&[

@@ -1,5 +1,5 @@
-//! How connections are closed: nothing that was written is lost, and nobody is waited for who has
-//! everything.
+//! How connections are closed: nothing that was written is lost, and the exit does not wait for
+//! peers that have everything.
 
 use crate::support::client::Conn;
 use crate::support::h2::{Answer, H2Conn};
@@ -17,7 +17,7 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Sends a request with a body that nobody at the server reads.
+/// Sends a request with a body that the server does not read.
 fn post(conn: &mut Conn, path: &str, body: &[u8]) {
     let head = format!(
         "POST {path} HTTP/1.1\r\nhost: test\r\ncontent-length: {}\r\n\r\n",
@@ -27,7 +27,7 @@ fn post(conn: &mut Conn, path: &str, body: &[u8]) {
         .expect("no reset while the body is sent");
 }
 
-/// Z8: a client that sends all of its 5 MB before it reads can read that they were not wanted.
+/// Z8: a client that sends all of its 5 MB before it reads can read that the server rejected them.
 #[test]
 fn a_rejected_upload_of_5_mb_can_read_why() {
     let body = vec![b'u'; 5_000_000];
@@ -48,7 +48,7 @@ fn rejected(conn: &mut Conn, body: &[u8]) {
     assert!(conn.is_eof(TIMEOUT).expect("no reset"));
 }
 
-/// Z8: nor is one reset that pauses after it has been answered, and goes on before it looks.
+/// Z8: a client that pauses after the answer, and sends more before it reads, is not reset.
 #[test]
 fn a_rejected_upload_that_pauses_is_not_reset() {
     let server = hyper(&[]);
@@ -58,8 +58,7 @@ fn a_rejected_upload_that_pauses_is_not_reset() {
         .expect("an open connection");
     for _ in 0..3 {
         thread::sleep(Duration::from_millis(300));
-        // The first write to a connection that the server has closed would succeed, and the next
-        // one fail.
+        // After the server has closed, the first write would succeed, and the next one fail.
         conn.send(&[b'u'; 5_000]).expect("no reset");
     }
     let answer = conn.read_response().expect("a whole answer");
@@ -67,8 +66,8 @@ fn a_rejected_upload_that_pauses_is_not_reset() {
     assert!(conn.is_eof(TIMEOUT).expect("no reset"));
 }
 
-/// Z8: an answer of 300 KB reaches a client that reads late, though it has sent what nobody read:
-/// 100 of 100.
+/// Z8: 100 of 100 clients that read late get their answer of 300 KB, though they have sent bytes
+/// that the server did not read.
 #[test]
 fn an_answer_of_300_kb_arrives_whole_in_spite_of_unread_input() {
     const CLIENTS: usize = 100;
@@ -87,8 +86,8 @@ fn an_answer_of_300_kb_arrives_whole_in_spite_of_unread_input() {
             .map(|mut conn| {
                 scope.spawn(move || {
                     post(&mut conn, &format!("/bytes/{SIZE}"), body);
-                    // All have sent everything before the first reads, and the server has long
-                    // answered.
+                    // All clients have sent everything before the first one reads, and the server
+                    // has long answered.
                     asked.wait();
                     thread::sleep(Duration::from_millis(300));
                     let head = conn.read_head()?;
@@ -108,8 +107,8 @@ fn an_answer_of_300_kb_arrives_whole_in_spite_of_unread_input() {
     drained(&mut server);
 }
 
-/// Z8, L2: a peer that has everything and merely keeps its socket open does not hold the exit, nor
-/// do a hundred.
+/// Z8, L2: a peer that has everything and keeps its socket open does not delay the exit, nor do a
+/// hundred such peers.
 #[test]
 fn a_peer_that_has_everything_does_not_hold_the_exit() {
     two_of_three(after_the_last_byte(), || {
@@ -130,7 +129,7 @@ fn a_peer_that_has_everything_does_not_hold_the_exit() {
     });
 }
 
-/// Z8, L2: nor does an HTTP/2 peer that has uploaded something and keeps its socket open.
+/// Z8, L2: nor does an HTTP/2 peer that has uploaded something.
 #[test]
 fn an_http2_peer_that_has_uploaded_does_not_hold_the_exit() {
     two_of_three(after_the_last_byte(), || {
@@ -142,7 +141,7 @@ fn an_http2_peer_that_has_uploaded_does_not_hold_the_exit() {
         assert!(matches!(answer, Answer::Complete { status: 200, .. }));
         overtaken(&server);
         server.signal(Signal::TERM).expect("a live process");
-        // The first GOAWAY and its ping, which is answered on the way to the second.
+        // The first GOAWAY and its ping; the client answers it while it reads on to the second.
         for _ in 0..2 {
             conn.read_goaway().expect("a GOAWAY");
         }
@@ -153,7 +152,7 @@ fn an_http2_peer_that_has_uploaded_does_not_hold_the_exit() {
     });
 }
 
-/// Z8: a client that never reads its answer, and has room for it, has it when the process is gone.
+/// Z8: a client with room for its answer can read it after the process is gone.
 #[test]
 fn an_answer_is_still_there_when_the_process_is_gone() {
     let mut server = hyper(&[]);
@@ -169,7 +168,7 @@ fn an_answer_is_still_there_when_the_process_is_gone() {
     assert!(conn.is_eof(TIMEOUT).expect("no reset"));
 }
 
-/// Z8: a client that has half-closed after its request is answered all the same.
+/// Z8: a client that half-closes after its request is answered.
 #[test]
 fn a_half_closed_client_is_answered() {
     let mut server = hyper(&[]);
@@ -187,8 +186,8 @@ fn a_half_closed_client_is_answered() {
     drained(&mut server);
 }
 
-/// Z8, Z5: over TLS an answer in flight arrives whole, and every end is the protocol's own, not a
-/// cut.
+/// Z8, Z5: over TLS an answer in flight arrives whole, and every connection ends with a
+/// close_notify.
 #[test]
 fn tls_ends_with_close_notify() {
     let mut server = hyper(&[("TLS", "1")]);
@@ -206,8 +205,7 @@ fn tls_ends_with_close_notify() {
     drained(&mut server);
 }
 
-/// Z8: also for a peer that has sent no request, or not more than half of HTTP/2's preface, or an
-/// empty line.
+/// Z8: so it does for a peer that has sent no request, half of an HTTP/2 preface, or an empty line.
 #[test]
 fn a_silent_tls_connection_ends_with_close_notify() {
     let mut server = hyper(&[
@@ -227,7 +225,7 @@ fn a_silent_tls_connection_ends_with_close_notify() {
         conn.send(bytes).expect("an open connection");
         conn
     });
-    // Overtakes them.
+    // A later connection that is answered.
     for _ in 0..2 {
         let mut idle = TlsConn::open(server.addr()).expect("the server listens");
         idle.get("/").expect("an open connection");
@@ -243,8 +241,7 @@ fn a_silent_tls_connection_ends_with_close_notify() {
     drained(&mut server);
 }
 
-/// Asks as a client of HTTP/1.0 does, whose answer of no known length ends only with the
-/// connection.
+/// Asks as a client of HTTP/1.0 does, whose answer of unknown length ends with the connection.
 fn ask_http10(conn: &Conn, path: &str) {
     let request = format!("GET {path} HTTP/1.0\r\nhost: test\r\n\r\n");
     conn.socket()
@@ -252,7 +249,7 @@ fn ask_http10(conn: &Conn, path: &str) {
         .expect("an open connection");
 }
 
-/// Reads from a socket until what has come contains this.
+/// Reads from a socket until the bytes contain this.
 fn read_past(mut socket: &TcpStream, mark: &str) {
     let mut text = Vec::new();
     while !String::from_utf8_lossy(&text).contains(mark) {
@@ -262,8 +259,8 @@ fn read_past(mut socket: &TcpStream, mark: &str) {
     }
 }
 
-/// Z8: an answer that ends only with its connection, and is cut, ends with a reset: its client
-/// would take it for whole. So it does if the process is killed.
+/// Z8: an answer that ends with its connection ends with a reset if it is cut, even if the process
+/// is killed; otherwise its client would take it for whole.
 #[test]
 fn a_cut_answer_without_a_length_ends_with_a_reset() {
     for kill in [false, true] {
@@ -285,7 +282,7 @@ fn a_cut_answer_without_a_length_ends_with_a_reset() {
     }
 }
 
-/// Z8: one that is complete ends with the end of the stream.
+/// Z8: a complete answer of this kind ends with the end of the stream.
 #[test]
 fn a_whole_answer_without_a_length_ends_with_the_stream() {
     let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "0")]);
@@ -297,12 +294,12 @@ fn a_whole_answer_without_a_length_ends_with_the_stream() {
     conn.socket().read_to_string(&mut rest).expect("no reset");
     assert!(rest.ends_with("chunk 4\n"), "{rest}");
     drained(&mut server);
-    // Nor comes a reset behind the end of the stream.
+    // No reset follows the end of the stream.
     let error = conn.socket().take_error().expect("an open socket");
     assert!(error.is_none(), "{error:?}");
 }
 
-/// Z8: an answer that has chunks, and is cut, has no last one; over TLS none has a close_notify.
+/// Z8: a chunked answer that is cut has no last chunk; over TLS, no cut answer has a close_notify.
 #[test]
 fn a_cut_answer_does_not_look_whole() {
     let mut server = hyper(&[("GRACE_MS", "300"), ("KEEP_ALIVE_GRACE_MS", "0")]);
@@ -329,8 +326,7 @@ fn a_cut_answer_does_not_look_whole() {
     }
 }
 
-/// Z4: a handshake that was not over when the drain began may be completed, and a request follow
-/// it.
+/// Z4: a TLS handshake may be completed after the drain began, and a request may follow it.
 #[test]
 fn a_tls_handshake_may_be_completed_while_draining() {
     let mut server = hyper(&[("TLS", "1"), ("KEEP_ALIVE_GRACE_MS", "0")]);
@@ -347,7 +343,7 @@ fn a_tls_handshake_may_be_completed_while_draining() {
     drained(&mut server);
 }
 
-/// A client that takes little at a time: its kernel has room for about 64 KB.
+/// A client that takes little at a time: its kernel buffers about 64 KB.
 fn small(server: &Server) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a descriptor");
     socket.set_recv_buffer_size(32 * 1024).expect("a socket");
@@ -357,7 +353,7 @@ fn small(server: &Server) -> TcpStream {
     socket.into()
 }
 
-/// Asks for a body that its socket has no room for, and reads its first bytes.
+/// Asks for a body that does not fit into its socket, and reads the first bytes.
 fn ask_for_much(server: &Server) -> TcpStream {
     let mut conn = small(server);
     conn.write_all(format!("GET /bytes/{MUCH} HTTP/1.1\r\nhost: test\r\n\r\n").as_bytes())
@@ -366,11 +362,10 @@ fn ask_for_much(server: &Server) -> TcpStream {
     conn
 }
 
-/// What a kernel takes from a server at once, and not from a client.
+/// How much a kernel takes from a server at once, more than it takes for a client.
 const MUCH: usize = 1_500_000;
 
-/// Z5, Z8: bytes that a slow reader acknowledges are work for longer than the stall limit, until it
-/// has all of them.
+/// Z5, Z8: a slow reader that acknowledges bytes for longer than the stall limit gets all of them.
 #[test]
 fn an_answer_is_work_for_as_long_as_it_is_being_acknowledged() {
     let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "0")]);
@@ -393,8 +388,8 @@ fn an_answer_is_work_for_as_long_as_it_is_being_acknowledged() {
     );
 }
 
-/// S8, Z8: a peer that acknowledges nothing for the stall limit is reset, and its answer abandoned;
-/// the rest of the grace period is not used up.
+/// S8, Z8: a peer that acknowledges nothing for the stall limit is reset and its answer abandoned,
+/// before the grace period ends.
 #[test]
 fn an_unread_answer_is_abandoned_after_the_stall_limit() {
     let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "0")]);
@@ -419,7 +414,8 @@ fn an_answer_on_its_way_is_abandoned_with_the_grace_period() {
     abandoned_one(&end(&mut server));
 }
 
-/// S8: so is one that nobody takes, though its connection has been idle since it was written.
+/// S8: so is an answer that its peer does not take, even if its connection has been idle since it
+/// was written.
 #[test]
 fn an_idle_connection_with_bytes_on_their_way_is_abandoned_with_the_grace_period() {
     let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "5000"), ("GRACE_MS", "1000")]);
@@ -429,7 +425,7 @@ fn an_idle_connection_with_bytes_on_their_way_is_abandoned_with_the_grace_period
     abandoned_one(&end(&mut server));
 }
 
-/// S8, Z5: connections are work until their peers have the answers, though nothing is left to
+/// S8, Z5: connections are in flight until their peers have the answers, even if nothing is left to
 /// write.
 #[test]
 fn answers_on_their_way_count_as_in_flight() {
@@ -442,7 +438,7 @@ fn answers_on_their_way_count_as_in_flight() {
         conn.read_exact(&mut [0; 100]).expect("the head");
         conn
     });
-    // Until the server has gone on to something else: it may be in flight too.
+    // Until the server has finished the other request, which may be in flight too.
     let _other = idle(&server);
     server.signal(Signal::TERM).expect("a live process");
     let exit = end(&mut server);
@@ -458,7 +454,7 @@ fn abandoned_one(exit: &Exit) {
     assert!(exit.stderr.contains("GET /bytes/"), "{}", exit.stderr);
 }
 
-/// S8: a peer that goes without its answer has left by itself: nothing is abandoned.
+/// S8: if a peer disconnects without its answer, nothing is abandoned.
 #[test]
 fn a_peer_that_leaves_in_the_middle_of_its_answer_is_not_abandoned() {
     let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "0")]);

@@ -19,7 +19,8 @@ use testkit::{
     subject::{hello, refused},
 };
 
-/// One executor per thread, with a server of its own; `whole`: it runs until the drain is drained.
+/// Runs a server on an executor and a thread of its own; if `whole` is set, the executor runs until
+/// the drain is drained.
 fn serve(
     drain: &Drain,
     whole: bool,

@@ -1,4 +1,4 @@
-//! How answers tell their peers to leave.
+//! How answers tell their peers that the server is leaving.
 
 use crate::support::client::Conn;
 use crate::support::response::Head;
@@ -14,8 +14,7 @@ use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
 
-/// Serves in lame duck, for as long as `drain` does, answers of this status and `Connection`
-/// header.
+/// Serves answers with this status and `Connection` header in lame duck, while `drain` lives.
 fn in_lame_duck(status: StatusCode, connection: &'static str) -> (Drain, SocketAddr) {
     let drain = Drain::new();
     let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 0)).expect("a free port");
@@ -52,8 +51,7 @@ fn connection_header(
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n";
 
-/// Z3: `close` is added to what a handler says of its connection, and takes the place of
-/// `keep-alive` alone.
+/// Z3: `close` is added to the options that a handler sets, and replaces only `keep-alive`.
 #[test]
 fn an_answer_that_asks_for_an_upgrade_still_does() {
     let upgrade = connection_header(StatusCode::UPGRADE_REQUIRED, "Upgrade", GET);
@@ -62,8 +60,7 @@ fn an_answer_that_asks_for_an_upgrade_still_does() {
     assert_eq!(keep_alive.as_deref(), Some("close"));
 }
 
-/// Z3: the connection of a tunnel that has been opened is not HTTP's to close; that of one that was
-/// refused is.
+/// Z3: the answer that opens a tunnel does not say `close`; one that refuses a tunnel does.
 #[test]
 fn an_opened_tunnel_is_not_told_to_close() {
     let connect = b"CONNECT test:1 HTTP/1.1\r\nhost: test:1\r\n\r\n";
@@ -72,7 +69,7 @@ fn an_opened_tunnel_is_not_told_to_close() {
     assert_eq!(refused.as_deref(), Some("close"));
 }
 
-/// Z3: a peer of HTTP/1.0 that has asked to keep its connection alive is not told that it may.
+/// Z3: the answer to a peer of HTTP/1.0 that asked for keep-alive does not say `keep-alive`.
 #[test]
 fn an_answer_to_http10_does_not_say_keep_alive_when_the_server_leaves() {
     const ASK: &[u8] = b"GET / HTTP/1.0\r\nhost: test\r\nconnection: keep-alive\r\n\r\n";
@@ -96,8 +93,7 @@ fn an_answer_to_http10_does_not_say_keep_alive_when_the_server_leaves() {
     drained(&mut server);
 }
 
-/// Z3: what hyper itself answers to what is not a request, or too much of one, says that it is the
-/// last.
+/// Z3: errors that hyper answers by itself say `close`.
 #[test]
 fn errors_that_hyper_answers_say_close() {
     let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "5000")]);
@@ -120,7 +116,7 @@ fn errors_that_hyper_answers_say_close() {
     drained(&mut server);
 }
 
-/// Z3: so does an answer that comes before the request's body.
+/// Z3: so does an answer that is sent before the request's body was read.
 #[test]
 fn an_early_answer_says_close() {
     let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "5000")]);

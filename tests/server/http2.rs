@@ -1,4 +1,4 @@
-//! HTTP/2 connections that end: what is work of theirs, and what is not.
+//! How HTTP/2 connections end, and what counts as their work.
 
 use std::{
     convert::Infallible,
@@ -18,10 +18,10 @@ use testkit::{
     subject::{drained, end, hyper},
 };
 
-/// More than the five seconds that a peer has to react to a GOAWAY.
+/// Longer than the five seconds that a peer has to react to a GOAWAY.
 const LONG: Duration = Duration::from_secs(6);
 
-/// A connection whose flow control is the test's.
+/// A connection whose flow control the test drives.
 struct Peer {
     socket: TcpStream,
     session: Session,
@@ -41,12 +41,12 @@ impl Peer {
         self.socket.write_all(&bytes).expect("an open connection");
     }
 
-    /// The next frame; `None` at the end.
+    /// Returns the next frame, or `None` at the end.
     fn read(&mut self) -> Option<Frame> {
         let mut buffer = [0; 16 * 1024];
         loop {
             if let Some(frame) = self.session.next_frame().expect("a frame") {
-                // Acknowledges.
+                // Acknowledges the settings.
                 let _ = self.socket.write_all(&self.session.take_output());
                 return Some(frame);
             }
@@ -162,8 +162,8 @@ fn a_tunnel_is_not_cut_while_its_peer_sends_nothing() {
     drained(&mut server);
 }
 
-/// Z5: an upload that was answered first is read on, after a pause that is longer than a peer has
-/// to react.
+/// Z5: an upload that was answered early is read to its end, after a pause that is longer than a
+/// peer has to react.
 #[test]
 fn an_upload_that_was_answered_early_is_not_cut() {
     let mut server = hyper(&[("GRACE_MS", "20000")]);
@@ -182,8 +182,8 @@ fn an_upload_that_was_answered_early_is_not_cut() {
     assert!(exit.elapsed >= LONG, "{:?}", exit.elapsed);
 }
 
-/// Z5, S8: acknowledgements that a peer doesn't read are no work: it is cut when it has not
-/// reacted, and named nowhere.
+/// Z5, S8: acknowledgements that a peer doesn't read are not work: a peer that does not react is
+/// cut, and the report does not name it.
 #[test]
 fn a_flood_of_pings_is_not_work() {
     let mut server = hyper(&[("GRACE_MS", "30000")]);
@@ -200,7 +200,7 @@ fn a_flood_of_pings_is_not_work() {
     loop {
         match peer.socket.write_all(&pings) {
             Ok(()) => {}
-            // The server reads no more, since it can't write.
+            // The server stops reading, since it can't write.
             Err(error) if error.kind() == ErrorKind::WouldBlock => break,
             Err(error) => panic!("{error}"),
         }
@@ -210,7 +210,7 @@ fn a_flood_of_pings_is_not_work() {
     assert!(exit.report.contains("none abandoned"), "{}", exit.stderr);
 }
 
-/// Z11: a panic in the call itself, before there is a future, ends its own stream and no other.
+/// Z11: a panic in the call itself, before there is a future, ends only its own stream.
 #[test]
 fn a_panic_in_the_call_ends_its_own_stream() {
     let drain = Drain::new();

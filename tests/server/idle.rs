@@ -1,4 +1,4 @@
-//! Connections that have nothing under way, or not much, when the process is told to stop.
+//! Connections that are idle, or almost idle, when the process is told to stop.
 
 use crate::support::client::Conn;
 use crate::support::frames::NO_LIMIT;
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Z2, L2: with no grace for them, idle connections cost no time at all.
+/// Z2, L2: without a keep-alive grace, idle connections do not delay the exit.
 #[test]
 fn without_a_grace_idle_connections_end_at_once() {
     two_of_three(at_once(), || {
@@ -28,7 +28,7 @@ fn without_a_grace_idle_connections_end_at_once() {
     });
 }
 
-/// Z2: an idle connection delays the exit by the keep-alive grace and no more.
+/// Z2: an idle connection delays the exit by at most the keep-alive grace.
 #[test]
 fn idle_connections_end_with_the_keep_alive_grace() {
     let grace = Duration::from_secs(1);
@@ -41,8 +41,8 @@ fn idle_connections_end_with_the_keep_alive_grace() {
     });
 }
 
-/// Z2, Z3: within the grace there is one more request, whose answer is the last; then nothing is
-/// left to wait for.
+/// Z2, Z3: within the grace a connection may send one more request, whose answer is the last; then
+/// nothing delays the exit.
 #[test]
 fn an_idle_connection_may_place_one_more_request() {
     two_of_three(after_the_last_byte(), || {
@@ -57,7 +57,7 @@ fn an_idle_connection_may_place_one_more_request() {
     });
 }
 
-/// Z2: so may one whose first method begins as HTTP/2's preface does.
+/// Z2: so may a connection whose first method begins like HTTP/2's preface.
 #[test]
 fn a_client_that_prints_may_place_one_more_request() {
     let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "5000")]);
@@ -71,15 +71,15 @@ fn a_client_that_prints_may_place_one_more_request() {
     drained(&mut server);
 }
 
-/// What one client came to.
+/// The outcome of one client.
 enum Fate {
-    /// The server told it to leave, or it saw the end before it wrote.
+    /// The client was told to leave, or saw the end before it wrote.
     Left,
     Lost(std::io::Error),
 }
 
-/// Asks again and again, as a pool of connections does: it looks whether the connection is still
-/// open, and then the latency passes before the server has the request.
+/// Sends requests as a pool of connections does: it checks that the connection is open, and then
+/// the latency passes before the request reaches the server.
 fn ask_until_told_to_leave(mut conn: Conn, latency: Duration, looks: &AtomicUsize) -> Fate {
     loop {
         match conn.is_eof(Duration::from_micros(1)) {
@@ -96,7 +96,7 @@ fn ask_until_told_to_leave(mut conn: Conn, latency: Duration, looks: &AtomicUsiz
     }
 }
 
-/// Z2: no request that is under way between the client's look at the socket and the server is lost.
+/// Z2: a request on its way between the client's check and the server is not lost.
 fn keep_alive(latency: Duration) {
     const CLIENTS: usize = 50;
     let mut server = hyper(&[]);
@@ -107,8 +107,8 @@ fn keep_alive(latency: Duration) {
             .into_iter()
             .map(|conn| scope.spawn(|| ask_until_told_to_leave(conn, latency, &looks)))
             .collect();
-        // After four answers each on average, and at a look rather than at an answer: clients keep
-        // step, and those who have yet to look would see the end and lose nothing, whatever the
+        // After four answers each on average, and at a check rather than at an answer: clients keep
+        // step, and clients that check afterwards would see the end and lose nothing, whatever the
         // server does.
         while looks.load(Ordering::Relaxed) < 5 * CLIENTS {
             thread::yield_now();
@@ -125,25 +125,26 @@ fn keep_alive(latency: Duration) {
     drained(&mut server);
 }
 
-/// Z2: none is lost without latency.
+/// Z2: without latency no request is lost.
 #[test]
 fn keep_alive_at_0_ms_loses_nothing() {
     keep_alive(Duration::ZERO);
 }
 
-/// Z2: none is lost at 5 ms, where Go and nginx lose 29 %.
+/// Z2: at 5 ms no request is lost, where Go and nginx lose 29 %.
 #[test]
 fn keep_alive_at_5_ms_loses_nothing() {
     keep_alive(Duration::from_millis(5));
 }
 
-/// Z2: none is lost at 50 ms.
+/// Z2: at 50 ms no request is lost.
 #[test]
 fn keep_alive_at_50_ms_loses_nothing() {
     keep_alive(Duration::from_millis(50));
 }
 
-/// Z4: who was accepted and has not spoken yet may do so 200 ms after the signal.
+/// Z4: a connection that was accepted and is silent may send its first request 200 ms after the
+/// signal.
 #[test]
 fn a_silent_connection_may_send_its_first_request() {
     let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "0")]);
@@ -157,7 +158,7 @@ fn a_silent_connection_may_send_its_first_request() {
     drained(&mut server);
 }
 
-/// Z4: who never speaks holds the process for the first-request grace and no longer.
+/// Z4: a connection that stays silent delays the exit by the first-request grace and no longer.
 #[test]
 fn a_silent_connection_ends_with_the_first_request_grace() {
     let grace = Duration::from_millis(700);
@@ -175,7 +176,7 @@ fn a_silent_connection_ends_with_the_first_request_grace() {
     });
 }
 
-/// Z4: half a head is a request begun, the first or a later one: neither of the graces for idle
+/// Z4: half a head is a request that has begun, the first or a later one: no grace for idle
 /// connections ends it.
 #[test]
 fn half_a_head_may_be_completed() {
@@ -204,7 +205,7 @@ fn half_a_head_may_be_completed() {
     drained(&mut server);
 }
 
-/// Z4: also if it came in the segment of requests that have been answered since.
+/// Z4: so is half a head in one segment with requests that were answered since.
 #[test]
 fn half_a_head_behind_answered_requests_may_be_completed() {
     const GET: &str = "GET / HTTP/1.1\r\nhost: test\r\n\r\n";
@@ -223,12 +224,13 @@ fn half_a_head_behind_answered_requests_may_be_completed() {
     let mut conns = Vec::new();
     for requests in sent {
         let message = [&requests.concat(), HALF].concat();
-        // All in one segment, and the end of the last request in one with the half head.
+        // All of it in one segment, and the end of the last request in one segment with the half
+        // head.
         for cut in [message.len(), message.len() - HALF.len() - 2] {
             let mut conn = connect(&server);
             let (first, rest) = message.split_at(cut);
             conn.send(first.as_bytes()).expect("an open connection");
-            // Read by the server before the rest is sent.
+            // The server reads it before the rest is sent.
             overtaken(&server);
             conn.send(rest.as_bytes()).expect("an open connection");
             for _ in &requests {
@@ -252,8 +254,7 @@ fn half_a_head_behind_answered_requests_may_be_completed() {
     drained(&mut server);
 }
 
-/// Z4: empty lines are not half a head, be they all that has come, or behind a body, in its segment
-/// or in another.
+/// Z4: empty lines are not half a head, alone or behind a body, in its segment or in another.
 #[test]
 fn empty_lines_do_not_hold_the_process() {
     const POST: &[u8] = b"POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: 6\r\n\r\nhello\n";
@@ -288,7 +289,8 @@ fn empty_lines_do_not_hold_the_process() {
     });
 }
 
-/// Z4: half a head that stays one is cut at the end of the grace period, and is work abandoned.
+/// Z4: half a head that is never completed is cut when the grace period ends, and counts as
+/// abandoned.
 #[test]
 fn half_a_head_is_cut_with_the_grace_period() {
     let grace = Duration::from_secs(1);
@@ -306,8 +308,8 @@ fn half_a_head_is_cut_with_the_grace_period() {
     });
 }
 
-/// Z9: a connection that falls idle after the drain began, its peer untold, has its grace from then
-/// on.
+/// Z9: a connection that becomes idle after the drain began, with an answer that did not say
+/// `close`, has its grace from then on.
 #[test]
 fn a_connection_that_falls_idle_late_may_place_one_more_request() {
     let mut server = hyper(&[]);
@@ -316,14 +318,14 @@ fn a_connection_that_falls_idle_late_may_place_one_more_request() {
     server.signal(Signal::TERM).expect("a live process");
     refused(server.addr());
     assert!(conn.read_body().expect("the whole body").ends_with(b"19\n"));
-    // A close would have come by now.
+    // The server would have closed by now.
     thread::sleep(Duration::from_millis(200));
     hello(&mut conn, true);
     assert!(conn.is_eof(TIMEOUT).expect("no reset"));
     drained(&mut server);
 }
 
-/// Z9: and ends with it, though no sweep finds it.
+/// Z9: such a connection ends with its grace, though no sweep finds it.
 #[test]
 fn a_connection_that_falls_idle_late_ends_with_the_keep_alive_grace() {
     let grace = Duration::from_millis(500);
@@ -339,8 +341,8 @@ fn a_connection_that_falls_idle_late_ends_with_the_keep_alive_grace() {
     });
 }
 
-/// Has an answer of so many tenths of a second begin, longer than the keep-alive grace; its head
-/// does not say `close`.
+/// Asks for an answer that takes so many tenths of a second, longer than the keep-alive grace; its
+/// head does not say `close`.
 fn streaming(server: &Server, tenths: usize) -> Conn {
     let mut conn = connect(server);
     conn.get(&format!("/stream/{tenths}/100"))
@@ -350,8 +352,8 @@ fn streaming(server: &Server, tenths: usize) -> Conn {
     conn
 }
 
-/// Z3, L2: an idle HTTP/2 connection is told so and ends at once; it needs no grace, for its peer
-/// knows what it may retry.
+/// Z3, L2: an idle HTTP/2 connection gets both GOAWAYs and ends at once; it needs no grace, since
+/// its peer knows which requests it may retry.
 #[test]
 fn an_idle_http2_connection_ends_at_once() {
     two_of_three(at_once(), || {
@@ -391,7 +393,7 @@ fn half_an_http2_preface_ends_with_the_first_request_grace() {
     }
 }
 
-/// Z4: so does one that has sent its preface and asks for nothing; it is told by both GOAWAYs.
+/// Z4: so does an HTTP/2 peer that has sent its preface and no request; it gets both GOAWAYs.
 #[test]
 fn an_http2_peer_that_asks_for_nothing_ends_with_the_first_request_grace() {
     let mut server = hyper(&[
@@ -421,8 +423,8 @@ fn an_http2_peer_that_answers_no_ping_does_not_hold_the_process() {
     drop(conn);
 }
 
-/// Z2, Z3: an HTTP/2 connection that has been idle for longer than that has its time between the
-/// GOAWAYs too.
+/// Z2, Z3: an HTTP/2 connection that was idle for longer than that may also send a request between
+/// the GOAWAYs.
 #[test]
 fn an_http2_connection_that_was_idle_for_long_may_place_one_more_request() {
     let mut server = hyper(&[]);
@@ -431,7 +433,7 @@ fn an_http2_connection_that_was_idle_for_long_may_place_one_more_request() {
     conn.read_answer(stream).expect("an end of the stream");
     thread::sleep(Duration::from_millis(5500));
     server.signal(Signal::TERM).expect("a live process");
-    // Not answered before the request is on its way: the server's PING, which comes next.
+    // The request is sent before the answer to the server's PING, which comes next.
     assert_eq!(conn.read_goaway().expect("a first"), (NO_LIMIT, 0));
     refused(server.addr());
     let stream = conn.get("/").expect("an open connection");
@@ -442,11 +444,11 @@ fn an_http2_connection_that_was_idle_for_long_may_place_one_more_request() {
     drained(&mut server);
 }
 
-/// Z4: a TLS handshake that stalls, before its first byte or within, ends with the first-request
+/// Z4: a TLS handshake that stalls, before its first byte or later, ends with the first-request
 /// grace.
 #[test]
 fn a_stalled_tls_handshake_ends_with_the_first_request_grace() {
-    // The head of a record that holds a ClientHello of 252 bytes, and the first of them.
+    // The head of a record with a ClientHello of 252 bytes, and its first bytes.
     let half = b"\x16\x03\x01\x01\x00\x01\x00\x00\xfc\x03\x03";
     for hello in [&b""[..], half] {
         let mut server = hyper(&[

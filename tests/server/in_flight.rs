@@ -12,12 +12,12 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Asks over HTTP/2 for something that takes its time, and returns once the server has begun it.
+/// Sends a slow request over HTTP/2, and returns once the server has begun it.
 fn ask_h2(server: &Server, path: &str) -> (H2Conn, u32) {
     let mut conn = H2Conn::open(server.addr()).expect("the server listens");
     let stream = conn.get(path).expect("an open connection");
     read_by_server(&mut conn);
-    // And counted.
+    // So the server counts it.
     overtaken(server);
     (conn, stream)
 }
@@ -45,7 +45,8 @@ fn answered(conn: &mut Conn, body: &[u8]) {
     assert_eq!((answer.head.status, answer.body.as_slice()), (200, body));
 }
 
-/// Z5, L2: what was begun is answered whole, and the process ends by that event: no timer, no poll.
+/// Z5, L2: a request that has begun is answered whole, and the process ends with it, woken by that
+/// event.
 #[test]
 fn a_request_of_3_s_is_answered_and_the_process_ends_with_it() {
     two_of_three(after_the_last_byte(), || {
@@ -80,7 +81,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn ended_with_work(server: &mut Server) -> Exit {
     let exit = drained(server);
-    // What is in flight beside the work in question is the end of an answer that was just read.
+    // The end of an answer that was just read may be in flight as well.
     assert!(
         !exit.report.contains("drained: 0 in flight"),
         "{}",
@@ -90,7 +91,7 @@ fn ended_with_work(server: &mut Server) -> Exit {
     exit
 }
 
-/// L3, Z12: a request that outlasts the grace period is cut with it, and named.
+/// L3, Z12: a request that outlasts the grace period is cut when it ends, and the report names it.
 #[test]
 fn a_request_that_outlasts_the_grace_period_is_cut_and_named() {
     two_of_three(a_tenth_around(SECOND), || {
@@ -132,7 +133,7 @@ fn cut_by_grace(server: &mut Server) -> Duration {
     exit.elapsed
 }
 
-/// Z5: curl, which is none of ours, gets its answers too.
+/// Z5: curl, a client from elsewhere, gets its answers.
 #[test]
 fn curl_gets_its_answers() {
     let mut server = hyper(&[]);
@@ -145,7 +146,7 @@ fn curl_gets_its_answers() {
             .spawn()
             .expect("curl is installed")
     });
-    // Each has sent its request when its first chunk is there; both begin with their connects.
+    // Each client has sent its request when its first chunk has arrived; both connect first.
     let first = curls.map(|mut curl| {
         use std::io::Read;
         let mut first = [0; 8];
@@ -166,7 +167,7 @@ fn curl_gets_its_answers() {
     drained(&mut server);
 }
 
-/// Z5: a stream that has begun arrives whole, on either protocol.
+/// Z5: a stream that has begun arrives whole over both protocols.
 #[test]
 fn a_stream_of_1500_ms_arrives_whole() {
     let mut server = hyper(&[]);
@@ -187,7 +188,7 @@ fn a_stream_of_1500_ms_arrives_whole() {
 
 const SIZE: usize = 20_000_000;
 
-/// Z5: the handler is long done while the kernel still has bytes to send. They are sent.
+/// Z5: bytes that the kernel has yet to send when the handler is done are sent.
 #[test]
 fn a_slow_reader_gets_its_20_mb() {
     let mut server = hyper(&[]);
@@ -208,7 +209,7 @@ fn a_slow_reader_gets_its_20_mb() {
     ended_with_work(&mut server);
 }
 
-/// Z5: over HTTP/2 too, where the handler is another task than the one that writes.
+/// Z5: so are they over HTTP/2, where the handler and the writer are different tasks.
 #[test]
 fn a_slow_http2_reader_gets_its_20_mb() {
     use crate::support::frames::Frame;
@@ -237,7 +238,7 @@ fn a_slow_http2_reader_gets_its_20_mb() {
     ended_with_work(&mut server);
 }
 
-/// Z11: a handler that panics while draining harms its own connection alone.
+/// Z11: a handler that panics while draining ends only its own connection.
 #[test]
 fn a_panic_in_flight_harms_no_other_connection() {
     let mut server = hyper(&[]);
@@ -252,7 +253,7 @@ fn a_panic_in_flight_harms_no_other_connection() {
     assert!(exit.stderr.contains("asked to panic"), "{}", exit.stderr);
 }
 
-/// Z11: over HTTP/2 it harms its own stream alone.
+/// Z11: over HTTP/2 it ends only its own stream.
 #[test]
 fn a_panic_on_an_http2_stream_harms_no_other_stream() {
     let mut server = hyper(&[]);
@@ -269,14 +270,14 @@ fn a_panic_on_an_http2_stream_harms_no_other_stream() {
     assert!(exit.stderr.contains("asked to panic"), "{}", exit.stderr);
 }
 
-/// Z11: a client that leaves, politely or not, does not hold the process for longer than its
-/// handler.
+/// Z11: a client that disconnects, with a reset or without, does not delay the exit for longer than
+/// its handler runs.
 #[test]
 fn a_client_that_is_gone_holds_nothing_for_long() {
     let mut server = hyper(&[]);
     let polite = ask(&server, "/sleep/700");
     let mut rude = connect(&server);
-    // To close with an answer unread is to reset the connection.
+    // Closing with an unread answer resets the connection.
     rude.get("/").expect("an open connection");
     rude.get("/sleep/700").expect("an open connection");
     let (h2, _) = ask_h2(&server, "/sleep/60000");
@@ -290,7 +291,7 @@ fn a_client_that_is_gone_holds_nothing_for_long() {
     assert!(exit.elapsed < sleep * 3, "it took {:?}", exit.elapsed);
 }
 
-/// Z11: a handler that begins the drain itself is answered.
+/// Z11: a handler that begins the drain is answered.
 #[test]
 fn a_handler_may_begin_the_drain() {
     let mut server = hyper(&[]);
@@ -318,7 +319,7 @@ fn an_http2_handler_may_begin_the_drain() {
     drained(&mut server);
 }
 
-/// Z5: an upload that is half sent may be finished.
+/// Z5: an upload that is half sent when draining begins may be completed.
 #[test]
 fn an_upload_that_is_half_sent_may_be_finished() {
     let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "0")]);
@@ -345,8 +346,8 @@ fn an_upload_that_is_half_sent_may_be_finished() {
     ended_with_work(&mut server);
 }
 
-/// Z5: so may one that was answered before it was read: its connection is not idle, be the body's
-/// end known by a length or by chunks.
+/// Z5: so may an upload that was answered early, with a length or in chunks: its connection is not
+/// idle.
 #[test]
 fn an_upload_that_was_answered_early_may_be_finished() {
     let uploads = [
@@ -368,7 +369,7 @@ fn an_upload_that_was_answered_early_may_be_finished() {
     overtaken(&server);
     server.signal(Signal::TERM).expect("a live process");
     refused(server.addr());
-    // Closed by now, if it were idle.
+    // It would be closed by now if it were idle.
     thread::sleep(Duration::from_millis(200));
     for (conn, (_, _, rest)) in conns.iter_mut().zip(uploads) {
         conn.send(rest.as_bytes()).expect("an open connection");

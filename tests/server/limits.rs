@@ -1,4 +1,4 @@
-//! What a peer may leave unfinished, and for how long; and hyper's own timers.
+//! Limits on what a peer may leave unfinished, and hyper's own timers.
 
 use std::{
     convert::Infallible,
@@ -43,7 +43,7 @@ fn serve_with_short_limits() -> (Drain, SocketAddr) {
     (drain, addr)
 }
 
-/// Whether the server closes the connection.
+/// Returns whether the server closes the connection.
 fn is_closed(mut peer: &TcpStream) -> bool {
     peer.set_read_timeout(Some(TIMEOUT)).expect("a socket");
     match peer.read(&mut [0; 1024]) {
@@ -52,7 +52,7 @@ fn is_closed(mut peer: &TcpStream) -> bool {
     }
 }
 
-/// Z13: half a head is not held for ever, whether it is the first or comes after an answer.
+/// Z13: half a head is closed after its limit, on a fresh connection or after an answer.
 #[test]
 fn half_a_head_is_closed_while_running() {
     let (_drain, addr) = serve_with_short_limits();
@@ -65,7 +65,7 @@ fn half_a_head_is_closed_while_running() {
     assert!(is_closed(conn.socket()));
 }
 
-/// Z13: neither is half a preface of HTTP/2.
+/// Z13: so is half a preface of HTTP/2.
 #[test]
 fn half_a_preface_is_closed_while_running() {
     let (_drain, addr) = serve_with_short_limits();
@@ -75,8 +75,8 @@ fn half_a_preface_is_closed_while_running() {
     assert!(is_closed(&peer));
 }
 
-/// Z13: the limit is for heads: a connection may be idle between two for longer, and one that is
-/// silent before its first.
+/// Z13: the limit applies only to heads: a connection may be idle for longer between two requests,
+/// and before the first.
 #[test]
 fn idle_connections_have_no_limit() {
     let (_drain, addr) = serve_with_short_limits();
@@ -88,7 +88,7 @@ fn idle_connections_have_no_limit() {
     hello(&mut silent, false);
 }
 
-/// Z13: each head has a time of its own, although none of them ends where a segment does.
+/// Z13: each head has the full time, even if no head ends where a segment ends.
 #[test]
 fn heads_that_follow_each_other_have_a_time_each() {
     let (_drain, addr) = serve_with_short_limits();
@@ -103,7 +103,7 @@ fn heads_that_follow_each_other_have_a_time_each() {
     }
 }
 
-/// Z13: a handshake that stalls is given up.
+/// Z13: a TLS handshake that stalls is closed after its limit.
 #[test]
 fn a_stalled_handshake_is_closed_while_running() {
     let drain = Drain::new();
@@ -121,7 +121,7 @@ fn a_stalled_handshake_is_closed_while_running() {
     assert_eq!(drain.in_flight(), 0);
 }
 
-/// Z13: hyper's own timers have a clock: they end what they are set for, and nothing panics.
+/// Z13: hyper's own timers work as configured, and nothing panics.
 #[test]
 fn hypers_own_timers_work() {
     let drain = Drain::new();
@@ -137,20 +137,20 @@ fn hypers_own_timers_work() {
     smol::spawn(serving).detach();
     let mut conn = Conn::open(addr).expect("the server listens");
     hello(&mut conn, false);
-    // hyper's limit runs between requests as well.
+    // hyper's limit also runs between requests.
     assert!(is_closed(conn.socket()));
     let mut conn = H2Conn::open(addr).expect("the server listens");
     let stream = conn.get("/").expect("an open connection");
     let answer = conn.read_answer(stream).expect("an end of the stream");
     assert!(matches!(answer, Answer::Complete { status: 200, .. }));
-    // The first of hyper's pings is answered, the second is not.
+    // The client answers the first of hyper's pings, but not the second.
     conn.find("a ping", |frame| {
         matches!(frame, testkit::frames::Frame::Ping { ack: false, .. }).then_some(())
     })
     .expect("an open connection");
 }
 
-/// Z11: a panic in the handshake, before its first await, ends its own connection.
+/// Z11: a panic in the handshake, before its first await, ends only its own connection.
 #[test]
 fn a_panic_that_begins_a_handshake_ends_its_own_connection() {
     let drain = Drain::new();

@@ -1,4 +1,4 @@
-//! `Linger` in the test's own process, with a stall limit that tests have time for.
+//! `Linger` in the test's own process, with a short stall limit.
 
 use async_drain::net::{Connection, Linger};
 use async_drain::{Drain, Guard, Report};
@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 
 const STALL_LIMIT: Duration = Duration::from_millis(400);
 
-/// More than a peer's kernel takes, and what ours takes at once.
+/// More than a peer's kernel buffers, and what ours takes at once.
 const MUCH: usize = 1_000_000;
 
-/// A peer whose kernel has room for about 64 KB.
+/// A peer whose kernel buffers about 64 KB.
 fn small_peer(addr: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a descriptor");
     socket.set_recv_buffer_size(32 * 1024).expect("a socket");
@@ -24,7 +24,7 @@ fn small_peer(addr: SocketAddr) -> TcpStream {
     socket.into()
 }
 
-/// A connection, and its guard, which goes after it.
+/// A connection and its guard, which is dropped after it.
 struct Conn {
     io: Linger<Async<TcpStream>>,
     _guard: Guard,
@@ -49,8 +49,7 @@ fn report(drain: &Drain) -> Report {
     block_on(drain.finish(pending::<()>()))
 }
 
-/// Z8: a close goes on for as long as the peer acknowledges, also a peer that has nothing more to
-/// send.
+/// Z8: a close goes on while the peer acknowledges, even if the peer has nothing more to send.
 #[test]
 fn a_close_lasts_for_as_long_as_bytes_are_acknowledged() {
     for half_closed in [false, true] {
@@ -86,8 +85,8 @@ fn a_close_lasts_for_as_long_as_bytes_are_acknowledged() {
     }
 }
 
-/// S8, Z8: a peer that acknowledges nothing is reset, and the connection reports by itself that it
-/// was abandoned.
+/// S8, Z8: a peer that acknowledges nothing is reset, and the connection reports that it was
+/// abandoned.
 #[test]
 fn a_connection_that_stalls_is_reset_and_reported() {
     let (drain, mut conn, mut peer) = accepted();
@@ -104,7 +103,7 @@ fn a_connection_that_stalls_is_reset_and_reported() {
     assert_eq!(report(&drain).stragglers().total(), 1);
 }
 
-/// S8: so is one that is dropped with bytes on their way.
+/// S8: so does a connection that is dropped with bytes on their way.
 #[test]
 fn a_connection_that_is_dropped_with_bytes_on_their_way_is_reported() {
     let (drain, mut conn, _peer) = accepted();
@@ -113,7 +112,7 @@ fn a_connection_that_is_dropped_with_bytes_on_their_way_is_reported() {
     assert_eq!(report(&drain).stragglers().total(), 1);
 }
 
-/// S8: a peer that has reset the connection has left by itself.
+/// S8: a connection that its peer has reset is not abandoned.
 #[test]
 fn a_connection_that_its_peer_has_reset_is_not_reported() {
     let (drain, mut conn, peer) = accepted();
@@ -121,14 +120,14 @@ fn a_connection_that_its_peer_has_reset_is_not_reported() {
     Socket::from(peer)
         .set_linger(Some(Duration::ZERO))
         .expect("a socket");
-    // The read takes the error from the socket.
+    // The read clears the socket's error.
     block_on(conn.io.read(&mut [0])).expect_err("a reset");
     drop(conn);
     assert!(report(&drain).is_drained());
 }
 
-/// Z8: bytes that arrive are no reason to wait for more of them: a peer that sends for ever is left
-/// after the stall limit.
+/// Z8: arriving bytes do not extend the wait: a peer that sends for ever is closed after the stall
+/// limit.
 #[test]
 fn a_peer_that_sends_for_ever_is_not_waited_for() {
     let (drain, mut conn, mut peer) = accepted();
@@ -150,14 +149,14 @@ fn a_peer_that_sends_for_ever_is_not_waited_for() {
     assert!(report(&drain).is_drained());
 }
 
-/// A connection is read and written by reference, and half-closed, as a proxy needs it.
+/// A connection can be read and written by reference and half-closed, as a proxy needs.
 #[test]
 fn a_connection_is_used_by_reference_and_half_closed() {
     let (_drain, mut conn, mut peer) = accepted();
     let asked = thread::spawn(move || -> Result<String> {
         let mut answer = String::new();
         peer.read_to_string(&mut answer)?;
-        // Our side has ended, and the peer's has not.
+        // Our side has ended, the peer's has not.
         peer.write_all(b"after the end")?;
         Ok(answer)
     });

@@ -1,4 +1,4 @@
-//! The listener: who has connected is served, who comes later is refused, and no error ends it.
+//! The listener: queued connections are served, later ones are refused, and no error ends it.
 
 use crate::support::client::Conn;
 use crate::support::subject::{TIMEOUT, ask, connect, drained, hello, hyper, hyper_after, refused};
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// Z1: while the rest is finished, new peers are refused and do not wait in vain.
+/// Z1: while requests finish, new connections are refused at once.
 #[test]
 fn a_connect_during_the_drain_is_refused() {
     let mut server = hyper(&[]);
@@ -21,7 +21,7 @@ fn a_connect_during_the_drain_is_refused() {
         let error = Conn::open(server.addr()).expect_err("nobody listens");
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{error}");
     }
-    // All that was during the drain: there is more to come.
+    // The drain goes on: more output follows.
     assert!(
         busy.read_body()
             .expect("the whole body")
@@ -31,15 +31,15 @@ fn a_connect_during_the_drain_is_refused() {
     drained(&mut server);
 }
 
-/// Z1: those who queue at a process that was frozen when the signal came are all answered: 50 of
-/// 50.
+/// Z1: connections that are queued at a frozen process when the signal arrives are all answered: 50
+/// of 50.
 #[test]
 fn all_50_queued_connections_are_answered() {
     let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "0")]);
     server.stop().expect("a live process");
     let mut queued: Vec<Conn> = (0..50).map(|_| connect(&server)).collect();
-    // Handlers that outlast the hearing of the signal: it and the queue come in the same moment,
-    // and who is answered before it is heard has no reason to be told that the connection ends.
+    // The handlers take longer than it takes to see the signal: the signal and the queue arrive at
+    // the same moment, and an answer that is sent before the signal was seen does not say `close`.
     for conn in &mut queued {
         conn.get("/sleep/300").expect("an open connection");
     }
@@ -56,7 +56,7 @@ fn all_50_queued_connections_are_answered() {
     drained(&mut server);
 }
 
-/// Z1, Z4: also those who say nothing before the process goes on.
+/// Z1, Z4: so are queued connections that send nothing before the process goes on.
 #[test]
 fn queued_connections_that_are_silent_are_answered() {
     let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "0")]);
@@ -71,13 +71,14 @@ fn queued_connections_that_are_silent_are_answered() {
     drained(&mut server);
 }
 
-/// Connects and asks anew until refused; returns what was lost, if anything was.
+/// Connects and sends a request again and again until refused; returns the first loss, if there was
+/// one.
 fn storm(addr: SocketAddr, answered: &AtomicUsize) -> Option<Error> {
     loop {
         let mut conn = match Conn::open(addr) {
             Ok(conn) => conn,
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => return None,
-            // Not established: nothing was promised.
+            // The connection was not established, so nothing was promised.
             Err(error) if error.kind() == ErrorKind::TimedOut => return None,
             Err(error) => return Some(error),
         };
@@ -88,7 +89,7 @@ fn storm(addr: SocketAddr, answered: &AtomicUsize) -> Option<Error> {
     }
 }
 
-/// Z1: a storm of connects over a process that is frozen at the worst moment loses none.
+/// Z1: a storm of connects loses none, even if the process is frozen at the worst moment.
 #[test]
 fn a_connect_storm_loses_no_connection() {
     for _ in 0..5 {
@@ -116,17 +117,17 @@ fn a_connect_storm_loses_no_connection() {
     }
 }
 
-/// Z10: without file descriptors it goes on when there are some again, and it still drains.
+/// Z10: a server without free descriptors goes on when there are some, and still drains.
 #[test]
 fn running_out_of_descriptors_does_not_end_the_server() {
     let mut server = hyper_after("ulimit -n 32");
-    // More than there are descriptors for; as the kernel accepts them, they wait.
+    // More connections than descriptors; the kernel queues the rest.
     let mut conns: Vec<Conn> = (0..48).map(|_| connect(&server)).collect();
     let mut rest = conns.split_off(40);
     for conn in &mut conns {
         conn.get("/").expect("an open connection");
     }
-    // Each that is answered makes room for another by going.
+    // Each connection that is answered frees a descriptor.
     for (n, mut conn) in conns.into_iter().enumerate() {
         let answer = conn.read_response();
         assert!(answer.is_ok(), "{n}: {answer:?}");
@@ -143,9 +144,9 @@ fn running_out_of_descriptors_does_not_end_the_server() {
     drained(&mut server);
 }
 
-/// Z1, Z10: peers who are queued when descriptors have run out are all answered, though it takes
-/// longer than the half second that a retired listener waits for handshakes: idle connections hold
-/// their descriptors meanwhile.
+/// Z1, Z10: connections that are queued when descriptors have run out are all answered, though that
+/// takes longer than the half second that a retired listener waits for connection requests: idle
+/// connections keep their descriptors for that time.
 #[test]
 fn all_100_connections_queued_without_descriptors_are_answered() {
     let mut server = hyper_after("ulimit -n 24; export GRACE_MS=8000");
@@ -156,7 +157,8 @@ fn all_100_connections_queued_without_descriptors_are_answered() {
     server.stop().expect("a live process");
     let mut queued: Vec<Conn> = (0..100).map(|_| connect(&server)).collect();
     for conn in &mut queued {
-        // Long enough to be heard after the signal, as in `all_50_queued_connections_are_answered`.
+        // Long enough to be answered after the signal was seen, as in
+        // `all_50_queued_connections_are_answered`.
         conn.get("/sleep/100").expect("an open connection");
     }
     server.signal(Signal::TERM).expect("a live process");

@@ -1,4 +1,4 @@
-//! The peers themselves: a test that trusts a wrong client proves nothing about the server.
+//! The test clients themselves: a test with a wrong client proves nothing about the server.
 
 use crate::support::client::Conn;
 use crate::support::frames::{Frame, NO_LIMIT, REFUSED_STREAM, Session};
@@ -14,7 +14,8 @@ use std::time::Duration;
 
 const AT_ONCE: Duration = Duration::from_secs(5);
 
-/// Decodes bytes that arrive one by one, and returns the statuses, the bodies and how it all ended.
+/// Decodes bytes that arrive one by one, and returns the statuses, the bodies and how the
+/// connection ended.
 fn decode(bytes: &[u8]) -> (Vec<u16>, Vec<u8>, Option<ErrorKind>) {
     let mut decoder = Decoder::new();
     let (mut statuses, mut body) = (Vec::new(), Vec::new());
@@ -95,7 +96,7 @@ fn a_response_ends_where_its_head_says() {
     }
 }
 
-/// Accepts one connection, and lets a script speak to it.
+/// Accepts one connection, on which a script plays the server.
 fn scripted(script: impl FnOnce(TcpStream) + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = listener.local_addr().expect("a bound listener");
@@ -111,7 +112,7 @@ fn a_connection_shows_its_end() {
             b"HTTP/1.1 200 OK\r\nconnection: Keep-Alive, Close\r\ncontent-length: 5\r\n\r\nhello",
         )
         .expect("room for the answer");
-        // The client's end of sending is what closes this side.
+        // This side closes once the client has half-closed.
         let _ = peer.read(&mut [0]);
     });
     let mut conn = Conn::open(addr).expect("the peer listens");
@@ -127,7 +128,7 @@ fn a_connection_shows_its_end() {
     assert!(conn.is_eof(AT_ONCE).expect("no reset"));
 }
 
-/// A frame of a server, without a body.
+/// A server's frame without a payload.
 fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     let size = u8::try_from(payload.len()).expect("a small frame");
     [&[0, 0, size, kind, flags, 0, 0, 0, stream], payload].concat()
@@ -173,7 +174,7 @@ fn both_goaways_and_the_fate_of_each_stream_are_seen() {
         ];
         peer.write_all(&frames.concat())
             .expect("room for the frames");
-        // Until the client leaves: to close with bytes unread would reset the connection.
+        // Waits until the client closes: closing with bytes unread would reset the connection.
         let _ = peer.read_to_end(&mut Vec::new());
     });
     let mut conn = H2Conn::open(addr).expect("the peer listens");

@@ -1,4 +1,4 @@
-//! Requests that were sent before the one ahead was answered.
+//! Requests that are sent before the answer to the one before.
 
 use crate::support::subject::{
     TIMEOUT, at_once, connect, drained, hyper, overtaken, refused, two_of_three,
@@ -8,9 +8,9 @@ use rustix::process::Signal;
 const TWO: &[u8] =
     b"GET /sleep/500 HTTP/1.1\r\nhost: test\r\n\r\nGET / HTTP/1.1\r\nhost: test\r\n\r\n";
 
-/// Z3: the answer that says `Connection: close` is the last one. It arrives, and the end after it
-/// is no reset that might overtake it; so the client knows that the second request may be placed
-/// elsewhere.
+/// Z3: the answer that says `Connection: close` is the last one. It arrives, and the connection
+/// ends without a reset that might overtake it; so the client knows that it may send the second
+/// request elsewhere.
 #[test]
 fn nothing_is_done_after_an_answer_that_says_close() {
     let mut server = hyper(&[]);
@@ -28,7 +28,8 @@ fn nothing_is_done_after_an_answer_that_says_close() {
     drained(&mut server);
 }
 
-/// Z2, Z9: a client that was not told is answered once more, though its connection never was idle.
+/// Z2, Z9: a client that was not told to leave is answered once more, even if its connection was
+/// never idle.
 #[test]
 fn a_request_behind_an_answer_that_did_not_say_close_is_answered() {
     let mut server = hyper(&[("KEEP_ALIVE_GRACE_MS", "0")]);
@@ -54,8 +55,8 @@ fn a_request_behind_an_answer_that_did_not_say_close_is_answered() {
     drained(&mut server);
 }
 
-/// Z8, L2: a peer that has pipelined, and whose last request had a body, owes nothing once that
-/// body is whole.
+/// Z8, L2: a peer that has pipelined does not delay the exit once the body of its last request is
+/// whole.
 #[test]
 fn a_peer_that_pipelined_before_it_uploaded_does_not_hold_the_exit() {
     const POST: &[u8] = b"POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: 6\r\n\r\nhello\n";

@@ -1,5 +1,5 @@
-//! What the HTTP servers offer to tests and load tools, where no other test would notice that it is
-//! missing.
+//! The routes that the HTTP servers offer to tests and load tools, as far as no other test would
+//! miss them.
 
 use std::{
     io::{Read, Write},
@@ -20,7 +20,7 @@ const AFTER_BYE: std::ops::Range<Duration> = Duration::from_millis(900)..Duratio
 
 const CONNECT: &[u8] = b"CONNECT tunnel:80 HTTP/1.1\r\nhost: tunnel:80\r\n\r\n";
 
-/// Z6: over HTTP/1, where the tunnel has the whole connection.
+/// Z6: over HTTP/1 a tunnel has the whole connection.
 #[test]
 fn a_tunnel_says_bye_when_draining_begins_and_ends_a_second_later() {
     for name in ["hyper", "local", "axum"] {
@@ -45,7 +45,7 @@ fn a_tunnel_says_bye_when_draining_begins_and_ends_a_second_later() {
     }
 }
 
-/// Z6: over HTTP/2, where the tunnel is a stream.
+/// Z6: over HTTP/2 a tunnel is a stream.
 #[test]
 fn a_tunnel_in_a_stream_says_bye_and_ends_a_second_later() {
     let mut server = hyper(&[]);
@@ -72,7 +72,7 @@ fn a_tunnel_in_a_stream_says_bye_and_ends_a_second_later() {
     drained(&mut server);
 }
 
-/// The answer comes before the upload, and the server says what it has read.
+/// The answer is sent before the upload is read, and the server prints how much it has read.
 #[test]
 fn an_upload_that_was_answered_early_is_read_to_its_end() {
     let server = hyper(&[]);
@@ -86,7 +86,7 @@ fn an_upload_that_was_answered_early_is_read_to_its_end() {
     said.expect("all of it");
 }
 
-/// One frame or many, what was asked for comes.
+/// A body has the length that was asked for, in one frame or many.
 #[test]
 fn bodies_of_one_frame_and_of_many_are_as_long_as_they_should_be() {
     let server = hyper(&[]);

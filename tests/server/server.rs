@@ -1,4 +1,4 @@
-//! `hyper::Server` in the test's own process: when it is stopped, and on what it runs.
+//! `hyper::Server` in the test's own process: when it is stopped, and which executor it runs on.
 
 use crate::support::client::Conn;
 use crate::support::h2::{Answer, H2Conn};
@@ -27,8 +27,8 @@ async fn answer(_: Request<Incoming>) -> Result<Response<String>, Infallible> {
     Ok(Response::new("hello\n".to_owned()))
 }
 
-/// Z11, Z1: a drain that begins before the server is polled finds it in time: those who have
-/// connected are answered.
+/// Z11, Z1: if the drain begins before the server is first polled, queued connections are still
+/// answered.
 #[test]
 fn a_server_stopped_before_it_serves_answers_its_queue() {
     let drain = Drain::new();
@@ -54,7 +54,7 @@ fn a_server_stopped_before_it_serves_answers_its_queue() {
     drain.until_drained().wait();
 }
 
-/// Z11: a drain that is drained before there is a server: it ends at once, and nobody may connect.
+/// Z11: a server whose drain is already drained ends at once, and new connections are refused.
 #[test]
 fn a_server_of_a_drained_drain_ends_at_once() {
     let drain = Drain::new();
@@ -67,8 +67,8 @@ fn a_server_of_a_drained_drain_ends_at_once() {
     refused(addr);
 }
 
-/// Z5, Z11: dropping the server closes its listener and no connection; the drain still waits for
-/// these.
+/// Z5, Z11: dropping the server closes its listener but no connection; the drain still waits for
+/// the connections.
 #[test]
 fn dropping_the_server_closes_no_connection() {
     let drain = Drain::new();
@@ -88,7 +88,7 @@ fn dropping_the_server_closes_no_connection() {
     );
     let mut conn = Conn::open(addr).expect("room in the queue");
     conn.get("/").expect("an open connection");
-    // Dropped as soon as the handler runs.
+    // The server is dropped as soon as the handler runs.
     let handler = async { begins.recv().await.expect("the handler runs") };
     block_on(async { serving.await.expect("no failure") }.or(handler));
     refused(addr);
@@ -103,7 +103,7 @@ fn dropping_the_server_closes_no_connection() {
     drain.until_drained().wait();
 }
 
-/// Z5: a stream of connections that ends is the end of accepting and not of them.
+/// Z5: when a stream of connections ends, accepting ends, and the connections go on.
 #[test]
 fn a_stream_of_connections_that_ends_ends_accepting_only() {
     let drain = Drain::new();
@@ -127,7 +127,7 @@ fn a_stream_of_connections_that_ends_ends_accepting_only() {
     drain.until_drained().wait();
 }
 
-/// Z10: one that fails for ever is no failure of the server.
+/// Z10: a stream of connections that always fails does not make the server fail.
 #[test]
 fn a_stream_of_connections_may_fail_for_ever() {
     let drain = Drain::new();
@@ -141,8 +141,8 @@ fn a_stream_of_connections_may_fail_for_ever() {
     assert_eq!(drain.phase(), Phase::Drained);
 }
 
-/// Z5, Z11: one thread, `block_on` and a `LocalExecutor`, with a handler that is not `Send`, and
-/// which ends it all itself.
+/// Z5, Z11: one thread with `block_on`, a `LocalExecutor` and a handler that is not `Send` and
+/// begins the drain itself.
 #[test]
 fn a_server_may_run_on_one_thread_without_send() {
     let drain = Drain::new();

@@ -1,4 +1,4 @@
-//! The operator and the process: once, twice, three times, and too early.
+//! Signals that arrive once, twice, three times, and before the server serves.
 
 use crate::support::subject::{
     TIMEOUT, ask, at_once, connect, drained, end, hello, hyper, idle, refused, two_of_three,
@@ -19,7 +19,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Z11, L2: with nobody there, there is nothing to wait for.
+/// Z11, L2: without connections, the server ends at once.
 #[test]
 fn a_signal_before_the_first_connection_ends_the_process_at_once() {
     for signal in [Signal::TERM, Signal::INT] {
@@ -37,16 +37,16 @@ fn a_signal_before_the_first_connection_ends_the_process_at_once() {
     }
 }
 
-/// For how long after a request another signal is the same request, and a little more.
+/// Slightly longer than the time in which several signals are one request.
 const SAME_REQUEST: Duration = Duration::from_millis(260);
 
-/// Sends SIGTERM to a server that has heard of the signal before, as another request.
+/// Sends SIGTERM as another request to a server that has seen an earlier one.
 fn request_again(server: &Server) {
     thread::sleep(SAME_REQUEST);
     server.signal(Signal::TERM).expect("a live process");
 }
 
-/// L4, Z12: a second signal cuts what is in flight at once, and the report says so.
+/// L4, Z12: a second signal cuts work in flight at once, and the report says so.
 #[test]
 fn a_second_signal_aborts_at_once() {
     two_of_three(at_once(), || {
@@ -60,13 +60,13 @@ fn a_second_signal_aborts_at_once() {
         let exit = end(&mut server);
         assert_eq!(exit.status.code(), Some(1), "{}", exit.stderr);
         assert!(exit.stderr.contains("GET /sleep/60000"), "{}", exit.stderr);
-        // Not how many: the connects of `refused` that were still queued may be among them.
+        // The number is open: connects of `refused` that were still queued may be among them.
         assert!(exit.report.starts_with("aborted: "), "{}", exit.stderr);
         exit.at.duration_since(second)
     });
 }
 
-/// Returns once a server is in lame duck: unready, yet accepting.
+/// Returns once a server is in lame duck, i.e. unready but accepting.
 fn unready(server: &Server) {
     let deadline = Instant::now() + TIMEOUT;
     while Instant::now() < deadline {
@@ -81,7 +81,7 @@ fn unready(server: &Server) {
     panic!("still ready after {TIMEOUT:?}");
 }
 
-/// L4: a third signal ends the process as if it had never been caught.
+/// L4: a third signal ends the process as if signals had never been caught.
 #[test]
 fn a_third_signal_takes_its_default_action() {
     let mut server = hyper(&[("LAME_DUCK_MS", "60000")]);
@@ -96,8 +96,7 @@ fn a_third_signal_takes_its_default_action() {
     drop(conn);
 }
 
-/// Z3, L4: in lame duck the server is unready, serves whoever comes and tells them to leave; then
-/// it drains.
+/// Z3, L4: in lame duck the server is unready, and answers new peers with `close`; then it drains.
 #[test]
 fn lame_duck_serves_and_then_drains() {
     let lame_duck = Duration::from_secs(1);
@@ -121,7 +120,7 @@ fn lame_duck_serves_and_then_drains() {
     );
 }
 
-/// L4: a second signal ends lame duck, and nothing is abandoned by it.
+/// L4: a second signal ends lame duck, and abandons nothing.
 #[test]
 fn a_second_signal_cuts_lame_duck_short() {
     let mut server = hyper(&[("LAME_DUCK_MS", "60000")]);
@@ -139,8 +138,7 @@ fn a_second_signal_cuts_lame_duck_short() {
     drained(&mut server);
 }
 
-/// L4: a stop that arrives as several signals, as wrappers and process groups send it, is one
-/// request.
+/// L4: several signals at once, as wrappers and process groups send them, are one request.
 #[test]
 fn a_request_that_arrives_as_two_signals_cuts_nothing() {
     for signals in [[Signal::TERM; 3], [Signal::TERM, Signal::INT, Signal::TERM]] {
@@ -156,7 +154,7 @@ fn a_request_that_arrives_as_two_signals_cuts_nothing() {
     }
 }
 
-/// L4: the first signal after a handler has begun the drain cuts nothing.
+/// L4: after a handler has begun the drain, the first signal cuts nothing.
 #[test]
 fn a_signal_after_a_beginning_by_hand_cuts_nothing() {
     let mut server = hyper(&[]);
@@ -171,21 +169,21 @@ fn a_signal_after_a_beginning_by_hand_cuts_nothing() {
     drained(&mut server);
 }
 
-/// What the process does that [`Role::start`] makes of this test's own program.
+/// What this test's own program does as the process of [`Role::start`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Role {
-    /// It has caught the termination signals, and nothing polls.
+    /// Catches the termination signals, and polls nothing.
     Blocked,
-    /// It has given them up again.
+    /// Has dropped the stream of signals again.
     Dropped,
-    /// It has caught SIGHUP for a purpose of its own.
+    /// Catches SIGHUP for a purpose of its own.
     Reloads,
 }
 
 const ROLES: [Role; 3] = [Role::Blocked, Role::Dropped, Role::Reloads];
 const READY: &str = "ready for signals";
 
-/// Not a test: the process of a [`Role`], and its only thread.
+/// The process of a [`Role`], which is not a test, and its only thread.
 #[test]
 #[ignore = "a process for other tests"]
 fn in_a_role() {
@@ -206,14 +204,14 @@ fn in_a_role() {
     drop(caught);
 }
 
-/// A process in a role; killed when this is dropped.
+/// A process in a role, which is killed when this is dropped.
 struct InRole {
     child: Child,
     pid: Pid,
 }
 
 impl InRole {
-    /// Starts it by `program`, such as unshare(1), or alone.
+    /// Starts it with `program`, such as unshare(1), or directly.
     fn start(self_as: Role, program: &[&str]) -> Self {
         let test = std::env::current_exe().expect("a path");
         let mut command = match program {
@@ -234,7 +232,7 @@ impl InRole {
         let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         let mut lines = stdout.lines().map(|line| line.expect("text"));
         assert!(lines.any(|line| line.contains(READY)));
-        // The rest is nobody's concern, but there must be room for it.
+        // The other output is discarded, so that the pipe does not fill up.
         thread::spawn(move || lines.for_each(drop));
         let mut pid = Pid::from_child(&child);
         if !program.is_empty() {
@@ -249,8 +247,8 @@ impl InRole {
         Self { child, pid }
     }
 
-    /// Sends `signal` until the process ends: how often that was, and how it ended. Signals that
-    /// come too fast may be one to the kernel.
+    /// Sends `signal` until the process ends; returns how many that took, and its status. The
+    /// kernel merges signals that are sent too fast.
     fn signal_until_it_ends(
         &mut self,
         signal: Signal,
@@ -277,12 +275,12 @@ impl Drop for InRole {
     }
 }
 
-/// L4: the handler itself counts, so that the third signal ends a process whose only thread is
-/// blocked, and whose shutdown nobody polls.
+/// L4: the signal handler itself counts, so that the third signal ends a process whose only thread
+/// is blocked.
 #[test]
 fn a_third_signal_ends_a_process_that_polls_nothing() {
     let mut process = InRole::start(Role::Blocked, &[]);
-    // The same request, three times.
+    // One request, sent three times.
     for _ in 0..3 {
         kill_process(process.pid, Signal::INT).expect("a live process");
         thread::sleep(Duration::from_millis(20));
@@ -293,14 +291,13 @@ fn a_third_signal_ends_a_process_that_polls_nothing() {
     assert!(sent >= 2, "{sent} and one before");
 }
 
-/// L4: a request counts from when the handler had it: two that an executor finds at once, since it
-/// was blocked, are two.
+/// L4: requests are timed by the signal handler: two that a blocked executor finds at once are two.
 #[test]
 fn signals_that_a_blocked_executor_finds_at_once_are_told_apart() {
     let drain = Drain::new();
     let work = drain.guard().expect("a running drain");
     let shutdown = Shutdown::new(&drain).on(signal::catch([Caught::Usr1]).expect("a signal"));
-    // Registered later, so that it hears of a signal after that has been counted.
+    // Registered later, so that it sees a signal after that was counted.
     let mut heard = signal::catch([Caught::Usr1]).expect("a signal");
     let mut run = pin!(shutdown.run(pending::<()>()));
     assert!(block_on(poll_once(run.as_mut())).is_none());
@@ -315,7 +312,7 @@ fn signals_that_a_blocked_executor_finds_at_once_are_told_apart() {
     assert_eq!(block_on(run).stragglers().total(), 1);
 }
 
-/// L4: what is caught to reload a configuration ends nothing, however often it comes.
+/// L4: signals that are caught for another purpose, e.g. to reload a configuration, end nothing.
 #[test]
 fn other_signals_are_not_counted_as_requests() {
     let mut process = InRole::start(Role::Reloads, &[]);
@@ -323,9 +320,9 @@ fn other_signals_are_not_counted_as_requests() {
 }
 
 /// As the first process of a container, from which the kernel keeps signals without a handler: 128
-/// + n by the third request, and by any signal once the stream is dropped.
+/// + n after the third request, and after any signal once the stream is dropped.
 ///
-/// L4: by a signal's default action, or as PID 1 by exit status.
+/// L4: the process ends by the signal's default action, or as PID 1 with an exit status.
 #[test]
 fn pid_1_ends_with_128_and_the_signals_number() {
     let unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
@@ -351,11 +348,11 @@ fn pid_1_ends_with_128_and_the_signals_number() {
     }
 }
 
-/// Z11: a signal that comes while the server starts is kept until it serves.
+/// Z11: a signal that arrives while the server starts is kept until it serves.
 #[test]
 fn a_signal_during_start_up_is_kept() {
-    // Its first line blocks it between the signals and the server: nobody reads, and there is no
-    // room.
+    // Its first line blocks the server between the signals and serving: its pipe is full and has no
+    // reader.
     let (mut reader, writer) = UnixStream::pair().expect("a pair");
     writer.set_nonblocking(true).expect("an open socket");
     while let Ok(size) = (&writer).write(&[b'x'; 4096]) {
@@ -370,8 +367,8 @@ fn a_signal_during_start_up_is_kept() {
         .expect("the example was built");
     let pid = Pid::from_child(&child);
     let deadline = Instant::now() + TIMEOUT;
-    // It is caught after SIGTERM, by which time that has been heard of: in the microsecond in which
-    // signal-hook installs a handler, the signal is lost.
+    // SIGINT is caught after SIGTERM: a signal that arrives while signal-hook installs a handler is
+    // lost.
     while !catches_sigint(pid) {
         assert!(Instant::now() < deadline, "SIGINT is not caught");
     }
@@ -388,7 +385,7 @@ fn a_signal_during_start_up_is_kept() {
     assert!(stderr.starts_with("drained: 0 in flight"), "{stderr}");
 }
 
-/// Reads the mask of caught signals from proc(5).
+/// Reads the mask of caught signals, see proc(5).
 fn catches_sigint(pid: Pid) -> bool {
     let path = format!("/proc/{}/status", pid.as_raw_nonzero());
     let status = std::fs::read_to_string(path).expect("a process that is not reaped");

@@ -1,4 +1,4 @@
-//! Answers without end, and HTTP/2 streams on either side of the GOAWAYs.
+//! Endless answers, and HTTP/2 streams on either side of the GOAWAYs.
 
 use crate::support::frames::{Frame, NO_LIMIT};
 use crate::support::h2::{Answer, H2Conn};
@@ -8,7 +8,7 @@ use crate::support::subject::{
 use rustix::process::Signal;
 use std::time::Duration;
 
-/// Takes the milliseconds out of the last event.
+/// Returns the milliseconds of the last event.
 fn left(events: &[u8]) -> u64 {
     let events = String::from_utf8_lossy(events);
     let (_, data) = events
@@ -18,13 +18,12 @@ fn left(events: &[u8]) -> u64 {
     millis.unwrap_or_else(|| panic!("no number of milliseconds in {events:?}"))
 }
 
-/// Z7: an endless stream of events is told when draining begins. It says until when it may be read,
-/// and ends.
+/// Z7: when draining begins, an endless stream of events says how long it may be read, and ends.
 #[test]
 fn events_end_when_draining_begins_and_tell_the_deadline() {
     let mut server = hyper(&[("GRACE_MS", "60000"), ("KEEP_ALIVE_GRACE_MS", "0")]);
     let mut conn = connect(&server);
-    // One that waits long for its next event is told at once all the same.
+    // A stream that waits long for its next event is told at once all the same.
     let mut lazy = connect(&server);
     lazy.get("/events/3600000").expect("an open connection");
     lazy.read_head().expect("a head");
@@ -42,7 +41,7 @@ fn events_end_when_draining_begins_and_tell_the_deadline() {
     assert!(exit.elapsed < Duration::from_secs(5), "{:?}", exit.elapsed);
 }
 
-/// Z7: over HTTP/2 too.
+/// Z7: so does a stream over HTTP/2.
 #[test]
 fn http2_events_end_when_draining_begins() {
     let mut server = hyper(&[("GRACE_MS", "60000")]);
@@ -61,7 +60,8 @@ fn http2_events_end_when_draining_begins() {
     drained(&mut server);
 }
 
-/// Z7, Z12: a stream that does not listen is cut with the grace period, not before, and named.
+/// Z7, Z12: a stream that ignores draining is cut when the grace period ends, not before, and the
+/// report names it.
 #[test]
 fn an_infinite_stream_is_cut_with_the_grace_period() {
     let path = "/stream/1000000000/20";
@@ -92,8 +92,8 @@ fn an_infinite_stream_is_cut_with_the_grace_period() {
     });
 }
 
-/// Z3: two GOAWAYs. A stream that the client opens between them is served, and one that it opens
-/// later is above the last stream of the second, so that it may be retried elsewhere.
+/// Z3: there are two GOAWAYs. The server answers a stream that the client opens between them. A
+/// later stream is above the last stream of the second, so that it may be retried elsewhere.
 #[test]
 fn a_stream_between_the_goaways_is_served_and_a_later_one_may_be_retried() {
     let mut server = hyper(&[]);
@@ -104,7 +104,7 @@ fn a_stream_between_the_goaways_is_served_and_a_later_one_may_be_retried() {
     })
     .expect("an open connection");
     server.signal(Signal::TERM).expect("a live process");
-    // The first refuses nothing yet. The PING behind it is answered with the request behind that.
+    // The first GOAWAY refuses nothing yet. The client answers its PING together with the request.
     assert_eq!(conn.read_goaway().expect("a first"), (NO_LIMIT, 0));
     refused(server.addr());
     let between = conn.get("/").expect("an open connection");

@@ -8,14 +8,14 @@ use crate::support::{client::Conn, process::Server, server, subject::hello};
 
 const ENV: [(&str, &str); 2] = [("GRACE_MS", "500"), ("ABORT_GRACE_MS", "200")];
 
-/// L3: the process ends within its budget though nothing can be polled any more, and the report
-/// names the handler.
+/// L3: the process ends within its budget even if nothing can be polled, and the report names the
+/// handler.
 #[test]
 fn a_blocked_executor_does_not_outlive_its_budget() {
     let mut server = Server::start(server("local"), &ENV).expect("a server");
     let mut conn = Conn::open(server.addr()).expect("the server listens");
-    // The connection has been idle: what is begun on it counts from the call of its handler, not
-    // from its return.
+    // The connection has been idle: its work counts from the call of its handler, not from the
+    // handler's return.
     hello(&mut conn, false);
     conn.get("/block/60000").expect("an open connection");
     server
@@ -43,7 +43,7 @@ fn a_blocked_executor_does_not_outlive_its_budget() {
     assert!(exit.elapsed < Duration::from_secs(5), "{:?}", exit.elapsed);
 }
 
-/// L3: where nothing is blocked, the thread changes nothing.
+/// L3: if nothing is blocked, the watchdog changes nothing.
 #[test]
 fn an_executor_that_is_not_blocked_reports_itself() {
     let mut server = Server::start(server("local"), &ENV).expect("a server");

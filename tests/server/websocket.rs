@@ -1,4 +1,5 @@
-//! WebSockets are told when draining begins, and hold the exit until they have said good-bye (Z6).
+//! WebSockets are told when draining begins, and hold the exit until their close handshake is done
+//! (Z6).
 
 use std::{net::TcpStream, time::Duration};
 
@@ -32,8 +33,8 @@ async fn good_bye(socket: &mut Socket) -> CloseFrame {
     }
 }
 
-/// Z6: the peer hears 1001 at the start of the drain, and the exit waits for its answer, not for
-/// the grace period.
+/// Z6: the peer gets 1001 when draining begins, and the exit waits for its answer, not for the
+/// grace period.
 #[test]
 fn a_websocket_is_told_to_go_away() {
     let mut server = Server::start(server("hyper"), &[("GRACE_MS", "10000")]).unwrap();
@@ -41,7 +42,7 @@ fn a_websocket_is_told_to_go_away() {
         let mut socket = open(&server).await;
         server.signal(Signal::TERM).unwrap();
         assert_eq!(u16::from(good_bye(&mut socket).await.code), 1001);
-        // Reading on answers the good-bye.
+        // Reading answers the close frame.
         assert!(socket.next().await.is_none_or(|end| end.is_err()));
     });
     let exit = server.wait(Duration::from_secs(10)).unwrap();
@@ -54,7 +55,7 @@ fn a_websocket_is_told_to_go_away() {
     assert!(exit.elapsed < Duration::from_secs(5), "{:?}", exit.elapsed);
 }
 
-/// Z6: a service that comes back can say so.
+/// Z6: a service that will be back can send 1012.
 #[test]
 fn a_websocket_is_told_to_come_back() {
     let mut server = Server::start(server("hyper"), &[("WS_CLOSE_CODE", "1012")]).unwrap();
@@ -66,7 +67,7 @@ fn a_websocket_is_told_to_come_back() {
     server.wait(Duration::from_secs(10)).unwrap();
 }
 
-/// Z6: a peer that never answers the good-bye holds the exit for a bounded time.
+/// Z6: a peer that never answers the close frame holds the exit for a bounded time.
 #[test]
 fn a_mute_websocket_does_not_hold_the_exit() {
     let mut server = Server::start(server("hyper"), &[("GRACE_MS", "20000")]).unwrap();
@@ -77,7 +78,7 @@ fn a_mute_websocket_does_not_hold_the_exit() {
     drop(socket);
 }
 
-/// Z12: aborting cuts a WebSocket that is still saying good-bye, and the report names it.
+/// Z12: aborting cuts a WebSocket whose close handshake is not done, and the report names it.
 #[test]
 fn a_websocket_is_cut_by_aborting() {
     let mut server = Server::start(server("hyper"), &[("GRACE_MS", "300")]).unwrap();
