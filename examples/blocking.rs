@@ -1,9 +1,9 @@
-//! Work on a thread pool, which nobody can cut: each job holds its guard on its thread, and looks
-//! at it between two steps.
+//! Work on a pool of blocking threads, which can't be cancelled from outside: each job holds its
+//! guard on its thread, and checks it between two steps.
 //!
 //! Run with: `cargo run --example blocking -- 10 1000`, and Ctrl-C; each argument is a job of so
-//! many steps of 20 ms. One that can finish within `GRACE_MS` does so, and another stops where it
-//! can go on next time.
+//! many steps of 20 ms. A job that can finish within `GRACE_MS` does so; another stops between two
+//! steps.
 
 use std::{
     env,
@@ -29,7 +29,8 @@ fn main() -> Result<Report, Box<dyn Error>> {
             .parse()
             .map_err(|_| format!("'{steps}' is not a number of steps"))?;
         let guard = drain.guard()?.labeled(format!("{steps} steps"));
-        // Into the closure, and not around the future: dropping that would not stop the thread.
+        // The closure owns the guard, not the future: dropping the future would not stop the
+        // thread.
         unblock(move || job(steps, &guard)).detach();
     }
     println!("started");
@@ -47,7 +48,7 @@ fn job(steps: u32, guard: &Guard) {
     println!("{steps} steps: done");
 }
 
-/// Whether so many steps can be done by `deadline`.
+/// Returns whether so many steps can be done by `deadline`.
 fn in_time(steps: u32, deadline: Option<Instant>) -> bool {
     let end = Instant::now().checked_add(STEP.saturating_mul(steps));
     match (end, deadline) {

@@ -42,8 +42,8 @@ fn main() -> Result<Report, Box<dyn Error>> {
 
 async fn run(line: String, guard: Guard) -> io::Result<ExitStatus> {
     let mut command = Command::new("sh");
-    // A group of its own: the terminal's Ctrl-C is ours to pass on, and a shell's children get the
-    // signal too.
+    // A process group of its own: this program passes the terminal's Ctrl-C on, and a shell's
+    // children get the signal too.
     command.args(["-c", &line]).process_group(0);
     let mut command = async_process::Command::from(command);
     let mut child = command.kill_on_drop(true).spawn()?;
@@ -54,7 +54,7 @@ async fn run(line: String, guard: Guard) -> io::Result<ExitStatus> {
         (Signal::TERM, or_none(guard.until_draining())),
         (Signal::KILL, or_none(guard.until_aborting())),
     ] {
-        // The status first: as long as it is not known, the id can't have passed to a stranger.
+        // The status is polled first: until it is known, the id can't belong to another process.
         if let Some(status) = or(async { Some(status.as_mut().await) }, told).await {
             return status;
         }

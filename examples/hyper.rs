@@ -22,7 +22,7 @@ fn main() -> Result<Report, Box<dyn Error>> {
     let drain = Drain::tracked();
     let shutdown = Shutdown::new(&drain)
         .on(signal::termination()?)
-        // For a balancer that looks at `/readyz` every two seconds, and believes the second look.
+        // For a balancer that probes `/readyz` every two seconds, and needs two failures.
         .lame_duck(Duration::from_secs(5))
         .grace(Duration::from_secs(20));
 
@@ -57,7 +57,7 @@ fn answer(request: &Request<Incoming>, drain: &Drain) -> Response<Body> {
     response
 }
 
-/// Ticks until draining begins: a stream without end has to be told.
+/// Ticks until draining begins: an endless stream has to end by itself.
 fn clock(drain: &Drain) -> impl Stream<Item = &'static str> + Send + Sync + use<> {
     let ticks = stream::repeat("tick\n").then(|tick| async move {
         Timer::after(Duration::from_secs(1)).await;

@@ -46,7 +46,7 @@ async fn accept(
             Some(peer) => guard.labeled(peer.to_string()),
             None => guard,
         };
-        // The guard goes with the task, and the task with the abort.
+        // The task owns the guard, and ends when aborting begins.
         let task = echo(io, guard.until_draining());
         let task = guard.run_until_aborting(task);
         executor.spawn(guard.wrap(task)).detach();
@@ -56,15 +56,14 @@ async fn accept(
 
 type Peer = Linger<Async<TcpStream>>;
 
-/// Ends with the peer, with the connection, or once draining has begun and nothing that was sent is
-/// unanswered.
+/// Ends when the peer leaves, or once draining has begun and every line that was sent is answered.
 async fn echo(io: Peer, draining: impl Future) -> io::Result<()> {
     let mut io = BufReader::new(io);
     let mut line = String::new();
     let mut draining = std::pin::pin!(draining);
     loop {
         let read = async { Some(io.read_line(&mut line).await) };
-        // What has arrived first; only then is there nothing left to do.
+        // Lines that have arrived are read first; only then is there nothing left to do.
         let read = futures_lite::future::or(read, async {
             draining.as_mut().await;
             None
@@ -81,6 +80,6 @@ async fn echo(io: Peer, draining: impl Future) -> io::Result<()> {
             }
         }
     }
-    // The peer may still be sending: a plain close could take back what was written.
+    // The peer may still be sending: after a plain close, it might lose what was written.
     io.get_mut().close().await
 }

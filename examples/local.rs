@@ -1,8 +1,8 @@
-//! A server on a bare `LocalExecutor`: one thread, handlers that are not `Send`, and a watchdog for
-//! the day when one of them blocks that thread.
+//! A server on a bare `LocalExecutor`: one thread, handlers that are not `Send`, and a watchdog in
+//! case one of them blocks that thread.
 //!
 //! Run with: `cargo run --example local`, then `curl localhost:8080/block`, and Ctrl-C: the process
-//! ends within its budget all the same.
+//! still ends within its budget.
 
 use std::{
     cell::Cell, convert::Infallible, env, error::Error, net::TcpListener, process, rc::Rc, thread,

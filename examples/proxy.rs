@@ -1,5 +1,5 @@
-//! A TCP proxy: bytes go both ways, and when draining begins it waits for a second in which none
-//! does.
+//! A TCP proxy: it copies bytes both ways, and once draining has begun, it ends after a second
+//! without any.
 //!
 //! Run with: `UPSTREAM=127.0.0.1:8000 cargo run --example proxy`, then `nc localhost 8080`, and
 //! Ctrl-C.
@@ -24,7 +24,7 @@ use futures_lite::{
 };
 use smol::Async;
 
-/// No answer takes longer to begin, or pauses for longer.
+/// The longest time that an answer takes to begin, or pauses.
 const QUIET: Duration = Duration::from_secs(1);
 
 fn main() -> Result<Report, Box<dyn Error>> {
@@ -57,7 +57,7 @@ async fn accept(mut incoming: Incoming<TcpListener>, upstream: SocketAddr) -> io
     Ok(())
 }
 
-/// Ends when both sides have ended, or once draining has begun and nothing moves between them.
+/// Ends when both sides have ended, or once draining has begun and no bytes move between them.
 async fn relay(
     mut client: Linger<Async<TcpStream>>,
     upstream: SocketAddr,
@@ -71,7 +71,7 @@ async fn relay(
         let (there, back) = zip(there, back).await;
         there.and(back)
     };
-    // What has arrived first; only then is it quiet.
+    // Bytes that have arrived are copied first; only then is the connection quiet.
     or(both, async {
         traffic.until_quiet(QUIET).await;
         Ok(())
@@ -81,7 +81,7 @@ async fn relay(
     client.and(server)
 }
 
-/// Copies all there is, and then the end: a side that has nothing more to send may still read.
+/// Copies everything, and then half-closes: a side that sends nothing more may still read.
 async fn pump(from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> io::Result<()> {
     copy(from, &mut to).await?;
     to.close().await

@@ -1,4 +1,4 @@
-//! The smallest server that stops well: it finishes what it has begun, and says so.
+//! The smallest server that stops well: it finishes the requests that have begun, and reports it.
 //!
 //! Run with: `cargo run --example quickstart`, then `curl localhost:8080` in another terminal, and
 //! Ctrl-C while it waits.

@@ -53,7 +53,7 @@ async fn session(io: Linger<Async<TcpStream>>, requests: Drain) -> io::Result<()
     let (answers, queue) = async_channel::unbounded();
     let read = async move {
         let read = read(reader, &requests, &answers).await;
-        // `quit` ends this connection, and no other. Its guards tell when the last answer is ready.
+        // `quit` ends only this connection. Its guards tell when the last answer is ready.
         requests.begin();
         requests.until_drained().await;
         answers.close();

@@ -1,7 +1,7 @@
 //! The quickstart for programs whose executor is made by `smol_macros`.
 //!
-//! `main!` stops its threads as soon as the future returns, and what was detached on them is
-//! dropped. So the shutdown is awaited inside, as the last thing that the future does.
+//! `main!` stops its threads as soon as the future returns, and drops the tasks that were detached
+//! on them. So the future awaits the shutdown last.
 //!
 //! Run with: `cargo run --example smol_main`, then `curl localhost:8080` in another terminal, and
 //! Ctrl-C while it waits.

@@ -1,5 +1,5 @@
-//! A server and its own tests, which stop it without signals: all that it does is in a function of
-//! a drain and a listener, and a test begins that drain.
+//! A server and its own tests, which stop it without signals: the program is a function of a drain
+//! and a listener, and a test begins that drain.
 //!
 //! Test with: `cargo test --example testing`.
 

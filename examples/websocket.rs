@@ -1,5 +1,5 @@
-//! A WebSocket server without HTTP: it echoes, and when draining begins it says goodbye with 1001
-//! and waits for the peer's goodbye, for a bounded time.
+//! A WebSocket server without HTTP: it echoes, and when draining begins it sends close code 1001
+//! and waits for the peer's close frame, for a bounded time.
 //!
 //! Run with: `cargo run --example websocket`, then `websocat ws://localhost:8080`, and Ctrl-C.
 
@@ -26,7 +26,7 @@ use async_tungstenite::{
 use futures_lite::{AsyncWriteExt, StreamExt, future::or};
 use smol::{Async, Timer};
 
-/// How long a peer may take to say goodbye too.
+/// How long a peer may take to answer the close frame.
 const GOODBYE: Duration = Duration::from_secs(2);
 
 fn main() -> Result<Report, Box<dyn Error>> {
@@ -47,7 +47,7 @@ async fn accept(mut incoming: Incoming<Async<TcpListener>>) -> io::Result<()> {
         let connection = connection?;
         let guard = connection.guard.labeled("WebSocket");
         smol::spawn(async move {
-            // One guard for one session: a clone of it would count as another.
+            // One guard for one session: a clone of it would count as a second.
             let session = session(connection.io, &guard);
             guard.run_until_aborting(session).await
         })
@@ -59,7 +59,7 @@ async fn accept(mut incoming: Incoming<Async<TcpListener>>) -> io::Result<()> {
 type Socket = WebSocketStream<Linger<Async<TcpStream>>>;
 
 async fn session(io: Linger<Async<TcpStream>>, guard: &Guard) -> Result<(), WsError> {
-    // A peer that has not asked by now has nothing to lose.
+    // A peer that has not completed its handshake by then loses nothing.
     let Some(socket) = guard.run_until_draining(accept_async(io)).await else {
         return Ok(());
     };
@@ -70,8 +70,8 @@ async fn session(io: Linger<Async<TcpStream>>, guard: &Guard) -> Result<(), WsEr
     Ok(socket.into_inner().close().await?)
 }
 
-/// Returns whether the server is the one to leave. Between two messages only: one that has begun is
-/// answered.
+/// Echoes until the peer leaves or draining begins, and returns whether it was draining. A message
+/// that has begun is answered.
 async fn echo(socket: &mut Socket, guard: &Guard) -> Result<bool, WsError> {
     let mut draining = guard.until_draining();
     loop {
@@ -80,7 +80,7 @@ async fn echo(socket: &mut Socket, guard: &Guard) -> Result<bool, WsError> {
             None
         });
         match message.await {
-            // A ping is answered by the socket itself, as is a close.
+            // The socket itself answers a ping or a close frame.
             Some(Some(message)) => match message? {
                 message if message.is_text() || message.is_binary() => socket.send(message).await?,
                 _ => {}

@@ -1,8 +1,8 @@
-//! Workers on a channel: when draining begins they stop taking jobs, finish those they have taken,
-//! and say how many stay.
+//! Workers on a channel: when draining begins they take no more jobs, finish those that they have
+//! taken, and the program prints how many are left.
 //!
-//! Run with: `cargo run --example worker`, and Ctrl-C; `GRACE_MS` is how long the jobs taken may
-//! still last.
+//! Run with: `cargo run --example worker`, and Ctrl-C; `GRACE_MS` is how long jobs that were taken
+//! may last.
 
 use std::{env, error::Error, time::Duration};
 
@@ -30,12 +30,12 @@ fn main() -> Result<Report, Box<dyn Error>> {
         drain.run_until_draining(produce(sender)).await;
     };
     let report = smol::block_on(shutdown.run(server));
-    // A queue that is kept elsewhere gets these back: nobody has begun them.
+    // A persistent queue would keep these: no worker has begun them.
     println!("{} jobs stay in the queue", queue.len());
     Ok(report)
 }
 
-/// More than the workers can do.
+/// Produces more jobs than the workers can do.
 async fn produce(queue: Sender<Job>) {
     for number in 0.. {
         if queue.send(Job(number)).await.is_err() {
@@ -46,7 +46,7 @@ async fn produce(queue: Sender<Job>) {
 }
 
 async fn worker(drain: Drain, queue: Receiver<Job>) {
-    // The guard before the job, so that no job is ever taken without one.
+    // The guard is taken before the job, so that no job is taken without one.
     while let Ok(guard) = drain.admit() {
         let Some(Ok(job)) = guard.run_until_draining(queue.recv()).await else {
             break;

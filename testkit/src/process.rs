@@ -213,7 +213,7 @@ fn exit_of(pid: Pid) -> Receiver<Instant> {
     let (sender, receiver) = channel();
     thread::spawn(move || {
         if wait_for(pid, WaitIdOptions::EXITED).is_ok() {
-            // Nobody listens once the server has been dropped.
+            // The receiver is gone once the server was dropped.
             let _ = sender.send(Instant::now());
         }
     });

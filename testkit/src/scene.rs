@@ -20,7 +20,7 @@ use smol::{Async, Timer};
 
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What a test runs on the executor that it is about.
+/// A client whose request is in flight when the drain begins, for a test of one executor.
 pub struct Scene {
     pub drain: Drain,
     addr: SocketAddr,
@@ -28,7 +28,7 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// A scene, and the listener for its server. The client asks at once.
+    /// Creates a scene and the listener for its server. The client sends its request at once.
     pub fn new() -> (Self, Async<TcpListener>) {
         let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 0)).expect("a free port");
         let addr = listener.get_ref().local_addr().expect("a bound listener");
@@ -49,7 +49,7 @@ impl Scene {
         (scene, listener)
     }
 
-    /// Runs `server` to the end of its drain, and looks at what the client and the next peer got.
+    /// Runs `server` until its drain has ended, and checks what the client and the next peer get.
     pub async fn play(self, server: impl Future<Output = io::Result<()>>) {
         server.await.expect("the listener is fine");
         let report = self.drain.finish_within(Duration::from_secs(20)).await;

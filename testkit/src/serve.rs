@@ -82,7 +82,7 @@ pub fn announce(addr: SocketAddr) {
     say(&format!("listening on {addr}"));
 }
 
-/// Prints a line to stdout. If nobody reads it, the server serves all the same.
+/// Prints a line to stdout. The server goes on if that fails.
 pub fn say(line: &str) {
     let mut stdout = io::stdout();
     let _ = writeln!(stdout, "{line}");

@@ -1,4 +1,4 @@
-//! The server under test: the built example `hyper`, and how a test knows what it has seen so far.
+//! The server under test, which is the program `hyper`, and how a test knows what it has seen.
 
 use crate::client::Conn;
 use crate::process::{Exit, Server};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 pub const TIMEOUT: Duration = Duration::from_secs(20);
 /// How late a server may end after the last byte that it had to write.
 const AFTER_THE_LAST_BYTE: Duration = Duration::from_millis(200);
-/// How late it may do what it does at once, beginning with the signal: that takes longer to arrive,
+/// How late a server may do what it does at once, from the signal on: that takes time to arrive,
 /// and then the listener retires.
 pub const AT_ONCE: Duration = Duration::from_millis(500);
 
@@ -32,12 +32,12 @@ pub fn hyper_after(setup: &str) -> Server {
     Server::spawn(command).expect("the example was built, by cargo before the tests")
 }
 
-/// Waits for the end of a server.
+/// Waits until a server has ended.
 pub fn end(server: &mut Server) -> Exit {
     server.wait(TIMEOUT).expect("the server ends")
 }
 
-/// Waits for the end of a server that has lost nothing, and says so.
+/// Waits until a server has ended, and checks that it has lost nothing and says so.
 pub fn drained(server: &mut Server) -> Exit {
     let exit = end(server);
     assert_eq!(exit.status.code(), Some(0), "{}", exit.stderr);
@@ -50,7 +50,7 @@ pub fn connect(server: &Server) -> Conn {
     Conn::open(server.addr()).expect("the server listens")
 }
 
-/// Connects, and asks for something that takes its time.
+/// Connects, and sends a slow request.
 pub fn ask(server: &Server, path: &str) -> Conn {
     let mut conn = connect(server);
     conn.get(path).expect("an open connection");
@@ -58,7 +58,7 @@ pub fn ask(server: &Server, path: &str) -> Conn {
     conn
 }
 
-/// Connects, and has one request answered.
+/// Connects, and gets one answer.
 pub fn idle(server: &Server) -> Conn {
     let mut conn = connect(server);
     hello(&mut conn, false);
@@ -73,7 +73,7 @@ pub fn overtaken(server: &Server) {
     }
 }
 
-/// Asks for `/` and reads the answer, which says that it is the last one or does not.
+/// Sends a request for `/` and reads the answer, which says `close` if it is the `last`.
 pub fn hello(conn: &mut Conn, last: bool) {
     conn.get("/").expect("an open connection");
     let answer = conn.read_response().expect("a whole answer");
@@ -114,17 +114,17 @@ pub fn two_of_three(bounds: RangeInclusive<Duration>, measure: impl Fn() -> Dura
     }
 }
 
-/// From nothing to [`AFTER_THE_LAST_BYTE`].
+/// Returns the bounds from zero to [`AFTER_THE_LAST_BYTE`].
 pub fn after_the_last_byte() -> RangeInclusive<Duration> {
     Duration::ZERO..=AFTER_THE_LAST_BYTE
 }
 
-/// From nothing to [`AT_ONCE`].
+/// Returns the bounds from zero to [`AT_ONCE`].
 pub fn at_once() -> RangeInclusive<Duration> {
     Duration::ZERO..=AT_ONCE
 }
 
-/// From a tenth less than this to a tenth more.
+/// Returns the bounds from a tenth less than this to a tenth more.
 pub fn a_tenth_around(budget: Duration) -> RangeInclusive<Duration> {
     budget * 9 / 10..=budget * 11 / 10
 }

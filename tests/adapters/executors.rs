@@ -1,5 +1,4 @@
-//! The server on every way to run futures that smol has; async-std, tokio and `smol_macros` are in
-//! `integrations/`.
+//! The server on every executor that smol offers; async-std and tokio are in `integrations/`.
 
 use std::{cell::Cell, future::pending, rc::Rc, sync::Arc, thread};
 
@@ -37,7 +36,7 @@ fn a_server_runs_on_an_executor_of_two_threads() {
     });
 }
 
-/// Nothing that serves need be `Send`.
+/// Nothing that serves needs to be `Send`.
 #[test]
 fn a_server_runs_on_a_local_executor_with_a_handler_that_is_not_send() {
     let (scene, listener) = Scene::new();
@@ -50,7 +49,7 @@ fn a_server_runs_on_a_local_executor_with_a_handler_that_is_not_send() {
         let (drain, counted) = (drain.clone(), Rc::clone(&counted));
         async move {
             let response = handler(request, drain).await;
-            // Across an await, which makes the future `!Send`.
+            // It lives across an await, which makes the future `!Send`.
             counted.set(counted.get() + 1);
             response
         }
@@ -61,7 +60,7 @@ fn a_server_runs_on_a_local_executor_with_a_handler_that_is_not_send() {
     assert_eq!(answered.get(), 1);
 }
 
-/// No executor with threads of its own, and no reactor but async-io's.
+/// No executor with threads of its own, and no reactor except async-io's.
 #[test]
 fn a_server_runs_on_block_on_alone() {
     let (scene, listener) = Scene::new();
@@ -72,7 +71,7 @@ fn a_server_runs_on_block_on_alone() {
         spawner.try_send(task).expect("the channel is open");
     })
     .serve(listener, service_fn(move |r| handler(r, drain.clone())));
-    // One connection at a time, each to its end: the simplest of all loops.
+    // One connection at a time, each to its end: the simplest loop.
     let connections = async {
         while let Ok(task) = tasks.1.recv().await {
             task.await;
@@ -82,7 +81,7 @@ fn a_server_runs_on_block_on_alone() {
     block_on(or(scene.play(server), connections));
 }
 
-/// S2: a task that its executor drops counts no more.
+/// S2: a task that its executor drops no longer counts.
 #[test]
 fn a_task_that_is_dropped_gives_its_guard_back() {
     let drain = Drain::new();
@@ -107,7 +106,7 @@ fn a_task_that_is_dropped_gives_its_guard_back() {
     drain.until_drained().wait();
 }
 
-/// A panic of a task is a drop like any other.
+/// A panic of a task drops its guard like any other end.
 #[test]
 fn a_task_that_panics_gives_its_guard_back() {
     let drain = Drain::new();

@@ -6,7 +6,7 @@ use async_drain::{Drain, Phase};
 use futures_lite::future::{block_on, poll_once};
 use swansong::Swansong;
 
-/// S2: what swansong guards holds the drain.
+/// S2: the guards of a swansong keep the drain from being drained.
 #[test]
 fn the_drain_waits_for_the_guards_of_its_swansong() {
     let (drain, swansong) = (Drain::new(), Swansong::new());
@@ -25,7 +25,7 @@ fn the_drain_waits_for_the_guards_of_its_swansong() {
     assert_eq!(drain.phase(), Phase::Drained);
 }
 
-/// L1: it is woken, not polled.
+/// L1: the drive is woken, not polled again and again.
 #[test]
 fn a_drive_is_woken_by_the_drain_and_by_the_last_guard() {
     let (drain, swansong) = (Drain::new(), Swansong::new());
@@ -44,7 +44,7 @@ fn a_drive_is_woken_by_the_drain_and_by_the_last_guard() {
     driver.join().expect("it does not panic");
 }
 
-/// Z11: stop before serve.
+/// Z11: a swansong that is driven after draining began is shut down at once.
 #[test]
 fn a_swansong_driven_late_is_shut_down_at_once() {
     let (drain, swansong) = (Drain::new(), Swansong::new());
@@ -63,7 +63,7 @@ fn a_swansong_that_is_shut_down_by_others_leaves_the_drain_running() {
     assert_eq!((drain.phase(), drain.in_flight()), (Phase::Running, 0));
 }
 
-/// The deadline and the report that swansong has not.
+/// The deadline and the report, which swansong doesn't have.
 #[test]
 fn a_guard_that_never_ends_is_reported_by_name_and_can_be_given_up() {
     let drain = Drain::tracked();

@@ -51,7 +51,7 @@ fn request(version: Version) -> Request<()> {
     request
 }
 
-/// Whether the answer tells the peer to leave.
+/// Returns whether the answer tells the peer to leave.
 fn closes<S, B>(mut service: S, version: Version) -> bool
 where
     S: Service<Request<()>, Response = Response<B>, Error = Infallible>,
@@ -80,7 +80,7 @@ fn a_request_counts_from_its_call_to_the_last_of_its_body() {
     );
 }
 
-/// Cancelling is as good as finishing, at each of its stages.
+/// A cancelled request gives its guard back, at each stage.
 #[test]
 fn a_request_that_is_dropped_gives_its_guard_back() {
     let drain = Drain::new();
@@ -115,7 +115,7 @@ fn answers_close_from_lame_duck_on_but_for_http2_and_upgrades() {
     assert!(!closes(upgrade, Version::HTTP_11));
 }
 
-/// S3: there are no guards any more, and a request that got this far is owed an answer.
+/// S3: a drained drain has no more guards, but a request that was accepted is still answered.
 #[test]
 fn a_drained_layer_still_serves() {
     let drain = Drain::new();
@@ -126,7 +126,7 @@ fn a_drained_layer_still_serves() {
     assert_eq!(drain.in_flight(), 0);
 }
 
-/// The last handle's drop begins the drain: a router that lives on must not put that off.
+/// The last handle's drop begins the drain, even if a router lives on.
 #[test]
 fn a_layer_does_not_keep_its_drain_running() {
     let drain = Drain::new();

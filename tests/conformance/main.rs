@@ -18,7 +18,7 @@ use std::{
 use promises::PROMISES;
 use table::{Cell, Table};
 
-/// More would make the servers wait for each other.
+/// More at once would delay each other.
 const AT_ONCE: usize = 3;
 
 #[test]

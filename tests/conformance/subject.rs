@@ -1,4 +1,4 @@
-//! The servers, and what is known not to be possible with them.
+//! The servers, and the promises that they can't keep.
 
 use std::{
     env,
@@ -20,19 +20,15 @@ pub(crate) struct Subject {
     limits: Limits,
 }
 
-/// How often a promise that can't be kept is put to the test before it counts as kept.
+/// How often a promise with a known limit is tried before it counts as kept.
 const UNLUCKY: usize = 10;
 
-/// Promises, by their words, that a server can't keep, and whose limit that is.
+/// Promises that a server can't keep, by their words, and whose limit that is.
 type Limits = &'static [(&'static str, &'static str)];
 
 const TRILLIUM: Limits = &[
     (
         "connections in the kernel's queue are answered",
-        "trillium drops its listener together with the queue",
-    ),
-    (
-        "a silent connection does not hold the process",
         "trillium drops its listener together with the queue",
     ),
     (

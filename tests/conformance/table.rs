@@ -4,12 +4,12 @@ use std::fmt;
 
 use crate::{promises::PROMISES, subject::Subject};
 
-/// What became of one promise of one server.
+/// The result of one promise with one server.
 #[derive(Clone, Debug)]
 pub(crate) enum Cell {
     Kept,
     NotApplicable(String),
-    /// Not kept, and whose limit that is.
+    /// Not kept, and the reason with its owner.
     Limit(&'static str),
     Broken(String),
 }

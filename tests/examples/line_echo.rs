@@ -39,7 +39,7 @@ fn every_line_sent_is_answered_and_every_peer_told() {
     let mut peer = Peer::connect(&server);
     peer.say("one\n");
     assert_eq!(peer.line(), "one\n");
-    // In the kernel's queue, as the server is frozen, are a connection, a line on it, and one on an
+    // While the server is frozen, the kernel queues a connection, a line on it, and a line on an
     // old connection.
     server.stop().expect("it runs");
     let mut queued = Peer::connect(&server);
@@ -75,7 +75,7 @@ fn a_peer_that_goes_on_sending_is_not_reset() {
     let told = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
-            // Half a line, which asks for no answer; until it would be too late anyway.
+            // Half a line needs no answer; it is sent until it would be too late anyway.
             while !told.load(Ordering::Relaxed) && sending.write_all(&[b'x'; 4096]).is_ok() {
                 thread::sleep(Duration::from_micros(100));
             }

@@ -1,4 +1,4 @@
-//! The examples, each as the process that an operator sees.
+//! The examples, each run as the process that an operator sees.
 
 mod axum;
 mod blocking;
@@ -20,5 +20,5 @@ use std::time::Duration;
 
 use testkit::example;
 
-/// Enough for anything that should not have to wait.
+/// How long anything may take that should not have to wait.
 const TIMEOUT: Duration = Duration::from_secs(10);

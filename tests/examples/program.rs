@@ -1,4 +1,4 @@
-//! A recipe that is no server: it has no address, and its stdout is what it has done.
+//! An example that does not serve: it has no address, and prints its work to stdout.
 
 use std::{
     io::{BufRead, BufReader, Lines, Read},
@@ -39,7 +39,7 @@ impl Program {
         }
     }
 
-    /// Reads until a line that begins so.
+    /// Reads lines until one starts with this.
     pub(crate) fn wait_for(&mut self, start: &str) {
         while !self.read.last().is_some_and(|line| line.starts_with(start)) {
             let line = self.stdout.next();
@@ -52,7 +52,7 @@ impl Program {
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it runs");
     }
 
-    /// Reads to the end, which the program's own limits bound.
+    /// Reads until the program ends, which its own limits ensure.
     pub(crate) fn end(mut self) -> Ended {
         let mut lines = std::mem::take(&mut self.read);
         lines.extend(self.stdout.by_ref().map(|line| line.expect("text")));
@@ -72,7 +72,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // Fails only if it is gone, which is what this is for.
+        // Fails only if the process has ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -12,10 +12,10 @@ use testkit::process::Server;
 
 use crate::{TIMEOUT, example};
 
-/// What a message and its answer take.
+/// The size of a message and of its answer.
 const SIZE: usize = 10_000;
 
-/// Sends all that it reads back, after a moment.
+/// Starts a server that sends each message back after a moment.
 fn upstream() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = listener.local_addr().expect("a bound listener");
@@ -55,8 +55,7 @@ fn ask(conn: &mut TcpStream) {
     assert_eq!(answer, [b'm'; SIZE]);
 }
 
-/// Z1, Z5, Z8: a storm of clients loses nothing through a proxy that stops: each message is
-/// answered.
+/// Z1, Z5, Z8: a proxy that stops loses nothing of a storm of clients: each message is answered.
 #[test]
 fn a_storm_through_the_proxy_loses_nothing() {
     const CLIENTS: usize = 8;
@@ -83,8 +82,8 @@ fn a_storm_through_the_proxy_loses_nothing() {
     assert!(exit.status.success(), "{}", exit.stderr);
 }
 
-/// A quiet client does not hold the grace period, and one that goes on is not cut in the middle of
-/// a message.
+/// A quiet client does not delay the exit until the grace period ends, and a client that goes on is
+/// not cut in the middle of a message.
 #[test]
 fn the_proxy_ends_when_nothing_moves() {
     let mut proxy = proxy(upstream());
@@ -93,7 +92,7 @@ fn the_proxy_ends_when_nothing_moves() {
     ask(&mut quiet);
     ask(&mut chatty);
     proxy.signal(Signal::TERM).expect("it runs");
-    // Half a message, and the rest of it later: longer than it may be quiet in sum.
+    // Half a message, and the rest later: the sum is longer than the allowed pause.
     for _ in 0..5 {
         chatty.write_all(&[b'm'; SIZE / 2]).expect("no reset");
         thread::sleep(Duration::from_millis(300));

@@ -3,7 +3,7 @@ use testkit::{client::Conn, process::Server};
 
 use crate::{TIMEOUT, example};
 
-/// What its own tests don't cover: the signal.
+/// The program's own tests don't send the signal.
 #[test]
 fn the_program_stops_by_signal_as_its_tests_stop_it_by_hand() {
     let mut server = Server::start(example("testing"), &[]).expect("it starts");

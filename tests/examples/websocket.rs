@@ -28,7 +28,7 @@ async fn close_code(socket: &mut WebSocketStream<Async<TcpStream>>) -> CloseCode
     }
 }
 
-/// Z6, S8: and counts as one.
+/// Z6, S8: a session counts as one.
 #[test]
 fn a_peer_is_told_1001_and_its_goodbye_is_waited_for() {
     let mut server = Server::start(example("websocket"), &[]).expect("it starts");
@@ -38,7 +38,7 @@ fn a_peer_is_told_1001_and_its_goodbye_is_waited_for() {
         let echo = socket.next().await.expect("an echo").expect("an echo");
         assert_eq!(echo, Message::text("hello"));
 
-        // Sent before the signal, so it is answered, also when it is read after it.
+        // It was sent before the signal, so it is answered even if it is read afterwards.
         server.stop().expect("it runs");
         socket.send(Message::text("again")).await.expect("room");
         server.signal(Signal::TERM).expect("it runs");
@@ -60,7 +60,7 @@ fn a_peer_is_told_1001_and_its_goodbye_is_waited_for() {
     );
 }
 
-/// Z4, and the bound on Z6.
+/// Z4, Z6: a silent peer is waited for, but not for long.
 #[test]
 fn a_peer_that_says_nothing_does_not_hold_the_process() {
     let mut server = Server::start(example("websocket"), &[]).expect("it starts");
@@ -69,7 +69,7 @@ fn a_peer_that_says_nothing_does_not_hold_the_process() {
     server.signal(Signal::TERM).expect("it runs");
     let exit = server.wait(TIMEOUT).expect("it ends");
     assert!(exit.status.success(), "{}", exit.stderr);
-    // Two seconds for the goodbye, and at most two more of lingering.
+    // Two seconds for the close frame, and at most two more of lingering.
     assert!(exit.elapsed < Duration::from_secs(6), "{:?}", exit.elapsed);
     drop((socket, mid_handshake));
 }

@@ -2,11 +2,11 @@ use std::collections::BTreeSet;
 
 use crate::program::Program;
 
-/// Each job that was taken is done, and the rest are counted.
+/// Each job that was taken is done, and the others are counted.
 #[test]
 fn workers_finish_what_they_have_taken_and_leave_the_rest() {
     let mut program = Program::start("worker", &[], &[]);
-    // Five jobs come for each that is done.
+    // Five jobs are queued for each that is done.
     program.wait_for("done 2");
     program.terminate();
     let ended = program.end();

@@ -1,4 +1,4 @@
-//! One drain from its making to its dropping, with a server on smol, and peers of every kind.
+//! One drain from its creation to its drop, with a server on smol, and peers of every kind.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -14,7 +14,7 @@ use socket2::SockRef;
 use testkit::routes::{Route, answer::answer, websocket};
 use testkit::{client::Conn, h2::H2Conn, subject::hello};
 
-/// Panics are part of the game here, and those of the executor's threads are nobody's concern.
+/// Panics are expected here, and their messages on the executor's threads are not interesting.
 pub(crate) fn hush() {
     let usual = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
@@ -27,8 +27,8 @@ pub(crate) fn hush() {
     }));
 }
 
-/// The `n`th of them: each third is drained, the others have work that is abandoned, half of these
-/// under a watchdog.
+/// Plays the `n`th drain: every third one is drained; the others have work that is abandoned, half
+/// of them under a watchdog.
 pub(crate) fn play(n: usize) {
     let drain = if n % 2 == 0 {
         Drain::tracked()
@@ -57,11 +57,11 @@ pub(crate) fn play(n: usize) {
         report
     });
     let peers = Peers::come(addr, abandons);
-    stop.try_send(()).expect("somebody listens");
+    stop.try_send(()).expect("the server listens");
     drop(peers.gone_early);
     let report = server.join().expect("no panic");
     drop(peers.kept);
-    // Beside these, what was about to end by itself.
+    // Besides these, work that was about to end by itself.
     let abandoned = report.stragglers().total();
     assert!(
         if abandons {
@@ -94,9 +94,9 @@ async fn serve(drain: &Drain, listener: Async<TcpListener>) -> std::io::Result<(
         .await
 }
 
-/// Connections that are there when draining begins.
+/// Connections that exist when draining begins.
 struct Peers {
-    /// Closed as soon as it has begun: whom the server would give some time otherwise.
+    /// Closed when draining has begun: connections that the server would otherwise wait for.
     gone_early: (Conn, Option<H2Conn>),
     kept: (Vec<Conn>, Option<H2Conn>),
 }
@@ -114,7 +114,7 @@ impl Peers {
             socket.set_linger(Some(Duration::ZERO)).expect("a socket");
         };
 
-        // Answered, and left idle or gone.
+        // Answered, then idle or closed.
         let mut idle = conn();
         hello(&mut idle, false);
         hello(&mut conn(), false);
@@ -153,7 +153,7 @@ impl Peers {
         }
         kept.push(ask("/sleep/60000"));
         http2.get("/sleep/60000").expect("an open connection");
-        // Both are under way once what came after them is answered.
+        // Both requests have begun once a later one is answered.
         let stream = http2.get("/").expect("an open connection");
         http2.read_answer(stream).expect("an answer");
         hello(&mut conn(), false);

@@ -1,4 +1,4 @@
-//! What a process has.
+//! What a process holds: descriptors, threads and memory.
 
 use std::{
     alloc::System,
@@ -13,13 +13,11 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// How long other threads may take to let go of what they have.
+/// How long other threads may take to release what they hold.
 const SETTLED: Duration = Duration::from_secs(5);
-/// Queues are made of blocks that come and go whole: what they have at a given moment differs by
-/// some.
+/// Queues consist of blocks that are allocated as a whole, so what they hold varies a little.
 const QUEUES: usize = 2048;
-/// What the allocator keeps for itself is none of ours, within bounds: the kernel's count is a
-/// second witness.
+/// The allocator keeps memory for itself, within bounds: the kernel's count is a second measure.
 const RESIDENT: usize = 8 << 20;
 
 #[derive(Clone, Copy, Debug)]
@@ -41,8 +39,8 @@ impl Level {
         }
     }
 
-    /// The level once it has been the same for a while. No event says when another thread has let
-    /// go of the last of it.
+    /// Returns the level once it has been stable for a while. No event tells when another thread
+    /// has released everything.
     pub(crate) fn settled() -> Self {
         let start = Instant::now();
         let mut level = Self::now();
@@ -58,7 +56,7 @@ impl Level {
         }
     }
 
-    /// Fails with what has been too much for too long.
+    /// Fails with what has stayed too high for too long.
     pub(crate) fn assert_is_back(self) {
         let start = Instant::now();
         loop {

@@ -1,8 +1,8 @@
 //! Many drains in one process leave nothing behind: no descriptor, no thread, no memory.
 //!
-//! `cargo test` plays some, `DRAINS=1000 cargo test --release --test leaks` as many as it is told.
-//! What is counted is the whole process's, so each subject is a process of its own: this program
-//! again, asked for the ignored test below.
+//! `cargo test` plays some drains, `DRAINS=1000 cargo test --release --test leaks` as many as that
+//! says. The counts are those of a whole process, so each subject runs in a process of its own:
+//! this program with the ignored test below.
 #![cfg(target_os = "linux")]
 
 mod drain;
@@ -18,7 +18,7 @@ use std::{
 use async_drain::Drain;
 use level::Level;
 
-/// How many drains it takes until pools, queues and thread-locals have grown to their size.
+/// How many drains it takes until pools, queues and thread-locals have reached their size.
 const WARM_UP: usize = 20;
 
 /// The drains of one process, counted before and after.
@@ -38,7 +38,7 @@ fn subject() {
     before.assert_is_back();
 }
 
-/// Loses one thing.
+/// Leaks one thing.
 fn lose(leak: &str) {
     match leak {
         "" => {}
@@ -70,7 +70,7 @@ fn drains_leave_nothing_behind() {
     assert!(output.status.success(), "{}", said(&output));
 }
 
-/// The test above is worth something: what is lost on purpose, once in each drain, shows.
+/// The test above notices a leak of one thing per drain.
 #[test]
 fn a_leak_is_noticed() {
     let leaks = [

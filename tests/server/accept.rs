@@ -164,7 +164,7 @@ fn ten_generations_on_one_listener_lose_no_connection() {
     let over = AtomicBool::new(false);
     let ask = || {
         while !over.load(Ordering::Relaxed) {
-            let mut peer = TcpStream::connect(addr).expect("somebody listens");
+            let mut peer = TcpStream::connect(addr).expect("the server listens");
             peer.set_read_timeout(Some(Duration::from_secs(10)))
                 .expect("a socket");
             peer.write_all(b"?").expect("an open connection");

@@ -47,11 +47,11 @@ fn a_budget_that_overflows_means_no_budget() {
             let operator = thread::spawn({
                 let (lame_duck, draining) = (drain.until_lame_duck(), drain.until_draining());
                 move || {
-                    stop.try_send(()).expect("somebody listens");
+                    stop.try_send(()).expect("the server listens");
                     lame_duck.wait();
                     // Not merged with the first request.
                     thread::sleep(Duration::from_millis(260));
-                    stop.try_send(()).expect("somebody listens");
+                    stop.try_send(()).expect("the server listens");
                     draining.wait();
                     drop(work);
                 }

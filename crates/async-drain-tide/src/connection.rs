@@ -27,7 +27,7 @@ use crate::{
 
 /// The limits of a connection.
 pub(crate) struct Limits {
-    pub(crate) patience: IdleTimer,
+    pub(crate) idle_timer: IdleTimer,
     pub(crate) head_timeout: Duration,
 }
 
@@ -109,8 +109,8 @@ async fn next<C: Transport>(
         if let Poll::Ready(end) = exchange.as_mut().poll(cx) {
             return Poll::Ready(Next::Exchanged(end));
         }
-        limits.patience.set_idle(io.rest());
-        if limits.patience.poll(io.is_silent(), cx).is_ready() {
+        limits.idle_timer.set_idle(io.rest());
+        if limits.idle_timer.poll(io.is_silent(), cx).is_ready() {
             return Poll::Ready(Next::TimedOut);
         }
         if !io.is_in_head() {
@@ -191,7 +191,7 @@ where
 /// noticed.
 const BURST: usize = 16;
 
-/// Writes an answer: its head and the beginning of its body together, if both are there.
+/// Writes an answer: its head and the first bytes of its body together, if both are there.
 async fn write<C: Transport>(io: &mut Io<C>, mut answer: Encoder) -> io::Result<()> {
     /// async-h1 needs room for the frame of a chunk, and more to be worth a chunk.
     const ROOM: usize = 1024;

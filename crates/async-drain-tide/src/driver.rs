@@ -108,7 +108,7 @@ impl Driver {
         Fut: Future<Output = Result<Response>>,
     {
         let limits = Limits {
-            patience: IdleTimer::new(&self.drain, self.graces),
+            idle_timer: IdleTimer::new(&self.drain, self.graces),
             head_timeout: self.head_timeout,
         };
         connection::serve(connection, limits, endpoint)

@@ -10,8 +10,8 @@ pub(crate) fn has(values: Option<&HeaderValues>, option: &str) -> bool {
     options(values).any(|one| one.eq_ignore_ascii_case(option))
 }
 
-/// Returns whether an answer may say `close`: neither an interim one nor the beginning of a tunnel
-/// may.
+/// Returns whether an answer may say `close`: neither an interim one nor one that opens a tunnel may.
+
 pub(crate) fn may_close(method: Method, status: StatusCode) -> bool {
     !(status.is_informational() || method == Method::Connect && status.is_success())
 }

@@ -21,7 +21,7 @@ fn a_server_runs_on_async_std() {
 fn a_server_runs_on_async_std_with_its_listener() {
     let (scene, listener) = Scene::new();
     let drain = scene.drain.clone();
-    let listener = listener.into_inner().expect("nobody else has it");
+    let listener = listener.into_inner().expect("the only handle");
     let listener = async_std::net::TcpListener::from(listener);
     let server = Server::new(&scene.drain, |task| drop(async_std::task::spawn(task)));
     async_std::task::block_on(async {

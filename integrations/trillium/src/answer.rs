@@ -66,10 +66,10 @@ fn events(pause: Duration, drain: &Drain) -> impl Stream<Item = String> + Send +
         Timer::after(pause).await;
         tick.to_owned()
     });
-    // A clone would be a handle that keeps the drain running; a child drains with it.
-    let until = drain.child();
-    ticks
-        .until_draining(drain)
+    // A clone would keep the drain running.
+    let until = drain.observer();
+    until
+        .run_until_draining(ticks)
         .chain(stream::once_future(async move {
             let left = until
                 .deadline()

@@ -31,7 +31,7 @@ pub fn connect<B, R: Default>(mut request: Request<B>, drain: &Drain) -> Respons
     let guard = guard.labeled(format!("CONNECT {}", request.uri()));
     let upgrade = hyper::upgrade::on(&mut request);
     let tunnel = async move {
-        // A peer that has left in the meantime is not our error.
+        // A peer that has left in the meantime is not an error of ours.
         if let Ok(upgraded) = upgrade.await {
             let _ = echo(upgraded, &guard).await;
         }

@@ -36,7 +36,7 @@ pub(super) fn panicking(subject: &Subject) -> Probed {
     busy.get("/sleep/500")?;
     let mut panicking = Conn::open(server.addr())?;
     panicking.get("/panic")?;
-    // Whether a 500 or the end of the connection: something comes.
+    // Either a 500 or the end of the connection arrives.
     let _ = panicking.read_response();
     drop(hello(server.addr())?);
     begin(&server)?;
@@ -63,7 +63,7 @@ pub(super) fn second_signal(subject: &Subject) -> Probed {
     conn.get("/sleep/60000")?;
     settle(&server)?;
     begin(&server)?;
-    // At once it would be the same request.
+    // Sent at once, it would be the same request.
     thread::sleep(Duration::from_millis(300));
     server.signal(Signal::TERM)?;
     let exit = server.wait(TIMEOUT)?;

@@ -9,7 +9,7 @@ use crate::subject::Subject;
 
 pub(super) fn queued(subject: &Subject) -> Probed {
     let mut server = subject.start(&[])?;
-    // A frozen process accepts nobody.
+    // A frozen process accepts no connections.
     server.stop()?;
     let mut queued = Vec::new();
     for _ in 0..20 {
@@ -48,11 +48,11 @@ pub(super) fn descriptors(subject: &Subject) -> Probed {
         .env("ADDR", "127.0.0.1:0");
     let mut server = Server::spawn(command)?;
     let mut first = hello(server.addr())?;
-    let crowd: Result<Vec<_>, _> = (0..80).map(|_| Conn::open(server.addr())).collect();
-    let crowd = crowd?;
+    let queued: Result<Vec<_>, _> = (0..80).map(|_| Conn::open(server.addr())).collect();
+    let queued = queued?;
     first.get("/")?;
     answered(&mut first)?;
-    drop(crowd);
+    drop(queued);
     drop(hello(server.addr())?);
     begin(&server)?;
     check(first.is_eof(TIMEOUT)?, "an idle connection is left open")?;

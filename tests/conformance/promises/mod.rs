@@ -1,4 +1,4 @@
-//! The promises, and a probe for each: a server, a peer that behaves so, and what must come of it.
+//! The promises, with a probe for each: a server, a peer, and the outcome that is expected.
 
 mod body;
 mod end;
@@ -153,7 +153,7 @@ pub(crate) const PROMISES: &[Promise] = &[
     ),
 ];
 
-/// Enough for anything that should not have to wait.
+/// How long anything may take that should not have to wait.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 fn check(holds: bool, otherwise: impl fmt::Display) -> Probed {
@@ -186,7 +186,7 @@ fn settle(server: &Server) -> Probed {
     Ok(())
 }
 
-/// Asks the server to stop, and waits until it draws the consequence.
+/// Asks the server to stop, and waits until it has begun to drain.
 fn begin(server: &Server) -> Probed {
     server.signal(Signal::TERM)?;
     until_refused(server.addr())
@@ -197,14 +197,15 @@ fn until_refused(addr: SocketAddr) -> Probed {
     while Instant::now() < limit {
         match TcpStream::connect(addr) {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Ok(()),
-            // One that came before the listener was retired, or is dropped by its filter.
+            // The connection came before the listener was retired, or its request was dropped by
+            // the filter.
             _ => thread::sleep(Duration::from_millis(5)),
         }
     }
     check(false, "new connections are still accepted")
 }
 
-/// The server ends by itself, with nothing lost.
+/// Waits until the server ends by itself, with nothing lost.
 fn drained(server: &mut Server) -> Result<Exit, Failure> {
     let exit = server.wait(TIMEOUT)?;
     check(

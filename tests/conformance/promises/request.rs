@@ -10,7 +10,7 @@ use crate::subject::Subject;
 pub(super) fn lame_duck(subject: &Subject) -> Probed {
     let mut server = subject.start(&[("LAME_DUCK_MS", "3000")])?;
     server.signal(Signal::TERM)?;
-    // The phase changes at a moment of the server's choice.
+    // The server decides when the phase changes.
     let unready = loop {
         let mut conn = Conn::open(server.addr())?;
         conn.get("/readyz")?;

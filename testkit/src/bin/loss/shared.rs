@@ -1,5 +1,5 @@
 //! Two generations of a server on one listening socket, which this program has made and passed on:
-//! the first is told to stop, and nobody notices.
+//! when the first is told to stop, no client may notice.
 
 use crate::round::{Round, TIMEOUT};
 use futures_lite::future::poll_once;
@@ -87,7 +87,7 @@ async fn client(round: &Round<'_>, hold: Hold) -> Result<Tally> {
                 tally.connections += 1;
                 Http1::new(stream).ask(&request).await
             }
-            // The next generation is there all the time: nobody may be refused.
+            // The next generation is there all the time: no connection may be refused.
             None => Outcome::Lost(Loss {
                 cause: Cause::Other(ErrorKind::ConnectionRefused),
                 received: 0,

@@ -1,4 +1,4 @@
-//! Clients that keep to the protocol, and must lose nothing.
+//! Clients that follow the protocol, and must lose nothing.
 
 use crate::plan::millis;
 use crate::scene::Scene;
@@ -42,7 +42,7 @@ pub(crate) enum Friend {
     Tunnel,
     /// The same over HTTP/2.
     Tunnel2,
-    /// Connects, and says nothing for a while.
+    /// Connects, and sends nothing for a while.
     Silent,
 }
 
@@ -73,7 +73,7 @@ impl Friend {
         all[rng.usize(..all.len())]
     }
 
-    /// Asks until the server is gone, and lets go of its hold with the first answer.
+    /// Sends requests until the server is gone, and drops its hold with the first answer.
     pub(crate) async fn play(self, scene: &Scene<'_>, mut rng: Rng, hold: Hold) -> Result<Tally> {
         let mut course = Course {
             scene,

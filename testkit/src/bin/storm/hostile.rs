@@ -1,4 +1,4 @@
-//! Peers that nobody would wish for, and what they ask of handlers.
+//! Peers that misbehave, and the handlers that they call.
 
 use crate::plan::{Subject, millis, one_in};
 use crate::scene::Scene;
