@@ -308,8 +308,8 @@ fn half_a_head_is_cut_with_the_grace_period() {
     });
 }
 
-/// Z9: a connection that becomes idle after the drain began, and was not told to leave, has its grace
-/// from then on.
+/// Z9: a connection that becomes idle after the drain began, and was not told to leave, has its
+/// grace from then on.
 #[test]
 fn a_connection_that_falls_idle_late_may_place_one_more_request() {
     let mut server = hyper(&[]);

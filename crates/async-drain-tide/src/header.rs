@@ -10,7 +10,7 @@ pub(crate) fn has(values: Option<&HeaderValues>, option: &str) -> bool {
     options(values).any(|one| one.eq_ignore_ascii_case(option))
 }
 
-/// Returns whether an answer may say `close`: neither an interim one nor one that opens a tunnel may.
+/// Returns whether an answer may say `close`: an interim one or one that opens a tunnel may not.
 
 pub(crate) fn may_close(method: Method, status: StatusCode) -> bool {
     !(status.is_informational() || method == Method::Connect && status.is_success())

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_drain::{Drain};
+use async_drain::Drain;
 use bytes::Bytes;
 use futures_lite::future::or;
 use h3::server::{Connection, RequestResolver};
