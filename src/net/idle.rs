@@ -237,7 +237,10 @@ impl Traffic {
     }
 
     /// Wraps a connection, or a half of one, and notes when its bytes move.
-    pub fn watch<C>(&self, io: C) -> Watched<'_, C> {
+    pub fn watch<C>(&self, io: C) -> impl AsyncRead + AsyncWrite + Unpin
+    where
+        C: AsyncRead + AsyncWrite + Unpin,
+    {
         Watched {
             io,
             traffic: self,
@@ -249,7 +252,7 @@ impl Traffic {
     ///
     /// Poll it after the futures that move the bytes, so that bytes that have arrived are read
     /// first.
-    pub fn until_quiet(&self, quiet: Duration) -> UntilQuiet<'_> {
+    pub fn until_quiet(&self, quiet: Duration) -> impl Future<Output = ()> + Unpin {
         UntilQuiet {
             traffic: self,
             draining: UntilDraining::new(&self.core),
@@ -281,10 +284,9 @@ impl fmt::Debug for Traffic {
     }
 }
 
-/// Waits until no bytes move; returned by [`Traffic::until_quiet`].
+/// Waits until no bytes move.
 #[derive(Debug)]
-#[must_use = "futures do nothing unless polled"]
-pub struct UntilQuiet<'a> {
+struct UntilQuiet<'a> {
     traffic: &'a Traffic,
     draining: UntilDraining,
     /// When `poll` first saw that draining has begun.
@@ -317,9 +319,9 @@ impl Future for UntilQuiet<'_> {
     }
 }
 
-/// A connection that tells [`Traffic`] when its bytes move; returned by [`Traffic::watch`].
+/// A connection that tells [`Traffic`] when its bytes move.
 #[derive(Debug)]
-pub struct Watched<'a, C> {
+struct Watched<'a, C> {
     io: C,
     traffic: &'a Traffic,
     /// Set while `traffic.blocked` counts this: its last write was pending.
