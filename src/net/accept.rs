@@ -23,12 +23,6 @@ use super::{
 ///
 /// The listeners of std, async-io and smol become one by [`IntoAccept`]. Implement it for other
 /// sources of connections, e.g. a listener of another runtime.
-#[diagnostic::on_unimplemented(
-    message = "connections can't be accepted from `{Self}`",
-    label = "not a listener",
-    note = "use a TCP or Unix listener of std, async-io or smol (feature `async-net`), or an `Arc` of `Async<..>`",
-    note = "wrap a stream of connections in `net::Connections::new(stream)`: what is queued in it is lost"
-)]
 pub trait Accept {
     /// An accepted connection.
     type Conn: Transport;
@@ -95,6 +89,8 @@ pub trait IntoAccept {
     fn into_accept(self) -> io::Result<Self::Accept>;
 }
 
+// An argument that is neither is not a listener: say that, not that `Accept` is missing.
+#[diagnostic::do_not_recommend]
 impl<A: Accept> IntoAccept for A {
     type Accept = A;
 

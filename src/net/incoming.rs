@@ -55,8 +55,8 @@ pub struct Connection<C: Transport> {
 /// other systems it ends at most half a second later, or half a second after file descriptors were
 /// last short.
 ///
-/// The drain can't become drained before this stream has ended or is dropped. But the stream isn't a
-/// handle of the drain: if the last [`Drain`] is dropped, draining begins.
+/// The drain can't become drained before this stream has ended or is dropped. But the stream is not
+/// a handle of the drain: if the last [`Drain`] is dropped, draining begins.
 ///
 /// If another process or accept loop holds the same socket, it finds the socket as it was. On
 /// Linux, peers get no answer while the listener retires, usually for a few milliseconds, and their

@@ -20,8 +20,8 @@ use crate::{Drain, Report};
 /// counted is the same request, since wrappers, process groups and supervisors send a signal twice.
 ///
 /// The shutdown also starts, with its budget, when code begins the drain (e.g. a handler or a
-/// `preStop` hook), when it calls [`Drain::enter_lame_duck`], and when the server ends. None of these
-/// counts as a request: the first request after it cuts nothing short.
+/// `preStop` hook), when it calls [`Drain::enter_lame_duck`], and when the server ends. None of
+/// these counts as a request: the first request after it cuts nothing short.
 ///
 /// By default lame duck is skipped, the grace period is 25 s, and the abort grace is 1 s. The sum
 /// fits into the 30 s that Kubernetes allows. A duration that overflows
