@@ -28,9 +28,9 @@ fresh() {
 build() (
     cd "$copy"
     case $1 in
-        model) RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$target/broken/loom" \
+        loom) RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$target/broken/loom" \
             cargo test --quiet --package async-drain --release --lib --no-default-features --no-run ;;
-        crowd) RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR="$target/broken/shuttle" \
+        shuttle) RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR="$target/broken/shuttle" \
             cargo test --quiet --package async-drain --release --lib --no-default-features --no-run ;;
         test) CARGO_TARGET_DIR="$target/broken" cargo test --quiet --test core --no-run ;;
     esac >"$log" 2>&1
@@ -41,10 +41,10 @@ run() (
     cd "$copy"
     # Some variants hang rather than fail.
     case $1 in
-        model) LOOM_MAX_PREEMPTIONS=3 RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$target/broken/loom" timeout 60 \
-            cargo test --quiet --package async-drain --release --lib --no-default-features -- --exact "models::$2" ;;
-        crowd) SHUTTLE_ITERATIONS=20000 RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR="$target/broken/shuttle" timeout 60 \
-            cargo test --quiet --package async-drain --release --lib --no-default-features -- --exact "crowds::$2" ;;
+        loom) LOOM_MAX_PREEMPTIONS=3 RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$target/broken/loom" timeout 60 \
+            cargo test --quiet --package async-drain --release --lib --no-default-features -- --exact "drain::models::loom::$2" ;;
+        shuttle) SHUTTLE_ITERATIONS=20000 RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR="$target/broken/shuttle" timeout 60 \
+            cargo test --quiet --package async-drain --release --lib --no-default-features -- --exact "drain::models::shuttle::$2" ;;
         test) CARGO_TARGET_DIR="$target/broken" timeout 20 cargo test --quiet --test core -- --exact "$2" ;;
     esac >"$log" 2>&1
 )
@@ -92,26 +92,26 @@ catch() {
 
 # --- the latch
 
-broken raise-without-release model:raise_publishes latch.rs \
+broken raise-without-release loom:raise_publishes drain/latch.rs \
     'fetch_max(phase as u8, Ordering::AcqRel)' 'fetch_max(phase as u8, Ordering::Acquire)'
 
-broken raise-without-acquire model:raise_publishes latch.rs \
+broken raise-without-acquire loom:raise_publishes drain/latch.rs \
     'fetch_max(phase as u8, Ordering::AcqRel)' 'fetch_max(phase as u8, Ordering::Release)'
 
-broken is-without-acquire model:raise_publishes latch.rs \
+broken is-without-acquire loom:raise_publishes drain/latch.rs \
     'self.0.load(Ordering::Acquire) >=' 'self.0.load(Ordering::Relaxed) >='
 
-broken phase-without-acquire model:work_is_visible_across_shards latch.rs \
+broken phase-without-acquire loom:work_is_visible_across_shards drain/latch.rs \
     'from_u8(self.0.load(Ordering::Acquire))' 'from_u8(self.0.load(Ordering::Relaxed))'
 
-broken no-second-look "model:raise_vs_poll crowd:waits_polled_by_many_tasks" latch.rs \
+broken no-second-look "loom:raise_vs_poll shuttle:waits_polled_by_many_tasks" drain/latch.rs \
     '            if self.0.level.reached(phase) {
-                drop(waiting);
+                drop(wakers);
                 return Poll::Ready(());
             }
 ' ''
 
-broken wake-before-raise "model:raise_vs_poll crowd:waits_polled_by_many_tasks" latch.rs \
+broken wake-before-raise "loom:raise_vs_poll shuttle:waits_polled_by_many_tasks" drain/latch.rs \
     'let before = self.advance(phase);
         self.wake(before, phase);
         before' \
@@ -119,75 +119,75 @@ broken wake-before-raise "model:raise_vs_poll crowd:waits_polled_by_many_tasks" 
         self.wake(before, phase);
         self.advance(phase)'
 
-broken wake-under-the-lock test:hostile::a_waker_may_drop_its_task latch.rs \
-    'let woken = mem::take(&mut *lock(&desk.0.waiting[usize::from(passed)]));
+broken wake-under-the-lock test:hostile::a_waker_may_drop_its_task drain/latch.rs \
+    'let woken = mem::take(&mut *lock(&list.0.wakers[usize::from(passed)]));
                 wake_all(woken);' \
-    'let mut waiting = lock(&desk.0.waiting[usize::from(passed)]);
-                wake_all(mem::take(&mut *waiting));'
+    'let mut wakers = lock(&list.0.wakers[usize::from(passed)]);
+                wake_all(mem::take(&mut *wakers));'
 
-broken drop-a-waker-under-the-lock test:hostile::a_waker_may_use_its_drain_when_dropped latch.rs \
-    'Some(mem::replace(&mut waiting[place.slot], waker))' \
-    'drop(mem::replace(&mut waiting[place.slot], waker));
+broken drop-a-waker-under-the-lock test:hostile::a_waker_may_use_its_drain_when_dropped drain/latch.rs \
+    'Some(mem::replace(&mut wakers[registered.slot], waker))' \
+    'drop(mem::replace(&mut wakers[registered.slot], waker));
                     None::<Waker>'
 
-broken skipped-phases-sleep-on test:core::drained_ends_the_waits_for_aborting latch.rs \
+broken skipped-phases-sleep-on test:core::drained_ends_the_waits_for_aborting drain/latch.rs \
     'for passed in before as u8..phase as u8 {' 'for passed in (before as u8).max(phase as u8 - 1)..phase as u8 {'
 
-broken repoll-by-another-ignored "model:raise_vs_repoll crowd:waits_polled_by_many_tasks" latch.rs \
-    'if place.holds(cx.waker()) =>' 'if place.slot < usize::MAX =>'
+broken repoll-by-another-ignored "loom:raise_vs_repoll shuttle:waits_polled_by_many_tasks" drain/latch.rs \
+    'if registered.holds(cx.waker()) =>' 'if registered.slot < usize::MAX =>'
 
-broken repoll-by-a-lookalike-ignored test:cancel::the_task_that_polled_last_is_woken latch.rs \
+broken repoll-by-a-lookalike-ignored test:cancel::the_task_that_polled_last_is_woken drain/latch.rs \
     'self.data == waker.data().addr() &&' 'self.data != 0 &&'
 
-broken leave-nothing-behind test:cancel::a_dropped_wait_gives_its_place_back latch.rs \
-    'waiting.try_remove(place.slot)' 'waiting.try_remove(place.slot + 1)'
+broken leave-nothing-behind test:cancel::a_dropped_wait_gives_its_place_back drain/latch.rs \
+    'wakers.try_remove(registered.slot)' 'wakers.try_remove(registered.slot + 1)'
 
-broken a-panic-escapes test:unwind::a_panicking_waker_does_not_stop_the_other_wakes latch.rs \
+broken a-panic-escapes test:unwind::a_panicking_waker_does_not_stop_the_other_wakes drain/latch.rs \
     'catch_unwind(AssertUnwindSafe(|| waker.wake()))' \
     'Ok::<_, Box<dyn std::any::Any>>(AssertUnwindSafe(|| waker.wake())())' \
     'panic::{AssertUnwindSafe, catch_unwind}' 'panic::AssertUnwindSafe'
 
-broken a-payload-is-dropped test:unwind::a_panic_payload_may_panic_when_dropped latch.rs \
+broken a-payload-is-dropped test:unwind::a_panic_payload_may_panic_when_dropped drain/latch.rs \
     'mem::forget(payload)' 'drop(payload)'
 
 # --- the count
 
-broken last-shard-without-acquire model:work_is_visible_across_shards tally.rs \
+broken last-shard-without-acquire loom:work_is_visible_across_shards drain/tally.rs \
     'fetch_sub(1, Ordering::AcqRel)' 'fetch_sub(1, Ordering::Release)'
 
-broken last-shard-without-release model:work_is_visible_across_shards tally.rs \
+broken last-shard-without-release loom:work_is_visible_across_shards drain/tally.rs \
     'fetch_sub(1, Ordering::AcqRel)' 'fetch_sub(1, Ordering::Acquire)'
 
-broken the-first-shard-ends-it "model:begin_vs_clone_on_two_shards crowd:guards_on_four_shards" tree.rs \
-    'if !core.tally.last_shard() {' 'if core.tally.last_shard() && core.latch.is(Phase::Drained) {'
+broken the-first-shard-ends-it "loom:begin_vs_clone_on_two_shards shuttle:guards_on_four_shards" drain/node.rs \
+    'if !node.tally.last_shard() {' 'if node.tally.last_shard() && node.latch.is(Phase::Drained) {'
 
-broken refused-without-a-fence model:begin_vs_guard_on_one_shard tally.rs \
+broken refused-without-a-fence loom:begin_vs_guard_on_one_shard drain/seat.rs \
     'if seat.is_none() {' 'if seat.is_none() && shards.is_empty() {'
 
-broken refused-at-once "model:late_guard_vs_last_shard crowd:guards_on_two_shards" tally.rs \
+broken refused-at-once "loom:late_guard_vs_last_shard shuttle:guards_on_two_shards" drain/seat.rs \
     'shards.iter().find_map(Weak::upgrade)' 'shards.iter().take(0).find_map(Weak::upgrade)'
 
-broken late-guard-tries-one-shard test:core::new_guards_are_available_while_one_is_alive tally.rs \
+broken late-guard-tries-one-shard test:core::new_guards_are_available_while_one_is_alive drain/seat.rs \
     'shards.iter().find_map(Weak::upgrade)' 'shards.iter().take(1).find_map(Weak::upgrade)'
 
-broken holds-are-work test:tree::a_parent_counts_the_guards_of_its_children tally.rs \
-    'self.held.fetch_add(ONE, Ordering::Release)' 'self.held.fetch_add(0, Ordering::Release)'
+broken holds-are-work test:tree::a_parent_counts_the_guards_of_its_children drain/tally.rs \
+    'self.begun.fetch_add(ONE, Ordering::Release)' 'self.begun.fetch_add(0, Ordering::Release)'
 
-broken count-looks-at-the-holds-last model:count_vs_child tally.rs \
-    '        let held = self.held.load(Ordering::Acquire);
+broken count-looks-at-the-holds-last loom:count_vs_child drain/tally.rs \
+    '        let begun = self.begun.load(Ordering::Acquire);
 ' '' \
-    '        let forgone = self.forgone.load' '        let held = self.held.load(Ordering::Acquire);
-        let forgone = self.forgone.load'
+    '        let ended = self.ended.load' '        let begun = self.begun.load(Ordering::Acquire);
+        let ended = self.ended.load'
 
-broken count-looks-at-the-forgone-first "model:count_vs_child crowd:children_made_and_begun" tally.rs \
-    '        let forgone = self.forgone.load(Ordering::Relaxed);
+broken count-looks-at-the-forgone-first "loom:count_vs_child shuttle:children_made_and_begun" drain/tally.rs \
+    '        let ended = self.ended.load(Ordering::Relaxed);
 ' '' \
-    '        let held = self.held.load' '        let forgone = self.forgone.load(Ordering::Relaxed);
-        let held = self.held.load'
+    '        let begun = self.begun.load' '        let ended = self.ended.load(Ordering::Relaxed);
+        let begun = self.begun.load'
 
 # --- the tree
 
-broken released-before-raised "model:begin_vs_guard_on_one_shard crowd:guards_on_two_shards" tree.rs \
+broken released-before-raised "loom:begin_vs_guard_on_one_shard shuttle:guards_on_two_shards" drain/node.rs \
     'let before = self.latch.raise(phase);' \
     'let before = self.latch.phase();
         if phase >= Phase::Draining {
@@ -195,29 +195,29 @@ broken released-before-raised "model:begin_vs_guard_on_one_shard crowd:guards_on
         }
         self.latch.raise(phase);'
 
-broken never-released "model:last_drop_vs_wait crowd:a_finish_that_may_abort" tree.rs \
+broken never-released "loom:last_drop_vs_wait shuttle:a_finish_that_may_abort" drain/node.rs \
     'if before < Phase::Draining && phase >= Phase::Draining {' \
     'if before > Phase::Draining && phase >= Phase::Draining {'
 
-broken deadline-after-the-phase model:begin_with_deadline_vs_child tree.rs \
+broken deadline-after-the-phase loom:begin_with_deadline_vs_child drain/node.rs \
     '        // S7: published first' \
     '        let before = self.latch.raise(phase);
         // S7: published first' \
     '        let before = self.latch.raise(phase);
         if before' '        if before'
 
-broken the-later-deadline-wins test:core::the_earlier_deadline_holds tree.rs \
+broken the-later-deadline-wins test:core::the_earlier_deadline_holds drain/node.rs \
     'self.to >= Phase::Aborting || self.at < later.at' 'self.to >= Phase::Aborting || self.at > later.at'
 
-broken draining-limits-aborting model:begin_with_deadline_vs_abort tree.rs \
+broken draining-limits-aborting loom:begin_with_deadline_vs_abort drain/node.rs \
     'self.to >= Phase::Aborting || self.at < later.at' 'self.at < later.at'
 
-broken no-hold-on-the-parent "model:begin_vs_first_guards_of_a_child crowd:children_made_and_begun" tree.rs \
+broken no-hold-on-the-parent "loom:begin_vs_first_guards_of_a_child shuttle:children_made_and_begun" drain/node.rs \
     'state.children.insert(Arc::downgrade(child));' \
     'state.children.insert(Arc::downgrade(child));
-            drop(lock(&child.hold).take());'
+            drop(lock(&child.parent).take());'
 
-broken adopt-looks-before-it-lists "model:begin_vs_child crowd:children_made_and_begun" tree.rs \
+broken adopt-looks-before-it-lists "loom:begin_vs_child shuttle:children_made_and_begun" drain/node.rs \
     '            let mut state = lock(&self.state);
             let Some(seat)' \
     '            phase = self.latch.phase();
@@ -231,141 +231,142 @@ broken adopt-looks-before-it-lists "model:begin_vs_child crowd:children_made_and
     '        let phase = self.latch.phase();
         if phase > Phase::Running {' '        if phase > Phase::Running {'
 
-broken a-child-is-born-without-deadline test:tree::the_deadline_is_inherited tree.rs \
+broken a-child-is-born-without-deadline test:tree::the_deadline_is_inherited drain/node.rs \
     'child.step(phase.min(Phase::Aborting), limit);' 'child.step(phase.min(Phase::Aborting), limit.filter(|_| false));'
 
-broken children-are-not-told "model:begin_vs_first_guards_of_a_child crowd:children_made_and_begun" tree.rs \
+broken children-are-not-told "loom:begin_vs_first_guards_of_a_child shuttle:children_made_and_begun" drain/node.rs \
     'let mut below = self.children();
             let mut next = 0;' \
     'let mut below = self.children();
             below.clear();
             let mut next = 0;'
 
-broken grandchildren-are-not-told test:tree::a_parent_waits_for_guards_below tree.rs \
+broken grandchildren-are-not-told test:tree::a_parent_waits_for_guards_below drain/node.rs \
     '                    let further = child.children();
                     below.extend(further);' '                    drop(child.children());'
 
-broken forget-no-child test:tree::a_dropped_child_gives_its_place_back tree.rs \
+broken forget-no-child test:tree::a_dropped_child_gives_its_place_back drain/node.rs \
     'let place = state.children.try_remove(key);' 'let place = state.children.get(key).cloned();'
 
-broken the-parent-is-not-let-go model:begin_vs_end_of_a_child tree.rs \
-    'next = Self::forget_child(parent, key, &core).and_then(Seat::into_core);' \
-    'next = None; std::mem::forget(Self::forget_child(parent, key, &core));'
+broken the-parent-is-not-let-go loom:begin_vs_end_of_a_child drain/node.rs \
+    'next = Self::forget_child(link, &node).and_then(Seat::into_node);' \
+    'next = None; std::mem::forget(Self::forget_child(link, &node));'
 
-broken the-end-recurses test:tree::deep::a_deep_tree_begins_from_the_top tree.rs \
-    'next = Self::forget_child(parent, key, &core).and_then(Seat::into_core);' \
-    'next = None; drop(Self::forget_child(parent, key, &core));'
+broken the-end-recurses test:tree::deep::a_deep_tree_begins_from_the_top drain/node.rs \
+    'next = Self::forget_child(link, &node).and_then(Seat::into_node);' \
+    'next = None; drop(Self::forget_child(link, &node));'
 
-broken settled-before-the-walk model:begin_vs_begin_below tree.rs \
+broken settled-before-the-walk loom:begin_vs_begin_below drain/node.rs \
     '        let moved = self.step(phase, limit);
         if limit' \
     '        let moved = self.step(phase, limit);
         self.settle(phase);
         if limit'
 
-broken the-second-to-begin-does-not-look "model:begin_vs_begin crowd:children_made_and_begun" tree.rs \
+broken the-second-to-begin-does-not-look "loom:begin_vs_begin shuttle:children_made_and_begun" drain/node.rs \
     '        if limit.is_some() || !self.is_settled(phase) {' '        if limit.is_some() || moved {'
 
 # --- the record of abandoned work
 
-broken a-creation-does-not-wait "model:abort_vs_move_between_shards model:abort_vs_move_to_the_parent" tree.rs \
-    'if self.latch.is_relaxed(Phase::Draining) {' 'if self.latch.is_relaxed(Phase::Drained) {'
+broken a-creation-does-not-wait "loom:abort_vs_move_between_shards loom:abort_vs_move_to_the_parent" drain/node.rs \
+    'if self.latch.level().reached_relaxed(Phase::Draining) {' 'if self.latch.level().reached_relaxed(Phase::Drained) {'
 
-broken a-creation-in-haste-does-not-wait model:abort_vs_move_between_shards drain.rs \
-    'if !self.handle.level.is_relaxed(Phase::Draining) =>' 'if !self.handle.level.is_relaxed(Phase::Drained) =>'
+broken a-creation-in-haste-does-not-wait loom:abort_vs_move_between_shards drain/mod.rs \
+    'if !self.handle.level.reached_relaxed(Phase::Draining) =>' 'if !self.handle.level.reached_relaxed(Phase::Drained) =>'
 
-broken counted-before-draining "model:abort_vs_move_between_shards model:abort_vs_move_to_the_parent" tree.rs \
+broken counted-before-draining "loom:abort_vs_move_between_shards loom:abort_vs_move_to_the_parent" drain/node.rs \
     'let begun = self.raise_uncounted(Phase::Draining, None);' 'let begun = false;'
 
-broken counted-one-by-one model:abort_vs_move_to_the_parent tree.rs \
-    'core.look(now, &mut ended)' \
-    '{ let _state = lock(&core.state); core.look(now, &mut ended) }' \
-    '            let mut states: Vec<_> = all().map(|core| lock(&core.state)).collect();
+broken counted-one-by-one loom:abort_vs_move_to_the_parent drain/node.rs \
+    'node.look(now, &mut ended)' \
+    '{ let _state = lock(&node.state); node.look(now, &mut ended) }' \
+    '            let mut states: Vec<_> = all().map(|node| lock(&node.state)).collect();
 ' '' \
     '            let moved = all()' \
-    '            let mut states: Vec<_> = all().map(|core| lock(&core.state)).collect();
+    '            let mut states: Vec<_> = all().map(|node| lock(&node.state)).collect();
             let moved = all()'
 
-broken counted-after-it-is-told test:report::work_that_ends_when_it_is_told_to_abort_is_abandoned tree.rs \
+broken counted-after-it-is-told test:report::work_that_ends_when_it_is_told_to_abort_is_abandoned drain/node.rs \
     '        let mut ended = Vec::new();
         let before: Vec<_> = {' \
-    '        all().for_each(|core| { core.latch.raise(Phase::Aborting); });
+    '        all().for_each(|node| { node.latch.raise(Phase::Aborting); });
         let mut ended = Vec::new();
         let before: Vec<_> = {'
 
-broken a-hold-is-given-up-in-two-steps model:abort_vs_end_of_an_idle_connection tree.rs \
-    'let _state = lock(&core.state);
-            core.tally.forgo_hold();' 'core.tally.forgo_hold();'
+broken a-hold-is-given-up-in-two-steps loom:abort_vs_end_of_an_idle_connection drain/node.rs \
+    'let _state = lock(&node.state);
+            node.tally.end_presence();' 'node.tally.end_presence();'
 
-broken a-hold-is-taken-in-two-steps model:abort_vs_idle_child tree.rs \
+broken a-hold-is-taken-in-two-steps loom:abort_vs_idle_child drain/node.rs \
     '            let mut state = lock(&self.state);
-            let Some(seat) = tally::seat(self.shards()) else {
+            let Some(seat) = seat::seat(self.shards()) else {
                 return false;
             };
-            self.tally.add_hold();' \
-    '            let Some(seat) = tally::seat(self.shards()) else {
+            self.tally.begin_presence();' \
+    '            let Some(seat) = seat::seat(self.shards()) else {
                 return false;
             };
-            self.tally.add_hold();
+            self.tally.begin_presence();
             let mut state = lock(&self.state);'
 
-broken the-kept-are-given-up-in-two-steps model:abort_vs_begin_while_idle tree.rs \
+broken the-kept-are-given-up-in-two-steps loom:abort_vs_begin_while_idle drain/node.rs \
     'let mut state = lock(&self.state);
             for seat in mem::take(&mut state.kept) {' \
     'let kept = mem::take(&mut lock(&self.state).kept);
             for seat in kept {'
 
-broken lost-and-counted model:abort_vs_connection tree.rs \
-    'work.set_uncounted(self.tally.forgo_hold());' \
-    'self.tally.forgo_hold();
+broken lost-and-counted loom:abort_vs_connection drain/node.rs \
+    'work.set_uncounted(self.tally.end_presence());' \
+    'self.tally.end_presence();
         work.set_uncounted(true);'
 
-broken neither-lost-nor-counted model:abort_vs_connection tree.rs \
-    'work.set_uncounted(self.tally.forgo_hold());' \
-    'self.tally.forgo_hold();
+broken neither-lost-nor-counted loom:abort_vs_connection drain/node.rs \
+    'work.set_uncounted(self.tally.end_presence());' \
+    'self.tally.end_presence();
         work.set_uncounted(false);'
 
-broken a-child-keeps-its-record test:report::a_child_hands_its_record_to_a_parent_that_is_shutting_down tree.rs \
+broken a-child-keeps-its-record test:report::a_child_hands_its_record_to_a_parent_that_is_shutting_down drain/node.rs \
     'if parent.latch.is(Phase::LameDuck) {' 'if parent.latch.is(Phase::Drained) {'
 
-broken records-pile-up test:report::a_child_hands_its_record_to_a_parent_that_is_shutting_down tree.rs \
+broken records-pile-up test:report::a_child_hands_its_record_to_a_parent_that_is_shutting_down drain/node.rs \
     'if parent.latch.is(Phase::LameDuck) {' 'if parent.latch.is(Phase::Running) {'
 
-broken the-report-panics test:report::printing_changes_neither_the_exit_nor_its_status report.rs \
+broken the-report-panics test:report::printing_changes_neither_the_exit_nor_its_status report/mod.rs \
     '        self.print();
 ' '        eprintln!("{self}");
         let _ = Self::print;
 '
 
-broken the-report-waits-for-its-reader test:report::printing_changes_neither_the_exit_nor_its_status report.rs \
+broken the-report-waits-for-its-reader test:report::printing_changes_neither_the_exit_nor_its_status report/mod.rs \
     'printed.recv_timeout(LONGEST)' 'printed.recv().map(|()| LONGEST)'
 
-broken a-line-for-each-straggler test:report::many_stragglers_are_grouped_by_label_and_place straggler.rs \
+broken a-line-for-each-straggler test:report::many_stragglers_are_grouped_by_label_and_place report/straggler.rs \
     'if self.known.len() <= most {' 'if self.known.len() <= most.max(9_999) {'
 
-broken dropped-at-work-is-done test:report::a_connection_dropped_at_work_is_abandoned connection_guard.rs \
+broken dropped-at-work-is-done test:report::a_connection_dropped_at_work_is_abandoned drain/connection_guard.rs \
     'let dropped = self.abandoned_if_dropped &&' 'let dropped = false &&'
 
-broken a-panic-is-a-loss test:report::a_panic_abandons_nothing connection_guard.rs \
-    ' && !thread::panicking();' ';' 'sync::Arc, thread}' 'sync::Arc}'
+broken a-panic-is-a-loss test:report::a_panic_abandons_nothing drain/connection_guard.rs \
+    ' && !thread::panicking();' ';' '    thread,
+' ''
 
-broken the-end-of-a-connection-is-a-loss test:report::a_panic_abandons_nothing connection_guard.rs \
+broken the-end-of-a-connection-is-a-loss test:report::a_panic_abandons_nothing drain/connection_guard.rs \
     'if (lost || dropped) && self.phase() > Phase::Running {' 'if lost || dropped {'
 
 # --- the handles and the rest
 
-broken the-last-handle-does-not-begin "model:last_handles_drop crowd:handles_dropped_everywhere" drain.rs \
-    '        self.core.raise_uncounted(Phase::Draining, None);' '        let _ = &self.core;'
+broken the-last-handle-does-not-begin "loom:last_handles_drop shuttle:handles_dropped_everywhere" drain/mod.rs \
+    '        self.node.raise_uncounted(Phase::Draining, None);' '        let _ = &self.node;'
 
-broken admitted-while-draining model:begin_vs_admit tree.rs \
+broken admitted-while-draining loom:begin_vs_admit drain/node.rs \
     'if phase >= Phase::Draining {
             return Err' 'if phase > Phase::Draining {
             return Err'
 
-broken no-seat-is-taken-again test:stragglers::a_dropped_guard_leaves_no_entry straggler.rs \
+broken no-seat-is-taken-again test:stragglers::a_dropped_guard_leaves_no_entry drain/tracked.rs \
     'self.vacant.pop()' 'self.vacant.pop().filter(|_| false)'
 
-broken tracked-seats-are-kept-for-ever "model:begin_vs_tracked_guard crowd:tracked_guards_on_two_shards" tree.rs \
+broken tracked-seats-are-kept-for-ever "loom:begin_vs_tracked_guard shuttle:tracked_guards_on_two_shards" drain/node.rs \
     'registry.release(&self.tally, &mut ended);' 'let _ = (Registry::release, registry);'
 
 broken the-guard-goes-first test:ext::a_guarded_future_holds_its_guard ext/guarded.rs \
@@ -376,10 +377,10 @@ broken the-guard-goes-first test:ext::a_guarded_future_holds_its_guard ext/guard
         #[pin]
         inner: T,'
 
-broken a-wait-never-terminates test:core::a_wait_is_terminated_once_it_has_answered until.rs \
-    'self.answered = polled.is_ready();' ''
+broken a-wait-never-terminates test:core::a_wait_is_terminated_once_it_has_answered drain/until.rs \
+    'self.completed = polled.is_ready();' ''
 
-broken a-wait-takes-the-park-token test:core::waiting_keeps_the_park_token until.rs \
+broken a-wait-takes-the-park-token test:core::waiting_keeps_the_park_token drain/until.rs \
     'parker.park(deadline);' \
     'let _ = Parker::park; std::thread::park_timeout(Duration::from_millis(1));'
 

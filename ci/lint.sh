@@ -7,6 +7,12 @@ cargo fmt --all --check
 cargo clippy --workspace --all-targets --all-features -- -D warnings -D clippy::incompatible_msrv
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps
 
+# The core doesn't depend on which features are enabled.
+if grep -rn 'cfg(.*feature' src/drain; then
+    echo "src/drain names a feature" >&2
+    exit 1
+fi
+
 skip() {
     echo "SKIPPED: spelling ($*)"
     exit 0

@@ -21,8 +21,8 @@ TEST = re.compile(r"(?:pub(?:\(.*?\))? )?(?:async )?(?:unsafe )?fn (\w+)")
 
 # What runs a test, and where its sources are: the first pattern that matches a file decides.
 KINDS = [
-    ("loom", r"src/(?:models|drain/models/(?:loom|mod))\.rs"),
-    ("shuttle", r"src/(?:crowds|drain/models/shuttle)\.rs"),
+    ("loom", r"src/drain/models/loom\.rs"),
+    ("shuttle", r"src/drain/models/shuttle\.rs"),
     ("unit", r"(?:src|crates/async-drain-os/src)/(.*)\.rs"),
     ("fork", r"crates/async-drain-os/tests/(.*)\.rs"),
     ("test", r"tests/core/(.*)\.rs"),
@@ -94,7 +94,6 @@ def variants():
             for catcher in catchers.strip('"').split():
                 if script == "ci/broken.sh":
                     kind, _, test = catcher.partition(":")
-                    kind = {"model": "loom", "crowd": "shuttle"}.get(kind, kind)
                 else:
                     kind, test = script[3:].partition("-")[0], catcher
                 caught.setdefault((kind, test), []).append(name)

@@ -113,7 +113,7 @@ broken descriptor-release-unheard accept::a_connection_that_closes_ends_the_back
 broken an-interrupted-call-ends-a-connection bad_luck::a_signal_interrupts_no_connection net/linger.rs \
     'if error.kind() == io::ErrorKind::Interrupted => {}' 'if false && error.kind() == io::ErrorKind::Interrupted => {}'
 broken accept-loop-not-waited-for server::a_server_stopped_before_it_serves_answers_its_queue net/incoming.rs \
-    'hold: self.core().hold(),' 'hold: None,'
+    'hold: self.node().presence(),' 'hold: None,'
 
 # --- connections
 
@@ -197,8 +197,8 @@ broken stalled-raw-answer-unreported linger::a_connection_that_stalls_is_reset_a
     'record.abandon();' 'let _ = record;'
 broken dropped-bytes-unreported linger::a_connection_that_is_dropped_with_bytes_on_their_way_is_reported net/linger.rs \
     'if is_stopping && !over' 'if false && is_stopping && !over'
-broken idle-bytes-unreported close::an_idle_connection_with_bytes_on_their_way_is_abandoned_with_the_grace_period tree.rs \
-    '|| work.is_some_and(Work::is_uncounted)' ''
+broken idle-bytes-unreported close::an_idle_connection_with_bytes_on_their_way_is_abandoned_with_the_grace_period drain/node.rs \
+    '|| work.is_some_and(WorkState::is_uncounted)' ''
 broken a-proxy-closes-both-directions linger::a_connection_is_used_by_reference_and_half_closed net/linger.rs \
     'SockRef::from(&socket).shutdown(how)?;' 'let _ = how; SockRef::from(&socket).shutdown(Shutdown::Both)?;'
 broken a-peer-that-leaves-loses-bytes close::a_peer_that_leaves_in_the_middle_of_its_answer_is_not_abandoned net/os/mod.rs \
@@ -241,7 +241,7 @@ broken guard-in-the-handler in_flight::a_slow_reader_gets_its_20_mb hyper/connec
     'Watch::new(conn.into_owned(), ending, Some(standby)).activity(self.activity)' \
     '{ drop(standby); Watch::new(conn.into_owned(), ending, None).activity(self.activity) }'
 broken no-abort in_flight::a_request_that_outlasts_the_grace_period_is_cut_and_named shutdown/stages.rs \
-    'drain.core().raise(Phase::Aborting, end);' ''
+    'drain.node().raise(Phase::Aborting, end);' ''
 broken second-signal-unheard signals::a_second_signal_aborts_at_once shutdown/stages.rs \
     'while let Event::Requested(1) | Event::ServerEnded = self.next(Phase::Aborting' \
     'while let Event::Requested(_) | Event::ServerEnded = self.next(Phase::Aborting'

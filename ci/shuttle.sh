@@ -1,5 +1,5 @@
 #!/bin/sh
-# The models of many threads (src/crowds.rs), and loom's (src/models.rs), under shuttle: random
+# The models of many threads (src/drain/models/shuttle.rs), and loom's, under shuttle: random
 # interleavings and those of PCT, so many of each. With a name: only the models whose names contain
 # it.
 #
@@ -10,5 +10,5 @@ cd "$(dirname "$0")/.."
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target/shuttle}" RUSTFLAGS="--cfg shuttle"
 test() { cargo test --package async-drain --release --lib --no-default-features -- --nocapture "$@"; }
 [ $# -eq 0 ] || { test "$1"; exit; }
-SHUTTLE_ITERATIONS="${SHUTTLE_ITERATIONS:-20000}" test crowds::
-SHUTTLE_ITERATIONS="${SHUTTLE_ITERATIONS:-2000}" test models::
+SHUTTLE_ITERATIONS="${SHUTTLE_ITERATIONS:-20000}" test models::shuttle::
+SHUTTLE_ITERATIONS="${SHUTTLE_ITERATIONS:-2000}" test models::loom::

@@ -58,60 +58,48 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[cfg(feature = "net")]
-mod connection_guard;
-#[cfg(all(test, shuttle))]
-mod crowds;
+mod clock;
+// What only some features use is not dead in the others: the core doesn't know them.
+#[cfg_attr(
+    not(all(feature = "net", feature = "hyper", feature = "tower")),
+    allow(dead_code, unreachable_pub)
+)]
 mod drain;
 mod error;
 mod ext;
-mod guard;
 #[cfg(any(feature = "hyper", feature = "tower"))]
 mod http;
 #[cfg(feature = "hyper")]
 #[cfg_attr(docsrs, doc(cfg(feature = "hyper")))]
 pub mod hyper;
-mod latch;
-#[cfg(all(test, any(loom, shuttle)))]
-mod models;
 #[cfg(feature = "net")]
 #[cfg_attr(docsrs, doc(cfg(feature = "net")))]
 pub mod net;
 mod park;
-mod phase;
 mod report;
 pub mod shutdown;
 #[cfg(feature = "signal")]
 #[cfg_attr(docsrs, doc(cfg(feature = "signal")))]
 pub mod signal;
-mod stamp;
-mod straggler;
 #[cfg(feature = "swansong")]
 #[cfg_attr(docsrs, doc(cfg(feature = "swansong")))]
 pub mod swansong;
-mod sync;
-mod tally;
 #[cfg(feature = "tower")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
 pub mod tower;
-mod tree;
-mod until;
 
 pub use crate::{
-    drain::{BeginOnDrop, Drain, Observer},
+    drain::{BeginOnDrop, Drain, Observer, guard::Guard, phase::Phase},
     error::{Aborted, Drained, Refused},
-    guard::Guard,
-    phase::Phase,
-    report::Report,
+    report::{Report, Straggler, Stragglers},
     shutdown::builder::Shutdown,
-    straggler::{Straggler, Stragglers},
 };
 
 /// The futures and streams that the methods of this crate return, by name.
 pub mod futures {
     pub use crate::{
+        drain::until::{UntilAborting, UntilDrained, UntilDraining, UntilLameDuck},
         ext::{Guarded, RunUntilAborting, RunUntilDraining},
-        until::{UntilAborting, UntilDrained, UntilDraining, UntilLameDuck},
     };
 }
 

@@ -1,6 +1,9 @@
 use std::{fmt, panic::Location, time::Instant};
 
-use crate::{Drained, Guard, Phase, Refused, Stragglers, sync::Arc, tree::Core};
+use crate::{
+    Drained, Refused, Stragglers,
+    drain::{guard::Guard, node::Node, phase::Phase, sync::Arc},
+};
 
 /// Watches a drain and takes guards of it, but can't begin or abort it and doesn't keep it running.
 ///
@@ -25,19 +28,18 @@ use crate::{Drained, Guard, Phase, Refused, Stragglers, sync::Arc, tree::Core};
 /// ```
 #[derive(Clone)]
 pub struct Observer {
-    core: Arc<Core>,
+    node: Arc<Node>,
 }
 
 impl Observer {
-    pub(crate) fn new(core: &Arc<Core>) -> Self {
+    pub(crate) fn new(node: &Arc<Node>) -> Self {
         Self {
-            core: Arc::clone(core),
+            node: Arc::clone(node),
         }
     }
 
-    #[cfg_attr(not(feature = "net"), allow(dead_code))]
-    pub(crate) fn core(&self) -> &Arc<Core> {
-        &self.core
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.node
     }
 
     /// Creates a guard for work that has already been promised, also while draining.
@@ -49,7 +51,7 @@ impl Observer {
     #[inline]
     #[track_caller]
     pub fn guard(&self) -> Result<Guard, Drained> {
-        self.core.guard(Location::caller())
+        self.node.guard(Location::caller())
     }
 
     /// Creates a guard for new work, which is refused from the moment draining begins.
@@ -60,7 +62,7 @@ impl Observer {
     #[inline]
     #[track_caller]
     pub fn admit(&self) -> Result<Guard, Refused> {
-        self.core.admit()?;
+        self.node.admit()?;
         self.guard().map_err(|Drained| Refused::new(Phase::Drained))
     }
 
@@ -68,7 +70,7 @@ impl Observer {
     #[inline]
     #[must_use]
     pub fn phase(&self) -> Phase {
-        self.core.latch.phase()
+        self.node.latch.phase()
     }
 
     /// Returns whether draining has begun.
@@ -77,25 +79,25 @@ impl Observer {
     #[inline]
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.core.latch.is(Phase::Draining)
+        self.node.latch.is(Phase::Draining)
     }
 
     /// Returns how many guards are alive, as [`Drain::in_flight`](crate::Drain::in_flight) does.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.core.in_flight()
+        self.node.in_flight()
     }
 
     /// Returns when the current phase will be cut short, as [`Drain::deadline`](crate::Drain::deadline) does.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.core.deadline()
+        self.node.deadline()
     }
 
     /// Returns the guards that are still alive, as [`Drain::stragglers`](crate::Drain::stragglers) does.
     #[must_use]
     pub fn stragglers(&self) -> Stragglers {
-        Stragglers::of(&self.core)
+        self.node.stragglers()
     }
 }
 

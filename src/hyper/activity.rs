@@ -10,9 +10,9 @@ use std::{
 use super::framing::{Body, Framing, Standing};
 use crate::{
     Drain, Phase,
-    connection_guard::Bell,
+    drain::connection_guard::WorkStarter,
+    drain::node::Node,
     net::{Delivery, Expected},
-    tree::Core,
 };
 
 /// What a connection is doing: seen by its socket and its service, and asked by [`Watch`](super::Watch) before it takes
@@ -25,7 +25,7 @@ use crate::{
 pub struct Activity(Arc<State>);
 
 struct State {
-    core: Arc<Core>,
+    core: Arc<Node>,
     /// Where the connection stands in HTTP/1. Apart from HTTP/2 streams, only the connection's task
     /// takes the lock.
     framing: Mutex<Framing>,
@@ -54,7 +54,7 @@ struct State {
     /// It has idled for too long, and its peer is left.
     left: AtomicBool,
     /// Calls the connection's guard to work, and names it after its last request.
-    bell: OnceLock<Bell>,
+    starter: OnceLock<WorkStarter>,
 }
 
 impl Activity {
@@ -62,7 +62,7 @@ impl Activity {
     #[must_use]
     pub fn new(drain: &Drain) -> Self {
         Self(Arc::new(State {
-            core: Arc::clone(drain.core()),
+            core: Arc::clone(drain.node()),
             framing: Mutex::default(),
             standing: AtomicU8::default(),
             socket: OnceLock::new(),
@@ -76,11 +76,11 @@ impl Activity {
             told: AtomicBool::default(),
             reacted: AtomicBool::default(),
             left: AtomicBool::default(),
-            bell: OnceLock::new(),
+            starter: OnceLock::new(),
         }))
     }
 
-    pub(super) fn core(&self) -> &Core {
+    pub(super) fn node(&self) -> &Node {
         &self.0.core
     }
 
@@ -236,9 +236,9 @@ impl Activity {
         self.0.left.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_bell(&self, bell: Bell) {
+    pub(super) fn set_work_starter(&self, starter: WorkStarter) {
         // A second guard for the same connection would be the caller's slip; the first keeps its name.
-        let _ = self.0.bell.set(bell);
+        let _ = self.0.starter.set(starter);
     }
 
     /// hyper has parsed a head, which announces `body`.
@@ -264,8 +264,8 @@ impl Activity {
         if !http2 {
             self.parsed(body);
         }
-        if let Some(bell) = self.0.bell.get() {
-            bell.ring(&self.0.core, name);
+        if let Some(starter) = self.0.starter.get() {
+            starter.start(&self.0.core, name);
         }
         self.0.requests.fetch_add(1, Ordering::Relaxed);
         self.0.unanswered.fetch_add(1, Ordering::Relaxed);
@@ -304,7 +304,7 @@ enum Of {
 impl Unanswered {
     #[inline]
     pub(super) fn phase(&self) -> Phase {
-        self.activity.core().latch.phase()
+        self.activity.node().latch.phase()
     }
 
     /// Returns what keeps the request unanswered until h2 has written a piece of its answer; of

@@ -25,7 +25,7 @@ use super::{
     service::{Answer, DrainService, Respond},
     watch::Watch,
 };
-use crate::{connection_guard::ConnectionGuard, net::Delivery};
+use crate::{drain::connection_guard::ConnectionGuard, net::Delivery};
 
 pin_project! {
     /// A connection of a [`Server`](super::Server), from accept to close; what it spawns.

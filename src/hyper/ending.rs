@@ -9,12 +9,12 @@ use std::{
 
 use super::{activity::Activity, graceful::GracefulConnection, limits::Limits};
 use crate::{
-    connection_guard::ConnectionGuard,
+    drain::connection_guard::ConnectionGuard,
+    drain::node::Node,
+    drain::sync::Arc,
     futures::{UntilAborting, UntilLameDuck},
     net::idle::{Alarm, Graces, IdleTimer},
     shutdown::timer,
-    sync::Arc,
-    tree::Core,
 };
 
 /// How long an HTTP/2 peer without a stream has to react to our first GOAWAY and its PING; gRPC's limit.
@@ -49,7 +49,7 @@ pub(super) enum Next {
 
 impl Ending {
     /// For a connection that has just been accepted.
-    pub(super) fn new(core: &Arc<Core>, graces: Graces) -> Self {
+    pub(super) fn new(core: &Arc<Node>, graces: Graces) -> Self {
         Self {
             lame_duck: UntilLameDuck::new(core),
             aborting: UntilAborting::new(core),

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     Drain,
-    connection_guard::ConnectionGuard,
+    drain::connection_guard::ConnectionGuard,
     net::{self, Accept, IntoAccept, Linger, STALL_LIMIT, idle::Graces},
 };
 
@@ -112,7 +112,7 @@ impl<E> Server<E> {
     /// let server = Server::with_executor(&Drain::new(), Global);
     /// ```
     pub fn with_executor(drain: &Drain, executor: E) -> Self {
-        let tasks = Tasks::new(executor, Arc::clone(drain.core()));
+        let tasks = Tasks::new(executor, Arc::clone(drain.node()));
         let mut builder = auto::Builder::new(tasks.clone());
         // A peer may close its side after its request; hyper would drop the request then.
         builder.http1().half_close(true);
@@ -262,7 +262,7 @@ impl<E, H> Server<E, H> {
                     service: service.clone(),
                     builder: Arc::clone(&begin),
                 };
-                let ending = Ending::new(self.drain.core(), self.graces).limits(self.limits);
+                let ending = Ending::new(self.drain.node(), self.graces).limits(self.limits);
                 self.tasks.execute(Connection::new(
                     Arc::clone(&handshake),
                     io,

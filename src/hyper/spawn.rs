@@ -11,9 +11,9 @@ use pin_project_lite::pin_project;
 use super::activity::Tunnel;
 use crate::{
     Phase,
+    drain::node::{Node, Presence},
+    drain::sync::Arc,
     futures::UntilAborting,
-    sync::Arc,
-    tree::{Core, Held},
 };
 
 /// A task for an executor with several threads.
@@ -56,11 +56,11 @@ pub struct Tasks<E>(Arc<Shared<E>>);
 /// The one executor of all connections.
 struct Shared<E> {
     executor: E,
-    core: Arc<Core>,
+    core: Arc<Node>,
 }
 
 impl<E> Tasks<E> {
-    pub(super) fn new(executor: E, core: Arc<Core>) -> Self {
+    pub(super) fn new(executor: E, core: Arc<Node>) -> Self {
         Self(Arc::new(Shared { executor, core }))
     }
 }
@@ -92,17 +92,17 @@ pin_project! {
         // Kept if it is the task of a tunnel over HTTP/2 (Z6).
         tunnel: Option<Tunnel>,
         // The last to go. Without one the drain is drained, and the task is over before it has begun.
-        hold: Option<Held>,
+        hold: Option<Presence>,
     }
 }
 
 impl<T> Cut<T> {
-    fn new(core: &Core, task: T) -> Self {
+    fn new(core: &Node, task: T) -> Self {
         Self {
             task: Some(task),
             aborting: None,
             tunnel: Tunnel::next(),
-            hold: core.hold_for_task(),
+            hold: core.presence_for_task(),
         }
     }
 }
@@ -113,7 +113,7 @@ impl<T: Future<Output = ()>> Future for Cut<T> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
         if let (Some(task), Some(hold)) = (this.task.as_mut().as_pin_mut(), &this.hold) {
-            let core = hold.core();
+            let core = hold.node();
             if !core.latch.is(Phase::Aborting) && task.poll(cx).is_pending() {
                 let aborting = (this.aborting).get_or_insert_with(|| UntilAborting::new(core));
                 ready!(Pin::new(aborting).poll(cx));

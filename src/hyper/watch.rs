@@ -13,7 +13,7 @@ use super::{
     ending::{Ending, Next},
     graceful::GracefulConnection,
 };
-use crate::{Drain, connection_guard::ConnectionGuard, net::idle::Graces};
+use crate::{Drain, drain::connection_guard::ConnectionGuard, net::idle::Graces};
 
 pin_project! {
     /// A connection that drains; made by [`Drain::watch`].
@@ -56,7 +56,7 @@ impl Drain {
     #[track_caller]
     pub fn watch<C: GracefulConnection>(&self, conn: C) -> Watch<C> {
         // A drain that is drained has nobody left to tell; the connection is asked to end like any other.
-        let ending = Ending::new(self.core(), Graces::default());
+        let ending = Ending::new(self.node(), Graces::default());
         Watch::new(conn, ending, self.guard().ok().map(ConnectionGuard::new))
     }
 }
@@ -72,8 +72,8 @@ impl<C: GracefulConnection> Watch<C> {
 
     /// Tells what the connection is doing.
     pub fn activity(mut self, activity: Activity) -> Self {
-        if let Some(bell) = self.standby.as_ref().map(ConnectionGuard::bell) {
-            activity.set_bell(bell);
+        if let Some(starter) = self.standby.as_ref().map(ConnectionGuard::work_starter) {
+            activity.set_work_starter(starter);
         }
         self.end.activity = Some(activity);
         self

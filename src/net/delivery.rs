@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
+use crate::drain::connection_guard::Deliver;
+
 /// Tells whether the bytes that were written to a connection have reached its peer.
 ///
 /// Its [`Linger`](super::Linger) writes it. The owner of the connection's guard reads it after each
@@ -36,6 +38,16 @@ pub(crate) enum Expected {
     /// Nothing, since the connection was idle: if the peer has acknowledged everything before the
     /// close, the close doesn't wait.
     Nothing = 2,
+}
+
+impl Deliver for Delivery {
+    fn is_unacknowledged(&self) -> bool {
+        self.is_unacknowledged()
+    }
+
+    fn is_lost(&self) -> bool {
+        self.is_lost()
+    }
 }
 
 impl Delivery {

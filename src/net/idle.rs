@@ -18,8 +18,16 @@ use std::{
 use async_io::Timer;
 use futures_io::{AsyncRead, AsyncWrite};
 
-pub use crate::connection_guard::ConnectionGuard;
-use crate::{Drain, Guard, Phase, futures::UntilDraining, sync::Arc, tree::Core};
+pub use crate::drain::connection_guard::ConnectionGuard;
+use crate::{Drain, Guard, Phase, drain::node::Node, drain::sync::Arc, futures::UntilDraining};
+
+impl ConnectionGuard {
+    /// Counts the work as abandoned if the connection of `delivery` loses bytes once the shutdown is
+    /// under way. Drop the connection first.
+    pub fn with_delivery(self, delivery: std::sync::Arc<super::Delivery>) -> Self {
+        self.delivered_by(delivery)
+    }
+}
 
 /// How long connections may still send requests after draining has begun.
 ///
@@ -78,10 +86,10 @@ impl IdleTimer {
     /// running.
     #[must_use]
     pub fn new(drain: &Drain, graces: Graces) -> Self {
-        Self::of(drain.core(), graces)
+        Self::of(drain.node(), graces)
     }
 
-    pub(crate) fn of(core: &Arc<Core>, graces: Graces) -> Self {
+    pub(crate) fn of(core: &Arc<Node>, graces: Graces) -> Self {
         Self {
             draining: UntilDraining::new(core),
             graces,
@@ -215,7 +223,7 @@ impl Alarm {
 /// # }
 /// ```
 pub struct Traffic {
-    core: Arc<Core>,
+    core: Arc<Node>,
     created: Instant,
     /// When bytes moved last, in nanoseconds since `created`; zero until draining has begun. Set by
     /// `Watched`.
@@ -229,7 +237,7 @@ impl Traffic {
     #[must_use]
     pub fn new(guard: &Guard) -> Self {
         Self {
-            core: Arc::clone(guard.core()),
+            core: Arc::clone(guard.node()),
             created: Instant::now(),
             moved: AtomicU64::new(0),
             blocked: AtomicUsize::new(0),

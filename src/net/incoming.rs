@@ -22,8 +22,8 @@ use super::{
 };
 use crate::{
     Drain, Guard, Observer,
+    drain::node::Presence,
     futures::{UntilAborting, UntilDraining},
-    tree::Held,
 };
 
 /// How long a retired listener waits for connection requests that are under way: two round trips
@@ -80,7 +80,7 @@ pub struct Incoming<L: IntoAccept> {
     draining: UntilDraining,
     aborting: UntilAborting,
     /// Keeps the drain from becoming drained until the listener is closed.
-    hold: Option<Held>,
+    hold: Option<Presence>,
     stall_limit: Duration,
     /// Where `accept` was called: the place of each connection's guard in the report.
     place: &'static Location<'static>,
@@ -209,7 +209,7 @@ impl Drain {
             drain: self.observer(),
             draining: self.until_draining(),
             aborting: self.until_aborting(),
-            hold: self.core().hold(),
+            hold: self.node().presence(),
             stall_limit: STALL_LIMIT,
             place: Location::caller(),
             backoff: Backoff::default(),
@@ -301,11 +301,11 @@ impl<L: IntoAccept> Incoming<L> {
                     self.burst += 1;
                     // This fails only if the drain was drained before the stream was made: later,
                     // the stream itself keeps it from becoming drained.
-                    let Ok(guard) = self.drain.core().guard(self.place) else {
+                    let Ok(guard) = self.drain.node().guard(self.place) else {
                         return self.close();
                     };
                     return Poll::Ready(Some(Ok(Connection {
-                        io: Linger::accepted(conn, guard.record(), self.backoff.descriptor())
+                        io: Linger::accepted(conn, guard.loss_record(), self.backoff.descriptor())
                             .stall_limit(self.stall_limit),
                         guard,
                         peer,

@@ -24,7 +24,7 @@ use super::{
     os::{self, AckWatch},
     transport::Transport,
 };
-use crate::guard::Record;
+use crate::drain::guard::LossRecord;
 
 /// How long a close goes on without an acknowledgement, by default.
 pub(crate) const STALL_LIMIT: Duration = Duration::from_secs(2);
@@ -65,7 +65,7 @@ pub struct Linger<C: Transport> {
     ended: AtomicBool,
     delivery: Arc<Delivery>,
     /// Where losses are reported; `None` unless the connection was accepted by `Incoming`.
-    record: Option<Record>,
+    record: Option<LossRecord>,
     /// Cleared by [`delivery`](Self::delivery): its caller reports losses.
     reports_losses: bool,
     // After the connection, so that it is dropped later.
@@ -115,7 +115,7 @@ impl<C: Transport> Linger<C> {
     }
 
     /// Wraps an accepted connection, whose losses are reported to `record`.
-    pub(super) fn accepted(conn: C, record: Record, descriptor: Descriptor) -> Self {
+    pub(super) fn accepted(conn: C, record: LossRecord, descriptor: Descriptor) -> Self {
         let mut linger = Self::new(conn);
         linger.record = Some(record);
         linger.descriptor = descriptor;
@@ -302,7 +302,7 @@ impl Lingering {
 
 impl<C: Transport> Drop for Linger<C> {
     fn drop(&mut self) {
-        let is_stopping = self.record.as_ref().is_some_and(Record::is_stopping);
+        let is_stopping = self.record.as_ref().is_some_and(LossRecord::is_stopping);
         let over = matches!(self.close, Close::Done) || self.delivery.is_answered();
         if is_stopping && !over && self.is_missing(os::unacknowledged(&self.conn)) {
             self.report_loss();

@@ -1,6 +1,7 @@
 //! What [`Shutdown`](crate::Shutdown) works with: requests to stop, and the ends of servers.
 
 pub(crate) mod builder;
+mod finish;
 mod requests;
 mod server_end;
 mod stages;

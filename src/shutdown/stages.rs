@@ -15,7 +15,7 @@ use super::{
     requests::Requests,
     timer::{self, BoxTimer, Sleep},
 };
-use crate::{Drain, Phase, Report, until::Until};
+use crate::{Drain, Phase, Report, drain::until::Until};
 
 /// Runs `server` until the shutdown is over.
 pub(super) async fn run<F>(shutdown: Shutdown, server: F) -> Report
@@ -84,15 +84,15 @@ where
         self.ends = timer::later(latest, abort_grace);
         let mut draining = begun;
         if drain.phase() < Phase::Draining && !lame_duck.is_zero() && self.server.is_some() {
-            drain.core().raise(Phase::LameDuck, latest);
+            drain.node().raise(Phase::LameDuck, latest);
             self.lame_duck(lame_duck_ends).await;
             draining = Instant::now();
         }
 
         // A lame duck that was cut short doesn't make the grace period longer.
         let grace_ends = earlier(latest, timer::later(Some(draining), grace));
-        drain.core().raise(Phase::Draining, grace_ends);
-        let mut report = Report::begun(drain.core().begun_with());
+        drain.node().raise(Phase::Draining, grace_ends);
+        let mut report = Report::begun(drain.node().begun_with());
         report.lame_duck = draining.saturating_duration_since(begun);
         self.draining(grace_ends).await;
         report.draining = draining.elapsed();
@@ -100,11 +100,11 @@ where
         if drain.phase() < Phase::Drained {
             let aborting = Instant::now();
             let end = timer::later(Some(aborting), abort_grace);
-            drain.core().raise(Phase::Aborting, end);
+            drain.node().raise(Phase::Aborting, end);
             self.aborting(end).await;
             report.aborting = aborting.elapsed();
         }
-        report.abandoned(drain.core().abandoned(), drain.in_flight());
+        report.abandoned(drain.node().abandoned(), drain.in_flight());
         if let Some(error) = self.failure.take() {
             report.failed(error);
         }
@@ -132,7 +132,7 @@ where
     }
 
     async fn next(&mut self, phase: Phase, deadline: Option<Instant>) -> Event {
-        let mut reached = Until::new(self.drain.core(), phase);
+        let mut reached = Until::new(self.drain.node(), phase);
         self.event(|cx| reached.poll(cx), deadline).await
     }
 

@@ -9,7 +9,7 @@ use ::http::Response;
 use pin_project_lite::pin_project;
 
 use super::body::GuardedBody;
-use crate::{Guard, http::Asked, sync::Arc, tree::Core};
+use crate::{Guard, drain::node::Node, drain::sync::Arc, http::Asked};
 
 pin_project! {
     /// A response to come, which holds the guard of its request; made by [`DrainService`](super::DrainService).
@@ -20,12 +20,12 @@ pin_project! {
         // Handed on to the body.
         guard: Option<Guard>,
         asked: Asked,
-        core: Arc<Core>,
+        core: Arc<Node>,
     }
 }
 
 impl<F> GuardedResponse<F> {
-    pub(super) fn new(response: F, guard: Option<Guard>, asked: Asked, core: &Arc<Core>) -> Self {
+    pub(super) fn new(response: F, guard: Option<Guard>, asked: Asked, core: &Arc<Node>) -> Self {
         Self {
             response,
             guard,

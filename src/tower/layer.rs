@@ -3,7 +3,7 @@ use std::{fmt, panic::Location};
 use tower_layer::Layer;
 
 use super::service::DrainService;
-use crate::{Drain, Guard, sync::Arc, tree::Core};
+use crate::{Drain, Guard, drain::node::Node, drain::sync::Arc};
 
 /// Gives each request a guard until the last of its response's body, and tells peers to leave.
 ///
@@ -31,7 +31,7 @@ pub struct DrainLayer(Arc<Requests>);
 
 /// Where the guards of requests come from.
 struct Requests {
-    core: Arc<Core>,
+    core: Arc<Node>,
     /// Of the layer, since that of the call would be within some library.
     place: &'static Location<'static>,
 }
@@ -42,12 +42,12 @@ impl DrainLayer {
     #[track_caller]
     pub fn new(drain: &Drain) -> Self {
         Self(Arc::new(Requests {
-            core: Arc::clone(drain.core()),
+            core: Arc::clone(drain.node()),
             place: Location::caller(),
         }))
     }
 
-    pub(super) fn core(&self) -> &Arc<Core> {
+    pub(super) fn node(&self) -> &Arc<Node> {
         &self.0.core
     }
 
@@ -74,7 +74,7 @@ impl<S> Layer<S> for DrainLayer {
 impl fmt::Debug for DrainLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DrainLayer")
-            .field("phase", &self.core().latch.phase())
+            .field("phase", &self.node().latch.phase())
             .finish_non_exhaustive()
     }
 }

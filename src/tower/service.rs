@@ -35,6 +35,6 @@ where
         let guard = self.layer.guard(&request);
         let asked = Asked::of(&request);
         let response = self.service.call(request);
-        GuardedResponse::new(response, guard, asked, self.layer.core())
+        GuardedResponse::new(response, guard, asked, self.layer.node())
     }
 }

@@ -1,115 +1,32 @@
-//! Loom models of the real types. Each names the promise it holds and has been seen to fail without it, by
-//! `ci/broken.sh`; `ci/loom.sh` runs them. `ci/shuttle.sh` runs them too, before the larger ones of `crowds`.
-//!
-//! [`Work`] is a guard and the work under it: the model's own count of what is alive, which loom can't interleave with
-//! the guard's making and dropping, and a `Relaxed` mark that whoever sees drained must find, or an edge is
-//! missing (S5).
+//! Small models, which loom explores whole. Each names the promise that it holds and has been seen to
+//! fail without it, by `ci/broken.sh`. `ci/loom.sh` runs them, and `ci/shuttle.sh` too.
 
 use std::{
     sync::{
         Arc,
         atomic::{AtomicUsize as Plain, Ordering::SeqCst},
     },
-    task::{Context, Poll, Wake, Waker},
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
 #[cfg(loom)]
-use loom::{
-    future::block_on,
-    thread::{self, JoinHandle},
-};
+use loom::future::block_on;
 #[cfg(shuttle)]
-use shuttle::{
-    future::block_on,
-    thread::{self, JoinHandle},
-};
+use shuttle::future::block_on;
 
-use crate::{
-    Drain, Guard, Phase,
+use super::{Works, counter, drain, explore, on};
+use crate::drain::{
+    Drain,
+    guard::Guard,
     latch::{Latch, Waiter},
-    straggler,
-    sync::{AtomicUsize, Ordering::Relaxed},
-    tally::{Seat, seat, set_slot},
-    tree::Core,
+    node::Node,
+    phase::Phase,
+    seat::{Seat, seat},
+    sync::{self, AtomicUsize, Ordering::Relaxed},
+    thread_index::set_thread_index,
+    tracked::WorkState,
 };
-
-/// Explores `model` and says how many interleavings there were.
-#[cfg(loom)]
-fn explore(name: &str, model: impl Fn() + Send + Sync + 'static) {
-    let runs = Arc::new(Plain::new(0));
-    let counted = Arc::clone(&runs);
-    loom::model(move || {
-        counted.fetch_add(1, SeqCst);
-        model();
-    });
-    println!("{name}: {} interleavings", runs.load(SeqCst));
-}
-
-#[cfg(shuttle)]
-use crate::crowds::explore;
-
-/// A thread whose guards are on the shard of `slot`.
-pub(crate) fn on(slot: usize, act: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
-    thread::spawn(move || {
-        set_slot(slot);
-        act();
-    })
-}
-
-pub(crate) fn drain(shards: usize) -> Drain {
-    Drain::with_shards(shards, false)
-}
-
-/// What is known of the work: how much is alive, how much was ever begun, and how much is done.
-#[derive(Clone)]
-pub(crate) struct Works(Arc<(Plain, Plain, AtomicUsize)>);
-
-impl Works {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new((
-            Plain::new(0),
-            Plain::new(0),
-            AtomicUsize::new(0),
-        )))
-    }
-
-    pub(crate) fn under(&self, guard: Guard) -> Work {
-        self.0.0.fetch_add(1, SeqCst);
-        self.0.1.fetch_add(1, SeqCst);
-        Work {
-            guard: Some(guard),
-            works: self.clone(),
-        }
-    }
-
-    pub(crate) fn alive(&self) -> usize {
-        self.0.0.load(SeqCst)
-    }
-
-    /// S2 S5: nothing is alive, and all that was done is seen.
-    pub(crate) fn check_drained(&self) {
-        assert_eq!(self.alive(), 0, "drained while a guard is alive");
-        assert_eq!(
-            self.0.2.load(Relaxed),
-            self.0.1.load(SeqCst),
-            "work that is not visible"
-        );
-    }
-}
-
-pub(crate) struct Work {
-    pub(crate) guard: Option<Guard>,
-    works: Works,
-}
-
-impl Drop for Work {
-    fn drop(&mut self) {
-        self.works.0.2.fetch_add(1, Relaxed);
-        self.works.0.0.fetch_sub(1, SeqCst);
-        self.guard = None;
-    }
-}
 
 /// L1 L2: the last guard's drop races the waiter between its look and its sleep. The waiter wakes.
 #[test]
@@ -268,7 +185,7 @@ fn late_guard_vs_last_shard() {
     explore("late_guard_vs_last_shard", || {
         let (drain, works) = (drain(2), Works::new());
         let own = works.under(drain.guard().unwrap());
-        set_slot(1);
+        set_thread_index(1);
         let other = works.under(drain.guard().unwrap());
         drain.begin();
         let worker = on(1, || drop(other));
@@ -319,7 +236,7 @@ fn work_is_visible_across_shards() {
     explore("work_is_visible_across_shards", || {
         let (drain, works) = (drain(2), Works::new());
         let here = works.under(drain.guard().unwrap());
-        set_slot(1);
+        set_thread_index(1);
         let there = works.under(drain.guard().unwrap());
         drain.begin();
         let worker = on(1, || drop(there));
@@ -409,28 +326,9 @@ fn begin_vs_abort_vs_begin() {
     });
 }
 
-pub(crate) struct Count(Plain);
-
-impl Count {
-    pub(crate) fn get(&self) -> usize {
-        self.0.load(SeqCst)
-    }
-}
-
-impl Wake for Count {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, SeqCst);
-    }
-}
-
-pub(crate) fn counter() -> (Arc<Count>, Waker) {
-    let count = Arc::new(Count(Plain::new(0)));
-    (Arc::clone(&count), Waker::from(count))
-}
-
 fn poll(latch: &Latch, waiter: &mut Waiter, waker: &Waker) -> bool {
     latch
-        .desk()
+        .list()
         .poll(Phase::Draining, waiter, &mut Context::from_waker(waker))
         == Poll::Ready(())
 }
@@ -452,7 +350,7 @@ fn raise_vs_poll() {
         raiser.join().unwrap();
         assert_eq!(count.get(), usize::from(!answered));
         assert!(poll(&latch, &mut waiter, &waker));
-        latch.desk().leave(Phase::Draining, &mut waiter);
+        latch.list().leave(Phase::Draining, &mut waiter);
     });
 }
 
@@ -478,7 +376,7 @@ fn raise_vs_repoll() {
         } else {
             assert_eq!((old.get(), new.get()), (0, 1));
         }
-        latch.desk().leave(Phase::Draining, &mut waiter);
+        latch.list().leave(Phase::Draining, &mut waiter);
     });
 }
 
@@ -498,7 +396,7 @@ fn raise_vs_leave() {
         });
         let leaver = on(0, {
             let latch = Arc::clone(&latch);
-            move || latch.desk().leave(Phase::Draining, &mut gone)
+            move || latch.list().leave(Phase::Draining, &mut gone)
         });
         let (count, waker) = counter();
         let mut waiter = Waiter::default();
@@ -506,7 +404,7 @@ fn raise_vs_leave() {
         raiser.join().unwrap();
         leaver.join().unwrap();
         assert_eq!(count.get(), usize::from(!answered));
-        latch.desk().leave(Phase::Draining, &mut waiter);
+        latch.list().leave(Phase::Draining, &mut waiter);
     });
 }
 
@@ -746,7 +644,7 @@ fn begin_with_deadline_vs_abort() {
                 drain.begin_with_deadline(draining);
             }
         });
-        assert!(drain.core().raise(Phase::Aborting, Some(aborting)));
+        assert!(drain.node().raise(Phase::Aborting, Some(aborting)));
         assert_eq!(drain.deadline(), Some(aborting));
         beginner.join().unwrap();
         assert_eq!([drain.deadline(), work.deadline()], [Some(aborting); 2]);
@@ -754,19 +652,19 @@ fn begin_with_deadline_vs_abort() {
 }
 
 /// Keeps the shard of the calling thread from ending, and is no work.
-struct Idle(Option<crate::sync::Arc<Seat>>);
+struct Idle(Option<sync::Arc<Seat>>);
 
 impl Idle {
     fn new(drain: &Drain) -> Self {
-        let seat = seat(drain.core().shards());
-        drain.core().tally.add_hold();
+        let seat = seat(drain.node().shards());
+        drain.node().tally.begin_presence();
         Self(seat)
     }
 }
 
 impl Drop for Idle {
     fn drop(&mut self) {
-        Core::give_up_hold(self.0.take().unwrap());
+        Node::end_presence(self.0.take().unwrap());
     }
 }
 
@@ -782,7 +680,7 @@ fn abort_vs_move(drain: &Drain, to: &Drain, work: Guard) {
         }
     });
     drain.abort();
-    let abandoned = drain.core().abandoned().count();
+    let abandoned = drain.node().abandoned().total();
     assert!((1..=2).contains(&abandoned), "{abandoned} in the record");
     mover.join().unwrap();
 }
@@ -793,7 +691,7 @@ fn abort_vs_move_between_shards() {
     explore("abort_vs_move_between_shards", || {
         let drain = drain(2);
         let _idle = Idle::new(&drain);
-        set_slot(1);
+        set_thread_index(1);
         let work = drain.guard().unwrap();
         abort_vs_move(&drain, &drain, work);
     });
@@ -828,23 +726,23 @@ fn abort_vs_move_to_a_child() {
 fn abort_vs_connection() {
     explore("abort_vs_connection", || {
         let drain = drain(1);
-        let seat = seat(drain.core().shards()).unwrap();
+        let seat = seat(drain.node().shards()).unwrap();
         let first = Arc::new(Plain::new(0));
         let connection = on(0, {
             let first = Arc::clone(&first);
             move || {
-                let (core, work) = (seat.core(), straggler::Work::new());
-                core.rest(&work);
+                let (node, work) = (seat.node(), WorkState::new());
+                node.rest(&work);
                 first.store(usize::from(!work.is_uncounted()), SeqCst);
-                core.resume(&work);
-                work.set_on(true);
-                core.abandon(Some(&work), None);
-                Core::give_up_hold(seat);
+                node.resume(&work);
+                work.set_at_work(true);
+                node.abandon(Some(&work), None);
+                Node::end_presence(seat);
             }
         });
         drain.abort();
         connection.join().unwrap();
-        assert_eq!(drain.core().abandoned().count(), 1 + first.load(SeqCst));
+        assert_eq!(drain.node().abandoned().total(), 1 + first.load(SeqCst));
     });
 }
 
@@ -853,7 +751,7 @@ fn abort_vs_no_work(drain: &Drain, other: impl FnOnce() + Send + 'static) {
     let other = on(0, other);
     drain.abort();
     other.join().unwrap();
-    assert_eq!(drain.core().abandoned().count(), 0);
+    assert_eq!(drain.node().abandoned().total(), 0);
 }
 
 /// S8: aborting races the close of an idle connection.

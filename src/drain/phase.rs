@@ -1,6 +1,9 @@
 use std::fmt;
 
-/// How far the end has come; it only moves forward, and steps may be skipped (S1).
+/// The stage of shutdown that a drain has reached. Phases only advance, and some may be skipped.
+///
+/// The enum is exhaustive: these five phases and their order are what the crate promises, so a `match`
+/// may rely on them.
 ///
 /// ```
 /// use async_drain::{Drain, Phase};
@@ -16,18 +19,18 @@ use std::fmt;
 pub enum Phase {
     /// Work is accepted.
     Running = 0,
-    /// Still accepting, already unready and telling peers to leave.
+    /// Still accepting, but already unready and telling peers to leave.
     LameDuck = 1,
     /// No new work; work in flight finishes.
     Draining = 2,
-    /// The grace period is over or the operator insisted: work is cut.
+    /// The grace period is over, or the operator insisted: remaining work is cancelled.
     Aborting = 3,
-    /// Draining had begun and no guard is left. Final.
+    /// Draining has begun and no guard is left. Final.
     Drained = 4,
 }
 
 impl Phase {
-    /// The phases that one can wait for: all but the first.
+    /// How many phases can be waited for: all but the first.
     pub(crate) const AWAITED: usize = 4;
 
     pub(crate) fn from_u8(level: u8) -> Self {

@@ -1,3 +1,5 @@
+//! The report: how a shutdown ended.
+
 use std::{
     error::Error,
     fmt,
@@ -8,16 +10,21 @@ use std::{
     time::Duration,
 };
 
-use crate::{Stragglers, straggler::MOST_LINES};
+mod straggler;
 
-/// How it ended: drained, or with work abandoned; how long each phase took, and who was left.
+use self::straggler::MOST_LINES;
+pub use self::straggler::{Straggler, Stragglers};
+
+/// Tells how a shutdown ended: drained, or with work abandoned; how long each phase took, and which
+/// work was left.
 ///
-/// Its [`Display`](fmt::Display) is one readable block whose last line says it all: at most 20 lines, if the server's
-/// failure is one.
+/// Its [`Display`](fmt::Display) is a block of at most 20 lines, if the server's failure is one line. The
+/// last line is the summary.
 ///
-/// As a [`Termination`], returned by `main`, it prints itself to stderr, and is exit status 0 if everything
-/// drained, and 1 if work was abandoned or the server failed; [`exit_status`](Self::exit_status) tells these two apart. A
-/// stderr that is closed, or a pipe that nobody reads, delays the exit by a second at most and does not change its status.
+/// As the [`Termination`] that `main` returns, it prints itself to stderr. The exit status is 0 if
+/// everything drained, and 1 if work was abandoned or the server failed;
+/// [`exit_status`](Self::exit_status) tells these two apart. If stderr is closed, or is a pipe without a
+/// reader, that delays the exit by a second at most and does not change its status.
 ///
 /// ```
 /// # use async_drain::Drain;
@@ -33,17 +40,20 @@ pub struct Report {
     pub(crate) lame_duck: Duration,
     pub(crate) draining: Duration,
     pub(crate) aborting: Duration,
-    cut: Option<Cut>,
+    /// Set if work was abandoned.
+    abandoned: Option<Abandoned>,
+    /// Set if the server failed.
     failure: Option<Box<dyn Error + Send + Sync>>,
     /// The exit status if work was abandoned.
     status: u8,
 }
 
-/// Work was cut: what there was when aborting began, and how much of it ignored that.
+/// The work that was abandoned.
 #[derive(Debug)]
-struct Cut {
+struct Abandoned {
     stragglers: Stragglers,
-    deaf: usize,
+    /// How many guards were still alive when the report was made: their work ignored the abort.
+    still_running: usize,
 }
 
 impl Report {
@@ -53,17 +63,19 @@ impl Report {
             lame_duck: Duration::ZERO,
             draining: Duration::ZERO,
             aborting: Duration::ZERO,
-            cut: None,
+            abandoned: None,
             failure: None,
             status: 1,
         }
     }
 
-    /// What was abandoned, if anything, and how many guards are left now that the report is made.
+    /// Sets what was abandoned, if anything, and how many guards are left now that the report is made.
     pub(crate) fn abandoned(&mut self, stragglers: Stragglers, left: usize) {
-        let deaf = left.min(stragglers.total());
         if stragglers.total() > 0 {
-            self.cut = Some(Cut { stragglers, deaf });
+            self.abandoned = Some(Abandoned {
+                still_running: left.min(stragglers.total_alive()),
+                stragglers,
+            });
         }
     }
 
@@ -71,8 +83,8 @@ impl Report {
         self.failure = Some(error);
     }
 
-    /// Exits with status `abandoned` if work was abandoned, so that it can be told from a server that failed: that is status
-    /// 1, also if both happened.
+    /// Sets the exit status for abandoned work, so that it can be told from a server that failed: that
+    /// is status 1, also if both happened.
     ///
     /// ```no_run
     /// # use async_drain::{Drain, Report, Shutdown};
@@ -87,50 +99,53 @@ impl Report {
         self
     }
 
-    /// Whether all work in flight finished. The server may have [failed](Self::failure) nevertheless.
+    /// Returns whether all work in flight finished. The server may have [failed](Self::failure)
+    /// nevertheless.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        self.cut.is_none()
+        self.abandoned.is_none()
     }
 
-    /// How many guards were alive when draining began.
+    /// Returns how many guards were alive when draining began.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.in_flight
     }
 
-    /// How long lame duck took.
+    /// Returns how long lame duck took.
     #[must_use]
     pub fn lame_duck(&self) -> Duration {
         self.lame_duck
     }
 
-    /// How long draining took.
+    /// Returns how long draining took.
     #[must_use]
     pub fn draining(&self) -> Duration {
         self.draining
     }
 
-    /// How long aborting took.
+    /// Returns how long aborting took.
     #[must_use]
     pub fn aborting(&self) -> Duration {
         self.aborting
     }
 
-    /// The guards that were alive when aborting began: the work that was abandoned.
+    /// Returns the work that was abandoned: the guards that were alive when aborting began, and the
+    /// work that was lost with its connection.
     #[must_use]
     pub fn stragglers(&self) -> &Stragglers {
         static NONE: Stragglers = Stragglers::none();
-        self.cut.as_ref().map_or(&NONE, |cut| &cut.stragglers)
+        (self.abandoned.as_ref()).map_or(&NONE, |abandoned| &abandoned.stragglers)
     }
 
-    /// How many of the stragglers were still alive when the report was made: they ignored the abort.
+    /// Returns how many of the stragglers were still alive when the report was made: they ignored the
+    /// abort.
     #[must_use]
     pub fn still_running(&self) -> usize {
-        self.cut.as_ref().map_or(0, |cut| cut.deaf)
+        (self.abandoned.as_ref()).map_or(0, |abandoned| abandoned.still_running)
     }
 
-    /// Why the server failed, if it did.
+    /// Returns why the server failed, if it did.
     #[must_use]
     pub fn failure(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         self.failure.as_deref()
@@ -144,19 +159,23 @@ impl fmt::Display for Report {
             writeln!(f, "the server failed: {error}")?;
             lines -= 1;
         }
-        match &self.cut {
-            Some(cut) => {
-                cut.stragglers.write(f, lines)?;
-                f.write_str("\naborted: ")?;
+        match &self.abandoned {
+            Some(Abandoned { stragglers, .. }) => {
+                stragglers.write(f, lines)?;
+                f.write_str(if stragglers.total_alive() > 0 {
+                    "\naborted: "
+                } else {
+                    "\ndrained with losses: "
+                })?;
             }
             None => f.write_str("drained: ")?,
         }
         write!(f, "{} in flight when draining began, ", self.in_flight)?;
-        match &self.cut {
-            Some(cut) => {
-                write!(f, "{} abandoned", cut.stragglers.total())?;
-                if cut.deaf > 0 {
-                    write!(f, ", {} of them still running", cut.deaf)?;
+        match &self.abandoned {
+            Some(abandoned) => {
+                write!(f, "{} abandoned", abandoned.stragglers.total())?;
+                if abandoned.still_running > 0 {
+                    write!(f, ", {} of them still running", abandoned.still_running)?;
                 }
             }
             None => f.write_str("none abandoned")?,
@@ -192,15 +211,15 @@ impl Termination for Report {
 }
 
 impl Report {
-    /// Prints it to stderr, in a thread that is waited for: writing may fail, or last for ever where a pipe is full, and
-    /// the text of the server's failure is user code, which may panic (L3).
+    /// Prints the report to stderr, in a thread that this waits for: writing may fail, or last for ever
+    /// if a pipe is full, and the text of the server's failure is user code, which may panic (L3).
     fn print(self) {
         const LONGEST: Duration = Duration::from_secs(1);
         let (done, printed) = mpsc::channel();
         let print = move || {
-            // In one piece, so that nobody's lines come between.
+            // In one piece, so that lines of other threads don't come between.
             let text = format!("{self}\n");
-            // Whoever has closed it does not want to know.
+            // If stderr is closed, the report has no reader.
             let _ = io::stderr().write_all(text.as_bytes());
             let _ = done.send(());
         };

@@ -1,33 +1,110 @@
-mod observer;
+//! The core: drains, guards, and the waits for a phase. It has no unsafe code and no runtime, and
+//! doesn't depend on which features are enabled.
+//!
+//! # Ownership
+//!
+//! ```text
+//!  Drain ──► Handle ─────┐            Drain is a clone of one Handle: the last one begins the drain
+//!  Observer ─────────────┤
+//!                        ▼   latch            level, wait lists
+//!                      Node  tally            counts of shards and presences
+//!                        │   registry         records of tracked guards
+//!                        │   state.kept ───────────┐  until draining begins
+//!                        │   state.children ┄┄► Node (below)
+//!                        ▼   parent ──► Seat (of the node above)
+//!                      Weak<Seat>                  │
+//!                        ┆                         ▼
+//!  Guard ────────────────┴────────────────────► Seat ──► Node
+//!  Guard of a tracked drain ──► Seat (own) ──► Entry ──► Seat (shard) ──► Node
+//!  UntilDraining, … ──► WaitList ──► Level
+//! ```
+//!
+//! `kept → Seat → Node → kept` is a cycle on purpose: while the drain runs, it holds the counts above
+//! zero. Beginning the drain drops `kept`, and with it the cycle; since the last handle begins the drain,
+//! none is left behind. From then on guards keep the seats, seats keep the node, and the end of the last
+//! seat is drained.
+//!
+//! # Terms of the code
+//!
+//! | term | meaning |
+//! |---|---|
+//! | node | what a drain, its guards and its waiters share; its children are nodes |
+//! | seat | what a guard points to: a shard or, if guards are tracked, an entry of its own |
+//! | shard | a seat that the guards of some threads share; a drain has one per core, a child has one |
+//! | kept | the first `Arc` of a seat, which the node (or the registry) has until draining begins |
+//! | presence | an `Arc` of a seat that is not work: kept, of a child, of an accept loop, of an idle connection |
+//! | tally | how many shards have not ended, and how many presences there are |
+//! | latch | the phase as a level that only rises, and the wakers that wait for it |
+//! | settled | the phase to which all nodes below have been moved |
+//! | look | the count that is made when aborting begins |
+//! | record | label, place and age of a tracked guard; also the list of abandoned work |
+//!
+//! # Ordering edges
+//!
+//! | edge | what it orders | stated in |
+//! |---|---|---|
+//! | E1 | what was done before a raise, before code that sees the phase | `latch` |
+//! | E2 | a raise and a waiter that registers | `latch` |
+//! | E3 | the work of all guards, before drained | `tally` |
+//! | E4 | the same, before a refused guard | `tally` |
+//! | E5 | a presence and its `Arc`, for a count | `tally` |
+//! | E6 | the walk of the tree, before a node that is settled | `node` |
+//! | E7 | work that moves while aborting begins, and the look | `node` |
+//! | E8 | presences that begin or end while aborting begins, and the look | `node` |
+//!
+//! # Locks
+//!
+//! In this order, each taken only under those before it:
+//!
+//! 1. `state` of a node, a parent's before its children's;
+//! 2. a list of the registry;
+//! 3. `limit`, `begun_with` or `parent` of a node, and a list of the latch. No lock is taken under these.
+//!
+//! A raise wakes waiters after it has released `state`. No user code (a waker, a drop, a callback) runs
+//! under any of them (S6): what ends under a lock is handed out and dropped after it.
+//!
+//! # Dependencies
+//!
+//! `phase`, `sync`, `thread_index`, `tally` and `latch` import nothing of the rest. `node`, `seat` and
+//! `tracked` own each other, as drawn above. Of the crate, this module imports the errors, the values of
+//! the report, the clock and the parked thread.
 
-use std::{
-    fmt,
-    future::{Future, poll_fn},
-    panic::Location,
-    pin::pin,
-    sync::OnceLock,
-    task::Poll,
-    thread,
-    time::Instant,
-};
+pub(crate) mod connection_guard;
+pub(crate) mod guard;
+pub(crate) mod latch;
+#[cfg(all(test, any(loom, shuttle)))]
+mod models;
+pub(crate) mod node;
+mod observer;
+pub(crate) mod phase;
+pub(crate) mod seat;
+pub(crate) mod sync;
+mod tally;
+mod thread_index;
+mod tracked;
+pub(crate) mod until;
+
+use std::{fmt, panic::Location, sync::OnceLock, thread, time::Instant};
 
 pub use self::observer::Observer;
-use crate::{
-    Drained, Guard, Phase, Refused, Report, Stragglers,
+use self::{
+    guard::Guard,
     latch::Level,
+    node::Node,
+    phase::Phase,
+    seat::Seat,
     sync::{Arc, Weak},
-    tally::{self, Seat},
-    tree::Core,
 };
+use crate::{Drained, Refused, Stragglers};
 
-/// Hands out [`Guard`]s, begins the end, and knows when the last guard is gone.
+/// Hands out [`Guard`]s, begins the shutdown, and tells when the last guard has dropped.
 ///
-/// A drain is a handle: clones are the same drain, and dropping the last one begins it, since nobody could any more.
-/// Guards and waiting futures are no handles.
+/// A drain is a handle: clones are the same drain. Dropping the last one begins the drain, since no code
+/// could begin it later; store an [`Observer`] where that must not be prevented. Guards and waiting
+/// futures are not handles.
 ///
-/// A guard costs about two atomic instructions on a line of its own core; nothing here polls, sleeps or needs
-/// a runtime. If all you want is to wait for a known set of tasks, join them; if you want to be told to stop and
-/// nothing else, a cancellation token is smaller.
+/// A guard costs about two atomic instructions on a cache line of its own core. Nothing here polls,
+/// sleeps or needs a runtime.
 ///
 /// ```
 /// use async_drain::Drain;
@@ -49,17 +126,19 @@ pub struct Drain {
     handle: Arc<Handle>,
 }
 
-/// What all clones of a drain share and guards do not: its end begins the drain.
+/// What all clones of a drain share, and guards do not: its drop begins the drain.
+///
+/// The shards and the level are those of the node, here so that a guard takes one indirection less (C1).
 struct Handle {
     shards: Arc<[Weak<Seat>]>,
     level: Arc<Level>,
     tracked: bool,
-    core: Arc<Core>,
+    node: Arc<Node>,
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.core.raise_uncounted(Phase::Draining, None);
+        self.node.raise_uncounted(Phase::Draining, None);
     }
 }
 
@@ -95,32 +174,32 @@ impl Drain {
     #[doc(hidden)]
     #[must_use]
     pub fn with_shards(shards: usize, tracked: bool) -> Self {
-        Self::with(Core::new(
+        Self::with(Node::new(
             shards.clamp(1, MOST_SHARDS).next_power_of_two(),
             tracked,
         ))
     }
 
-    fn with(core: Arc<Core>) -> Self {
+    fn with(node: Arc<Node>) -> Self {
         Self {
             handle: Arc::new(Handle {
-                shards: Arc::clone(core.shards()),
-                level: Arc::clone(core.latch.level()),
-                tracked: core.registry.is_some(),
-                core,
+                shards: Arc::clone(node.shards()),
+                level: Arc::clone(node.latch.level()),
+                tracked: node.registry.is_some(),
+                node,
             }),
         }
     }
 
-    pub(crate) fn core(&self) -> &Arc<Core> {
-        &self.handle.core
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.handle.node
     }
 
     /// Returns a handle that watches this drain and takes guards of it, but can't begin or abort it
     /// and doesn't keep it running.
     #[must_use]
     pub fn observer(&self) -> Observer {
-        Observer::new(self.core())
+        Observer::new(self.node())
     }
 
     /// Creates a guard for work that has already been promised, also while draining.
@@ -133,12 +212,12 @@ impl Drain {
     #[track_caller]
     pub fn guard(&self) -> Result<Guard, Drained> {
         let seat = if self.handle.tracked {
-            self.core().seat_at(Location::caller())
+            self.node().seat_at(Location::caller())
         } else {
-            match tally::own_seat(&self.handle.shards) {
-                // E7: Relaxed, as in `Core::created`.
-                Some(seat) if !self.handle.level.is_relaxed(Phase::Draining) => Some(seat),
-                own => self.core().late_seat(own),
+            match seat::own_seat(&self.handle.shards) {
+                // E7: Relaxed, as in `Node::created`.
+                Some(seat) if !self.handle.level.reached_relaxed(Phase::Draining) => Some(seat),
+                own => self.node().late_seat(own),
             }
         };
         seat.map(Guard::new).ok_or(Drained)
@@ -161,54 +240,56 @@ impl Drain {
     #[inline]
     #[track_caller]
     pub fn admit(&self) -> Result<Guard, Refused> {
-        self.core().admit()?;
+        self.node().admit()?;
         self.guard().map_err(|Drained| Refused::new(Phase::Drained))
     }
 
-    /// How far the end has come.
+    /// Returns the stage of shutdown that the drain has reached.
     #[inline]
     #[must_use]
     pub fn phase(&self) -> Phase {
-        self.handle.core.latch.phase()
+        self.handle.level.phase()
     }
 
-    /// Whether draining has begun: one load from a line that is written only when the phase changes (C3).
+    /// Returns whether draining has begun.
+    ///
+    /// This is one load from a cache line that is written only when the phase changes.
     #[inline]
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.handle.core.latch.is(Phase::Draining)
+        self.handle.level.reached(Phase::Draining)
     }
 
-    /// How many guards are alive, those of [children](Self::child) included.
+    /// Returns how many guards are alive, those of [children](Self::child) included.
     ///
-    /// A number for people, exact while nobody makes or drops a guard; to wait for zero, use
-    /// [`until_drained`](Self::until_drained). It looks at every shard and child.
+    /// The number is exact while no guard is created or dropped, and costs a look at every shard and
+    /// child. To wait for zero, use [`until_drained`](Self::until_drained).
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.handle.core.in_flight()
+        self.handle.node.in_flight()
     }
 
-    /// When the present phase will be cut, if anybody has set a limit.
+    /// Returns when the current phase will be cut short, if anything has set a limit.
     ///
-    /// While lame duck and draining that is the end of the grace period; while aborting, the end of the abort grace.
-    /// It is published before the phase begins (S7).
+    /// In lame duck and draining, that is the end of the grace period; in aborting, the end of the abort
+    /// grace. It is set before the phase begins.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.handle.core.deadline()
+        self.handle.node.deadline()
     }
 
     /// Enters lame duck: still accepting, but already unready and telling peers to leave.
     ///
     /// Returns whether this call did it.
     pub fn enter_lame_duck(&self) -> bool {
-        self.handle.core.raise(Phase::LameDuck, None)
+        self.handle.node.raise(Phase::LameDuck, None)
     }
 
     /// Begins draining: no new work, and work in flight finishes.
     ///
     /// Returns whether this call did it.
     pub fn begin(&self) -> bool {
-        self.handle.core.raise(Phase::Draining, None)
+        self.handle.node.raise(Phase::Draining, None)
     }
 
     /// Begins draining and publishes when it will be cut short, for work that reads
@@ -228,14 +309,14 @@ impl Drain {
     /// # Ok::<(), async_drain::Drained>(())
     /// ```
     pub fn begin_with_deadline(&self, deadline: Instant) -> bool {
-        self.handle.core.raise(Phase::Draining, Some(deadline))
+        self.handle.node.raise(Phase::Draining, Some(deadline))
     }
 
     /// Begins aborting: cancels the work that is left, and begins draining if nothing has.
     ///
     /// Returns whether this call did it.
     pub fn abort(&self) -> bool {
-        self.handle.core.raise(Phase::Aborting, None)
+        self.handle.node.raise(Phase::Aborting, None)
     }
 
     /// Returns a value that begins draining when it is dropped, e.g. because a task that the program
@@ -287,78 +368,18 @@ impl Drain {
     /// ```
     #[must_use = "dropping the child begins its drain"]
     pub fn child(&self) -> Self {
-        let core = Core::new(1, self.handle.tracked);
-        if !self.handle.core.adopt(&core) {
-            core.raise(Phase::Draining, self.deadline());
+        let node = Node::new(1, self.handle.tracked);
+        if !self.handle.node.adopt(&node) {
+            node.raise(Phase::Draining, self.deadline());
         }
-        Self::with(core)
+        Self::with(node)
     }
 
-    /// The guards still alive, here and in children: how many, and where the drain [tracks](Self::tracked) them
-    /// their label, place and age.
+    /// Returns the guards that are alive, here and in children: how many and, if the drain
+    /// [tracks](Self::tracked) them, their label, place and age.
     #[must_use]
     pub fn stragglers(&self) -> Stragglers {
-        Stragglers::of(&self.handle.core)
-    }
-
-    /// Begins the drain and waits until it is drained or `timer` resolves; in the latter case aborts.
-    ///
-    /// The timer is any future, so no runtime is needed. The report says what was abandoned: the work that was
-    /// alive when aborting began, whoever began it, here and in children.
-    ///
-    /// # Cancel safety
-    ///
-    /// The drain begins at the first poll and stays begun; dropping the future later only stops the waiting.
-    ///
-    /// ```
-    /// use async_drain::Drain;
-    /// use futures_lite::future::{block_on, pending, ready};
-    ///
-    /// let drain = Drain::new();
-    /// let work = drain.guard()?;
-    /// let report = block_on(drain.finish(ready(()))); // no patience at all
-    /// assert_eq!(report.stragglers().total(), 1);
-    ///
-    /// drop(work); // it was alive when aborting began: another report says the same
-    /// let report = block_on(drain.finish(pending::<()>()));
-    /// assert_eq!((report.stragglers().total(), report.still_running()), (1, 0));
-    /// # Ok::<(), async_drain::Drained>(())
-    /// ```
-    pub async fn finish<T: Future>(&self, timer: T) -> Report {
-        self.finish_by(None, timer).await
-    }
-
-    /// [`finish`](Self::finish) with a timer of the async-io reactor, and the deadline published.
-    ///
-    /// A duration beyond what the clock can say is no limit.
-    #[cfg(feature = "async-io")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "async-io")))]
-    pub async fn finish_within(&self, limit: std::time::Duration) -> Report {
-        use crate::shutdown::timer::{later, until};
-        let deadline = later(Some(Instant::now()), limit);
-        self.finish_by(deadline, until(deadline)).await
-    }
-
-    async fn finish_by<T: Future>(&self, deadline: Option<Instant>, timer: T) -> Report {
-        let started = Instant::now();
-        self.core().raise(Phase::Draining, deadline);
-        let mut report = Report::begun(self.core().begun_with());
-
-        let mut timer = pin!(timer);
-        let mut drained = self.until_drained();
-        let in_time = poll_fn(|cx| {
-            if pin!(&mut drained).poll(cx).is_ready() {
-                return Poll::Ready(true);
-            }
-            timer.as_mut().poll(cx).map(|_| false)
-        })
-        .await;
-        report.draining = started.elapsed();
-        if !in_time {
-            self.abort();
-        }
-        report.abandoned(self.core().abandoned(), self.in_flight());
-        report
+        self.handle.node.stragglers()
     }
 }
 
@@ -377,7 +398,9 @@ impl fmt::Debug for Drain {
     }
 }
 
-/// Begins a drain when it is dropped; made by [`Drain::begin_on_drop`].
+/// Begins a drain when it is dropped; returned by [`Drain::begin_on_drop`].
+///
+/// It keeps the drain running as a clone does.
 #[must_use = "dropping it begins the drain"]
 pub struct BeginOnDrop {
     drain: Drain,
@@ -397,11 +420,12 @@ impl fmt::Debug for BeginOnDrop {
     }
 }
 
-/// The cores of this machine; asked for once, since the answer is read from several files.
+/// Returns how many cores this machine has. That is asked once, since the answer is read from several
+/// files.
 fn cores() -> usize {
     static CORES: OnceLock<usize> = OnceLock::new();
     *CORES.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))
 }
 
-/// Enough for the largest machines, so that a slip of the hand does not take all memory.
+/// Enough for the largest machines.
 const MOST_SHARDS: usize = 1024;

@@ -1,14 +1,29 @@
-use std::{borrow::Cow, sync::Arc, thread};
+use std::{
+    borrow::Cow,
+    fmt,
+    panic::{RefUnwindSafe, UnwindSafe},
+    sync::Arc,
+    thread,
+};
 
-use crate::{Guard, Phase, net::Delivery, straggler::Work, tree::Core};
-#[cfg(feature = "hyper")]
-use crate::{sync::Weak, tally::Seat};
+use crate::{
+    Guard,
+    drain::{node::Node, phase::Phase, seat::Seat, sync::Weak, tracked::WorkState},
+};
 
-/// A guard of a connection, which is work only at times: between two requests it must be closed
-/// with care, and yet nobody waits for it.
+/// Tells what became of the bytes that were written to a connection.
+pub(crate) trait Deliver: fmt::Debug + Send + Sync + UnwindSafe + RefUnwindSafe {
+    /// Returns whether the connection is closing and its peer lacks bytes of it.
+    fn is_unacknowledged(&self) -> bool;
+    /// Returns whether the connection was closed while bytes were known to be unacknowledged.
+    fn is_lost(&self) -> bool;
+}
+
+/// Holds the guard of a connection, which is at work only at times: idle, it must still be closed with
+/// care, but is not in flight.
 ///
-/// It keeps the drain from being drained for as long as it lives, and counts as in flight only
-/// while it is at work.
+/// It keeps the drain from being drained for as long as it lives, and counts as in flight only while it
+/// is at work.
 ///
 /// ```
 /// # use async_drain::{Drain, net::idle::ConnectionGuard};
@@ -42,22 +57,22 @@ use crate::{sync::Weak, tally::Seat};
 #[derive(Debug)]
 #[must_use = "dropping it drops the guard"]
 pub struct ConnectionGuard {
-    /// `None` once it is being dropped.
+    /// Taken by the drop.
     guard: Option<Guard>,
-    work: Arc<Work>,
-    /// Whether being dropped at work is a loss: set by a server, cleared once the connection has
+    work: Arc<WorkState>,
+    /// Set by a server for which being dropped at work is a loss, cleared once the connection has
     /// ended by itself.
     abandoned_if_dropped: bool,
-    /// What became of the bytes that were written, if its connection tells.
-    delivery: Option<Arc<Delivery>>,
+    /// What became of the bytes that were written, set if the connection tells.
+    delivery: Option<Arc<dyn Deliver>>,
 }
 
 impl ConnectionGuard {
-    /// At work, until it is told to rest.
+    /// Creates the guard of a connection that is at work until [`rest`](Self::rest).
     pub fn new(guard: Guard) -> Self {
-        let work = Arc::new(Work::new());
-        if let Some(ticket) = guard.seat().ticket() {
-            ticket.stand_by(&work);
+        let work = Arc::new(WorkState::new());
+        if let Some(entry) = guard.seat().entry() {
+            entry.set_work(&work);
         }
         Self {
             guard: Some(guard),
@@ -77,9 +92,8 @@ impl ConnectionGuard {
         self
     }
 
-    /// Counts the work as abandoned if the connection of `delivery` loses bytes once the shutdown
-    /// is under way. Drop the connection first.
-    pub fn with_delivery(mut self, delivery: Arc<Delivery>) -> Self {
+    /// Counts the work as abandoned if `delivery` tells of lost bytes once the shutdown is under way.
+    pub(crate) fn delivered_by(mut self, delivery: Arc<dyn Deliver>) -> Self {
         self.delivery = Some(delivery);
         self
     }
@@ -90,145 +104,142 @@ impl ConnectionGuard {
         (self.delivery.as_ref()).is_some_and(|delivery| delivery.is_unacknowledged())
     }
 
-    /// Says that the connection ended by itself, with all requests answered or by its peer:
-    /// dropping it abandons nothing.
+    /// Tells that the connection ended by itself, with all requests answered or by its peer: dropping
+    /// this abandons nothing.
     pub fn finished(&mut self) {
         self.abandoned_if_dropped = false;
     }
 
-    /// Counts the work as abandoned, at work or idle: for instance because bytes of an answer were
+    /// Counts the work as abandoned, at work or idle: e.g. because bytes of an answer were
     /// unacknowledged when the connection was closed.
     ///
     /// It counts once, however often this is called, and not again if it was among the stragglers
     /// when aborting began. From now on the connection is idle.
     pub fn abandon(&mut self) {
         if !self.work.is_abandoned() {
-            let ticket = self.guard().seat().ticket();
-            self.core().abandon(Some(&self.work), ticket);
+            let entry = self.guard().seat().entry();
+            self.node().abandon(Some(&self.work), entry);
         }
     }
 
-    /// Nobody waits for it.
+    /// Marks the connection idle: it no longer counts as in flight.
     #[inline]
     pub fn rest(&mut self) {
-        if self.work.is_on() {
-            self.core().rest(&self.work);
+        if self.work.is_at_work() {
+            self.node().rest(&self.work);
         }
     }
 
-    /// Somebody does.
+    /// Marks the connection at work: it counts as in flight.
     #[inline]
     pub fn work(&mut self) {
-        if !self.work.is_on() && !self.work.is_abandoned() {
-            self.core().resume(&self.work);
-            if let Some(ticket) = self.guard().seat().ticket() {
-                ticket.resume();
+        if !self.work.is_at_work() && !self.work.is_abandoned() {
+            self.node().resume(&self.work);
+            if let Some(entry) = self.guard().seat().entry() {
+                entry.resume();
             }
-            self.work.set_on(true);
+            self.work.set_at_work(true);
         }
     }
 
-    /// For whoever knows first that there is work.
-    #[cfg(feature = "hyper")]
-    pub(crate) fn bell(&self) -> Bell {
-        Bell {
+    /// Returns a handle by which the reader of the connection marks it at work, before its task knows.
+    pub(crate) fn work_starter(&self) -> WorkStarter {
+        WorkStarter {
             work: Arc::clone(&self.work),
             seat: self.guard().tracked_seat(),
         }
     }
 
-    /// Names the work that has just begun; `label` is made only where guards are tracked.
+    /// Names the work that has just begun; `label` is called only if guards are tracked.
     pub fn label(&self, label: impl FnOnce() -> Cow<'static, str>) {
         self.guard().relabel(label);
     }
 
-    /// The guard.
+    /// Returns the guard.
     pub fn guard(&self) -> &Guard {
         let guard = self.guard.as_ref();
         guard.unwrap_or_else(|| unreachable!("only `drop` takes it"))
     }
 
-    /// How far the end of its drain has come.
+    /// Returns the stage of shutdown that its drain has reached.
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.guard().phase()
     }
 
-    fn core(&self) -> &Core {
-        self.guard().seat().core()
+    fn node(&self) -> &Node {
+        self.guard().seat().node()
     }
 }
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         let lost = (self.delivery.as_ref()).is_some_and(|delivery| delivery.is_lost());
-        let dropped = self.abandoned_if_dropped && self.work.is_on() && !thread::panicking();
+        let dropped = self.abandoned_if_dropped && self.work.is_at_work() && !thread::panicking();
         if (lost || dropped) && self.phase() > Phase::Running {
             self.abandon();
         }
-        // At work it is a guard like any other.
-        if let (false, Some(guard)) = (self.work.is_on(), self.guard.take()) {
-            Core::give_up_hold(guard.into_seat());
+        // At work, it is a guard like any other.
+        if let (false, Some(guard)) = (self.work.is_at_work(), self.guard.take()) {
+            Node::end_presence(guard.into_seat());
         }
     }
 }
 
-/// Calls a [`ConnectionGuard`] to work, and keeps nothing alive.
-#[cfg(feature = "hyper")]
-pub(crate) struct Bell {
-    work: Arc<Work>,
-    /// Where guards are tracked.
+/// Marks a [`ConnectionGuard`] at work, and keeps nothing alive.
+pub(crate) struct WorkStarter {
+    work: Arc<WorkState>,
+    /// Set if guards are tracked.
     seat: Option<Weak<Seat>>,
 }
 
-#[cfg(feature = "hyper")]
-impl Bell {
-    /// Work has begun under `core`, and `label` writes what it is called.
-    pub(crate) fn ring(&self, core: &Core, label: impl FnOnce(&mut String)) {
+impl WorkStarter {
+    /// Begins work under `node`; `label` writes its name.
+    pub(crate) fn start(&self, node: &Node, label: impl FnOnce(&mut String)) {
         if self.work.is_abandoned() {
             return;
         }
-        let on = self.work.is_on();
-        if !on {
-            core.resume(&self.work);
+        let at_work = self.work.is_at_work();
+        if !at_work {
+            node.resume(&self.work);
         }
         let seat = self.seat.as_ref().and_then(Weak::upgrade);
-        if let Some(ticket) = seat.as_ref().and_then(|seat| seat.ticket()) {
-            ticket.begin(label);
+        if let Some(entry) = seat.as_ref().and_then(|seat| seat.entry()) {
+            entry.begin(label);
         }
-        if !on {
-            self.work.set_on(true);
+        if !at_work {
+            self.work.set_at_work(true);
         }
     }
 }
 
-#[cfg(all(test, feature = "hyper", not(any(loom, shuttle))))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::ConnectionGuard;
     use crate::Drain;
 
-    /// A request that has begun counts and is named before its connection has heard of it.
+    /// A request that has begun counts and has its name before the task of its connection knows.
     #[test]
-    fn a_bell_calls_to_work() {
+    fn a_request_counts_before_its_connection_knows() {
         let drain = Drain::tracked();
         let mut connection = ConnectionGuard::new(drain.guard().unwrap());
-        let bell = connection.bell();
-        let ring = |name: &str| bell.ring(drain.core(), |label| label.push_str(name));
+        let starter = connection.work_starter();
+        let start = |name: &str| starter.start(drain.node(), |label| label.push_str(name));
         connection.rest();
         for name in ["GET /1", "GET /2"] {
-            ring(name);
+            start(name);
             assert_eq!(drain.in_flight(), 1);
             let stragglers = drain.stragglers();
             let label = stragglers.iter().next().unwrap().label.as_deref();
             assert_eq!(label, Some(name));
         }
-        let further = allocation_counter::measure(|| ring("GET /3"));
+        let further = allocation_counter::measure(|| start("GET /3"));
         assert_eq!(further.count_total, 0, "the name is written over the last");
 
         connection.rest();
         assert_eq!(drain.in_flight(), 0);
         drop(connection);
-        ring("nobody");
+        start("GET /late");
         assert_eq!(drain.stragglers().iter().count(), 0);
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Since the clock began.
+/// The time since the clock began.
 pub(super) type Moment = Duration;
 
 pub(super) fn lately() -> Moment {

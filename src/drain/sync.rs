@@ -1,4 +1,4 @@
-//! The standard library's primitives, or in a model those of loom or shuttle.
+//! The standard library's primitives or, in a model, those of loom or shuttle.
 
 #[cfg(not(any(loom, shuttle)))]
 pub(crate) use std::sync::{
@@ -19,15 +19,16 @@ pub(crate) use shuttle::sync::{
     atomic::{AtomicU8, AtomicUsize, Ordering, fence},
 };
 
-/// Locks `mutex`. No code of a user's runs under our locks (S6), so a poisoned one is still whole.
+/// Locks `mutex`. No user code runs under our locks (S6), so what a poisoned one protects is still
+/// consistent.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// Keeps a value off the cache lines of its neighbours: two lines, since the prefetchers of x86-64 and of
-/// large Arm cores fetch pairs.
+/// Keeps a value off the cache lines of its neighbours: two lines, since the prefetchers of x86-64 and
+/// of large Arm cores fetch pairs.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct CachePadded<T>(pub(crate) T);
@@ -39,10 +40,10 @@ impl<T> std::ops::Deref for CachePadded<T> {
     }
 }
 
-/// The standard library's `Arc` and `Weak` with their strong count where the checker sees it: the same algorithm with the same
-/// orderings. A std `Arc` that each strong owner has one of keeps the value, so it is the last owner who drops it.
-/// Nothing happens between a step of the count and the matching step of that `Arc`, as the checker sees it. The weak
-/// count only frees memory, and is left out.
+/// The standard library's `Arc` and `Weak` with a strong count that the checker sees: the same
+/// algorithm with the same orderings. Each strong owner has one std `Arc` that keeps the value, so the
+/// last owner drops it. Between a step of the count and the matching step of that `Arc` nothing
+/// happens, as the checker sees it. The weak count only frees memory, and is left out.
 #[cfg(any(loom, shuttle))]
 mod model {
     use std::{ops::Deref, sync};
@@ -54,7 +55,7 @@ mod model {
     };
 
     pub(crate) struct Arc<T: ?Sized> {
-        /// `None` once this owner is gone.
+        /// `None` once this owner has given up its share.
         value: Option<sync::Arc<T>>,
         strong: sync::Arc<AtomicUsize>,
     }
@@ -96,7 +97,7 @@ mod model {
             this.strong.load(Relaxed)
         }
 
-        /// Gives up this owner's share; the value, if it was the last.
+        /// Gives up this owner's share; returns the value if it was the last.
         fn release(&mut self) -> Option<sync::Arc<T>> {
             let value = self.value.take()?;
             if self.strong.fetch_sub(1, Release) != 1 {

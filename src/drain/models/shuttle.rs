@@ -1,8 +1,9 @@
-//! Shuttle models of the real types: more threads and longer programs than loom can finish, in random interleavings and
-//! in those that PCT picks, which turn the order of a few steps round. `ci/shuttle.sh` runs them.
+//! Larger models for shuttle: more threads and longer programs than loom can finish, in random
+//! interleavings and in those that PCT picks, which reverses the order of a few steps. `ci/shuttle.sh`
+//! runs them.
 //!
-//! A schedule that fails is printed and can be replayed. Shuttle knows no order but `SeqCst`: whether the orderings are
-//! strong enough is for loom to say (`models`), and what happens when many threads meet is for these.
+//! A schedule that fails is printed and can be replayed. Shuttle knows no ordering but `SeqCst`: loom's
+//! models tell whether the orderings are strong enough, and these what happens between many threads.
 
 use std::{
     future::Future,
@@ -16,10 +17,8 @@ use shuttle::{
     thread::JoinHandle,
 };
 
-use crate::{
-    Drain, Phase,
-    models::{Works, counter, drain, on},
-};
+use super::{Works, counter, drain, on};
+use crate::drain::{Drain, phase::Phase};
 
 /// Runs `model` so often under each scheduler, by `SHUTTLE_ITERATIONS`.
 pub(crate) fn explore(name: &str, model: impl Fn() + Send + Sync + 'static) {

@@ -11,62 +11,66 @@ use std::{
 use futures_core::future::FusedFuture;
 
 use crate::{
-    Drain, Guard, Observer, Phase,
+    drain::{
+        Drain, Observer,
+        guard::Guard,
+        latch::{WaitList, Waiter},
+        node::Node,
+        phase::Phase,
+        sync::Arc,
+    },
     futures::{RunUntilAborting, RunUntilDraining},
-    latch::{Desk, Waiter},
     park::Parker,
-    sync::Arc,
-    tree::Core,
 };
 
 /// Waits for `phase`; what the named futures share.
 pub(crate) struct Until {
-    /// None once the phase has been reached: it stays so.
-    desk: Option<Arc<Desk>>,
+    /// `None` if the phase had been reached when this was created: it stays so.
+    list: Option<Arc<WaitList>>,
     phase: Phase,
-    /// Whether a poll has said so.
-    answered: bool,
+    /// Set by a poll that found the phase reached.
+    completed: bool,
     waiter: Waiter,
 }
 
 impl Until {
     #[inline]
-    pub(crate) fn new(core: &Core, phase: Phase) -> Self {
+    pub(crate) fn new(node: &Node, phase: Phase) -> Self {
         Self {
-            desk: (!core.latch.is(phase)).then(|| Arc::clone(core.latch.desk())),
+            list: (!node.latch.is(phase)).then(|| Arc::clone(node.latch.list())),
             phase,
-            answered: false,
+            completed: false,
             waiter: Waiter::default(),
         }
     }
 
     #[inline]
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let polled = match &self.desk {
+        let polled = match &self.list {
             None => Poll::Ready(()),
-            Some(desk) => desk.poll(self.phase, &mut self.waiter, cx),
+            Some(list) => list.poll(self.phase, &mut self.waiter, cx),
         };
-        self.answered = polled.is_ready();
+        self.completed = polled.is_ready();
         polled
     }
 
     /// Returns whether the phase has been reached, without registering for it.
     #[inline]
     pub(crate) fn is_reached(&self) -> bool {
-        (self.desk.as_ref()).is_none_or(|desk| desk.phase() >= self.phase)
+        (self.list.as_ref()).is_none_or(|list| list.reached(self.phase))
     }
 
-    /// How far the end has come, or that it has come far enough.
+    /// Returns the phase that the drain has reached or, if it was late, the one that was waited for.
     fn phase(&self) -> Phase {
-        (self.desk.as_ref()).map_or(self.phase, |desk| desk.phase())
+        (self.list.as_ref()).map_or(self.phase, |list| list.phase())
     }
 }
 
 impl Drop for Until {
     #[inline]
     fn drop(&mut self) {
-        if let Some(desk) = &self.desk {
-            desk.leave(self.phase, &mut self.waiter);
+        if let Some(list) = &self.list {
+            list.leave(self.phase, &mut self.waiter);
         }
     }
 }
@@ -75,33 +79,36 @@ macro_rules! until {
     ($(#[$doc:meta])* $name:ident, $phase:ident) => {
         $(#[$doc])*
         ///
-        /// It is level-triggered: who comes late is answered at once, and so is every further poll. Dropping it
-        /// loses nothing. It keeps no guard and no handle: it neither holds up the drain nor keeps it running.
-        #[must_use = "futures do nothing unless polled, and `wait` must be called"]
+        /// It is level-triggered: if the phase has been reached, it completes at once, and so does every
+        /// later poll. Dropping it loses nothing. It keeps neither a guard nor a handle, so it neither
+        /// delays the drain nor keeps it running.
+        #[must_use = "it waits only while it is polled, or in `wait`"]
         pub struct $name(Until);
 
         impl $name {
             #[inline]
-            pub(crate) fn new(core: &Core) -> Self {
-                Self(Until::new(core, Phase::$phase))
+            pub(crate) fn new(node: &Node) -> Self {
+                Self(Until::new(node, Phase::$phase))
             }
 
             /// Returns whether the phase has been reached, without registering for it.
             #[inline]
-            #[allow(dead_code)]
+            #[allow(dead_code, reason = "not every phase is looked at")]
             pub(crate) fn is_reached(&self) -> bool {
                 self.0.is_reached()
             }
 
-            /// Blocks the thread until then; for threads that are no executor's.
+            /// Blocks the calling thread until then. Don't call this on a thread of an executor.
             pub fn wait(self) {
                 block_on(self, None);
             }
 
-            /// Blocks the thread until then, for at most `limit`; returns whether the phase was reached.
-            #[must_use = "whether the phase was reached in time"]
+            /// Blocks the calling thread until then, for at most `limit`; returns whether the phase was
+            /// reached.
+            ///
+            /// A duration that overflows [`Instant`] means no limit.
+            #[must_use = "it tells whether the phase was reached in time"]
             pub fn wait_timeout(self, limit: Duration) -> bool {
-                // A limit beyond what the clock can say is no limit.
                 block_on(self, Instant::now().checked_add(limit))
             }
         }
@@ -115,11 +122,11 @@ macro_rules! until {
             }
         }
 
-        /// Terminated once it has answered, so that a loop over `select!` takes its branch once. A further poll is
-        /// answered at once all the same.
+        /// Terminated once it has completed, so that a loop over `select!` takes its branch once. A later
+        /// poll completes at once all the same.
         impl FusedFuture for $name {
             fn is_terminated(&self) -> bool {
-                self.0.answered
+                self.0.completed
             }
         }
 
@@ -134,20 +141,22 @@ macro_rules! until {
 }
 
 until! {
-    /// Resolves once lame duck or a later phase begins; made by [`Drain::until_lame_duck`](crate::Drain::until_lame_duck).
+    /// Completes once lame duck or a later phase begins; returned by
+    /// [`Drain::until_lame_duck`](crate::Drain::until_lame_duck).
     UntilLameDuck, LameDuck
 }
 until! {
-    /// Resolves once draining or a later phase begins; made by [`Drain::until_draining`](crate::Drain::until_draining).
+    /// Completes once draining or a later phase begins; returned by
+    /// [`Drain::until_draining`](crate::Drain::until_draining).
     UntilDraining, Draining
 }
 until! {
-    /// Resolves once aborting begins, or when the drain ended without it; made by
+    /// Completes once aborting begins, or once the drain has drained without it; returned by
     /// [`Drain::until_aborting`](crate::Drain::until_aborting).
     UntilAborting, Aborting
 }
 until! {
-    /// Resolves once draining has begun and no guard is left; made by
+    /// Completes once draining has begun and no guard is left; returned by
     /// [`Drain::until_drained`](crate::Drain::until_drained).
     UntilDrained, Drained
 }
@@ -159,19 +168,19 @@ macro_rules! waits {
             /// Waits until lame duck or a later phase begins.
             #[inline]
             pub fn until_lame_duck(&self) -> UntilLameDuck {
-                UntilLameDuck::new(self.core())
+                UntilLameDuck::new(self.node())
             }
 
             /// Waits until draining begins.
             #[inline]
             pub fn until_draining(&self) -> UntilDraining {
-                UntilDraining::new(self.core())
+                UntilDraining::new(self.node())
             }
 
             /// Waits until aborting begins, or until the drain has drained without it.
             #[inline]
             pub fn until_aborting(&self) -> UntilAborting {
-                UntilAborting::new(self.core())
+                UntilAborting::new(self.node())
             }
 
             /// Waits until draining has begun and no guard is left, here or in any child.
@@ -180,7 +189,7 @@ macro_rules! waits {
             /// waits for itself.
             #[inline]
             pub fn until_drained(&self) -> UntilDrained {
-                UntilDrained::new(self.core())
+                UntilDrained::new(self.node())
             }
 
             /// Runs a future or a stream until draining begins.
@@ -229,14 +238,13 @@ macro_rules! waits {
 
 waits!(Drain, Observer, Guard);
 
-#[cfg(feature = "net")]
 impl UntilDraining {
     pub(crate) fn phase(&self) -> Phase {
         self.0.phase()
     }
 }
 
-/// Runs `future` on this thread until it is ready (true) or `deadline` has passed (false).
+/// Runs `future` on this thread; returns whether it completed before `deadline`.
 fn block_on(future: impl Future<Output = ()>, deadline: Option<Instant>) -> bool {
     let mut future = pin!(future);
     let parker = Parker::default();
@@ -266,7 +274,7 @@ mod tests {
 
     use super::block_on;
 
-    /// Whenever the wake comes, before the thread sleeps or after.
+    /// Whether the wake comes before the thread sleeps or after.
     #[test]
     fn a_waiting_thread_is_woken() {
         let (asks, asked) = mpsc::channel::<Waker>();
@@ -284,7 +292,7 @@ mod tests {
         answers.join().unwrap();
     }
 
-    /// A thread that waits sleeps: it looks when it is woken and when its time is up.
+    /// A thread that waits polls when it is woken and when its time is up, and sleeps in between.
     #[test]
     fn a_waiting_thread_does_not_spin() {
         let looks = Cell::new(0);

@@ -1,0 +1,289 @@
+//! The latch: a level that only rises, and all that waits for it to reach a phase (S1 S6 L1 C3 C4 C5).
+//!
+//! Each phase after [`Phase::Running`] is a one-way flag; together they are one byte, since a later
+//! phase implies the earlier ones. Any number of tasks and threads may wait for each. They register in
+//! a few wait lists, one per core, so that tasks that wait on one core write to no cache line that
+//! another core writes (C4).
+//!
+//! event-listener would be a natural candidate for this. It wakes tasks while it holds the lock of its
+//! list (5.4.2, `src/intrusive.rs`, lines 225 and 377), which S6 forbids.
+//!
+//! # Orderings
+//!
+//! E1. All that was done before `raise` is visible to code that sees the phase it raised to. The byte
+//!     is raised with `Release` and read with `Acquire`; every later raise is a read-modify-write and
+//!     so carries on the release sequence of the earlier ones.
+//! E2. No waiter sleeps through a raise. `raise` moves the byte first and empties each wait list under
+//!     its lock afterwards; `poll` looks at the byte again under the same lock before it registers.
+//!     The thread that locks second sees the other's step, because one unlock happens before the next
+//!     lock.
+
+use std::{
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+    task::{Context, Poll, Waker},
+};
+
+use slab::Slab;
+
+use crate::drain::{
+    phase::Phase,
+    sync::{Arc, AtomicU8, CachePadded, Mutex, Ordering, lock},
+    thread_index::thread_index,
+};
+
+pub(crate) struct Latch {
+    level: Arc<Level>,
+    lists: Box<[Arc<WaitList>]>,
+}
+
+/// The phase, alone on its cache lines: it is read on every request and written a few times in the
+/// life of a process (C3).
+pub(crate) struct Level(CachePadded<AtomicU8>);
+
+impl Level {
+    #[inline]
+    pub(crate) fn phase(&self) -> Phase {
+        // E1: pairs with `raise`.
+        Phase::from_u8(self.0.load(Ordering::Acquire))
+    }
+
+    #[inline]
+    pub(crate) fn reached(&self, phase: Phase) -> bool {
+        // E1: pairs with `raise`.
+        self.0.load(Ordering::Acquire) >= phase as u8
+    }
+
+    /// Like [`reached`](Self::reached), for a caller that has acquired the raise by other means if it
+    /// must see it.
+    #[inline]
+    pub(crate) fn reached_relaxed(&self, phase: Phase) -> bool {
+        self.0.load(Ordering::Relaxed) >= phase as u8
+    }
+}
+
+/// The wakers of the tasks that wait on one core. A waiter keeps its list, and with it the level.
+///
+/// Alone on its cache lines, its count of owners included.
+pub(crate) struct WaitList(CachePadded<Waiting>);
+
+struct Waiting {
+    level: Arc<Level>,
+    /// For each phase after the first, the wakers of the tasks that wait for it.
+    wakers: [Mutex<Slab<Waker>>; Phase::AWAITED],
+}
+
+/// One waiter's registration in its list; [`WaitList::leave`] ends it.
+#[derive(Default)]
+pub(crate) struct Waiter {
+    /// Set by the first poll that found the phase not reached.
+    registered: Option<Registered>,
+}
+
+/// The slot, and which waker is in it: enough to tell on a re-poll, without the lock, that nothing has
+/// changed (C4). The waker in the slot is a clone, so its data can't be freed and its address can't
+/// become another waker's while it is there.
+struct Registered {
+    slot: usize,
+    data: usize,
+    vtable: usize,
+}
+
+impl Registered {
+    #[inline]
+    fn new(slot: usize, waker: &Waker) -> Self {
+        Self {
+            slot,
+            data: waker.data().addr(),
+            vtable: std::ptr::from_ref(waker.vtable()).addr(),
+        }
+    }
+
+    #[inline]
+    fn holds(&self, waker: &Waker) -> bool {
+        self.data == waker.data().addr() && self.vtable == std::ptr::from_ref(waker.vtable()).addr()
+    }
+}
+
+impl Latch {
+    pub(crate) fn new(lists: usize) -> Self {
+        let level = Arc::new(Level(CachePadded(AtomicU8::new(Phase::Running as u8))));
+        Self {
+            lists: (0..lists)
+                .map(|_| Arc::new(WaitList::new(&level)))
+                .collect(),
+            level,
+        }
+    }
+
+    pub(crate) fn level(&self) -> &Arc<Level> {
+        &self.level
+    }
+
+    #[inline]
+    pub(crate) fn phase(&self) -> Phase {
+        self.level.phase()
+    }
+
+    #[inline]
+    pub(crate) fn is(&self, phase: Phase) -> bool {
+        self.level.reached(phase)
+    }
+
+    /// Returns the wait list of the calling thread's core.
+    #[inline]
+    pub(crate) fn list(&self) -> &Arc<WaitList> {
+        &self.lists[thread_index() & (self.lists.len() - 1)]
+    }
+
+    /// Raises the level to `phase` unless it is there, wakes all that waits for it or for a phase that
+    /// it skips, and returns the phase before.
+    pub(crate) fn raise(&self, phase: Phase) -> Phase {
+        let before = self.advance(phase);
+        self.wake(before, phase);
+        before
+    }
+
+    /// The first half of [`raise`](Self::raise), for a caller that holds a lock. The second, `wake`,
+    /// must follow.
+    pub(crate) fn advance(&self, phase: Phase) -> Phase {
+        // E1: `Release` for what the caller did before, `Acquire` for what an earlier raise published,
+        // so that a waker that is run from here may rely on both. It need not be stronger: the locks
+        // see to E2.
+        Phase::from_u8(self.level.0.fetch_max(phase as u8, Ordering::AcqRel))
+    }
+
+    /// Wakes all that waits for a phase after `before`, up to `phase`.
+    pub(crate) fn wake(&self, before: Phase, phase: Phase) {
+        for passed in before as u8..phase as u8 {
+            for list in &self.lists {
+                // E2: pairs with the second look in `register`.
+                let woken = mem::take(&mut *lock(&list.0.wakers[usize::from(passed)]));
+                wake_all(woken);
+            }
+        }
+    }
+}
+
+impl WaitList {
+    fn new(level: &Arc<Level>) -> Self {
+        Self(CachePadded(Waiting {
+            level: Arc::clone(level),
+            wakers: std::array::from_fn(|_| Mutex::new(Slab::new())),
+        }))
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.0.level.phase()
+    }
+
+    #[inline]
+    pub(crate) fn reached(&self, phase: Phase) -> bool {
+        self.0.level.reached(phase)
+    }
+
+    #[inline]
+    pub(crate) fn poll(&self, phase: Phase, waiter: &mut Waiter, cx: &mut Context<'_>) -> Poll<()> {
+        if self.0.level.reached(phase) {
+            return Poll::Ready(());
+        }
+        match &waiter.registered {
+            Some(registered) if registered.holds(cx.waker()) => Poll::Pending,
+            _ => self.register(phase, waiter, cx.waker()),
+        }
+    }
+
+    /// Puts the waker into the list, or into the slot of the waker that the waiter was polled with
+    /// before.
+    fn register(&self, phase: Phase, waiter: &mut Waiter, waker: &Waker) -> Poll<()> {
+        // Cloning and dropping a waker are user code: both outside the lock (S6).
+        let waker = waker.clone();
+        let replaced = {
+            let mut wakers = lock(self.wakers(phase));
+            // E2: pairs with `raise`.
+            if self.0.level.reached(phase) {
+                drop(wakers);
+                return Poll::Ready(());
+            }
+            if let Some(registered) = &mut waiter.registered {
+                *registered = Registered::new(registered.slot, &waker);
+                Some(mem::replace(&mut wakers[registered.slot], waker))
+            } else {
+                let vacant = wakers.vacant_entry();
+                waiter.registered = Some(Registered::new(vacant.key(), &waker));
+                vacant.insert(waker);
+                None
+            }
+        };
+        drop(replaced);
+        Poll::Pending
+    }
+
+    /// Takes `waiter` off the list. If the phase has been reached, this does nothing.
+    #[inline]
+    pub(crate) fn leave(&self, phase: Phase, waiter: &mut Waiter) {
+        if let Some(registered) = waiter.registered.take() {
+            drop(self.remove(phase, &registered));
+        }
+    }
+
+    fn remove(&self, phase: Phase, registered: &Registered) -> Option<Waker> {
+        let mut wakers = lock(self.wakers(phase));
+        // E2: once raised, the list has been emptied, or the raising thread is about to.
+        if self.0.level.reached(phase) {
+            return None;
+        }
+        wakers.try_remove(registered.slot)
+    }
+
+    fn wakers(&self, phase: Phase) -> &Mutex<Slab<Waker>> {
+        &self.0.wakers[phase as usize - 1]
+    }
+}
+
+/// Wakes all of them. A waker that panics keeps no other from being woken (S6), and its panic stays
+/// here, because the caller may be a guard's drop in the middle of an unwind.
+fn wake_all(wakers: Slab<Waker>) {
+    for (_, waker) in wakers {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+            // Its drop is user code too, and may panic again.
+            mem::forget(payload);
+        }
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{Context, Latch, Phase, Waiter, Waker, lock};
+
+    struct Task;
+
+    impl std::task::Wake for Task {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    /// C4: a re-poll by the same task takes no lock; it would wait for ever for this one.
+    #[test]
+    fn a_repoll_takes_no_lock() {
+        let (latch, mut waiter) = (Latch::new(1), Waiter::default());
+        // A clone, because the vtable of the first waker may be at another address than that of all its clones.
+        let waker = Waker::from(Arc::new(Task)).clone();
+        let mut cx = Context::from_waker(&waker);
+        assert!(
+            latch
+                .list()
+                .poll(Phase::Draining, &mut waiter, &mut cx)
+                .is_pending()
+        );
+        let held = lock(latch.list().wakers(Phase::Draining));
+        assert!(
+            latch
+                .list()
+                .poll(Phase::Draining, &mut waiter, &mut cx)
+                .is_pending()
+        );
+        drop(held);
+    }
+}
