@@ -1,12 +1,7 @@
 //! Programs of all public operations, against the model that `cargo test` uses.
 #![no_main]
 
-#[path = "../../tests/core/program.rs"]
-mod program;
-#[path = "../../tests/core/support.rs"]
-mod support;
-
-use program::{Op, Program};
+use testkit::program::{Op, Program};
 
 /// Enough to reach any state, and few enough for the model, which checks everything after each.
 const MOST: usize = 200;

@@ -5,6 +5,8 @@
 //!   [`frames`], so that no protocol is parsed in two places
 //! - [`settings`], [`routes`] and [`serve`]: what the HTTP servers offer, and how they begin and
 //!   end
+//! - [`program`]: random programs of the core's operations and the model they must agree with, for
+//!   proptest and the fuzzer; [`polling`]: futures polled by hand, and wakers that count
 //! - `scene`: one request in flight while a drain runs, for any executor
 //! - `meter`: the asynchronous clients of `loss` and `storm`, and how they count
 //!
@@ -17,8 +19,10 @@ pub mod frames;
 pub mod h2;
 #[cfg(all(unix, feature = "meter"))]
 pub mod meter;
+pub mod polling;
 #[cfg(unix)]
 pub mod process;
+pub mod program;
 pub mod response;
 pub mod routes;
 #[cfg(feature = "hyper")]

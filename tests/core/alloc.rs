@@ -5,7 +5,7 @@ use std::{task::Waker, thread};
 use allocation_counter::measure;
 use async_drain::Drain;
 
-use crate::support::ready;
+use testkit::polling::ready;
 
 fn free(what: impl FnMut()) {
     let mut what = what;

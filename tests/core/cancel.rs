@@ -5,7 +5,7 @@ use std::{pin::pin, sync::Arc, task::Waker};
 use allocation_counter::measure;
 use async_drain::{Drain, Phase};
 
-use crate::support::{Wakes, on_wake, poll, ready};
+use testkit::polling::{Wakes, on_wake, poll, ready};
 
 /// C5: a dropped wait gives its place back: a million of them take no more memory than one, and
 /// none of their wakers is kept.
@@ -118,7 +118,7 @@ fn a_woken_wait_may_be_dropped_unpolled() {
 fn a_waker_may_drop_another_wait_during_a_raise() {
     let drain = Drain::new();
     let (woken, waker) = Wakes::new();
-    let cell = crate::support::cell();
+    let cell = testkit::polling::cell();
     let mut first = drain.until_draining();
     let dropper = on_wake({
         let cell = Arc::clone(&cell);

@@ -12,7 +12,7 @@ use std::{
 use async_drain::{Drain, Drained, Guard, Phase};
 use futures_core::FusedFuture;
 
-use crate::support::{Wakes, on_wake, poll, ready};
+use testkit::polling::{Wakes, on_wake, poll, ready};
 
 type Step = fn(&Drain) -> bool;
 

@@ -19,7 +19,7 @@ use futures_lite::{
     stream,
 };
 
-use crate::support::{OnDrop, Wakes, poll};
+use testkit::polling::{OnDrop, Wakes, poll};
 
 /// Returns a future that is pending for ever. When dropped, it asserts that its guard's drain is
 /// not drained yet, and sets the flag.

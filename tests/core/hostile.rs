@@ -11,7 +11,7 @@ use std::{
 use allocation_counter::measure;
 use async_drain::{Drain, Guard, Phase, futures::UntilDraining};
 
-use crate::support::{Wakes, cell, on_wake, ready};
+use testkit::polling::{Wakes, cell, on_wake, ready};
 
 /// S6: a waker may drop its task inline: the wait that is being woken, and a guard. If we held a
 /// lock, this would deadlock.
@@ -95,7 +95,7 @@ fn a_waker_may_use_its_drain_when_dropped() {
     let drain = Drain::new();
     let bomb = {
         let drain = drain.clone();
-        crate::support::OnDrop(move || {
+        testkit::polling::OnDrop(move || {
             let mut wait = drain.until_draining();
             let _ = ready(&mut wait, Waker::noop());
         })

@@ -15,7 +15,7 @@ use futures_lite::{
 
 const A_MOMENT: Duration = Duration::from_millis(1);
 
-use crate::support::{self, cell, on_wake};
+use testkit::polling::{self, cell, on_wake};
 
 /// A timer that ends as soon as the clock has moved.
 async fn a_moment(_: Instant) {
@@ -185,7 +185,7 @@ fn work_that_ends_when_it_is_told_to_abort_is_abandoned() {
         let work = Arc::clone(&work);
         move || drop(work.lock().unwrap().take())
     });
-    assert!(!support::ready(&mut aborting, &waker));
+    assert!(!polling::ready(&mut aborting, &waker));
     drain.abort();
     assert_eq!(drain.phase(), Phase::Drained);
     let report = block_on(drain.finish(pending::<()>()));

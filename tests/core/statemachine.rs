@@ -4,7 +4,7 @@
 
 use proptest::prelude::*;
 
-use crate::program::{How, Op, Program};
+use testkit::program::{How, Op, Program};
 
 fn how() -> impl Strategy<Value = How> {
     prop_oneof![

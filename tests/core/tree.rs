@@ -7,7 +7,7 @@ use std::{
 
 use async_drain::{Drain, Guard, Phase};
 
-use crate::support::{Wakes, cell, on_wake, ready};
+use testkit::polling::{Wakes, cell, on_wake, ready};
 
 /// S2: a parent waits for the guards of its children, at any depth, and for nothing else of theirs.
 #[test]

@@ -7,7 +7,7 @@ use std::{
 
 use async_drain::{Drain, Phase};
 
-use crate::support::{OnDrop, Wakes, on_wake, poll, ready};
+use testkit::polling::{OnDrop, Wakes, on_wake, poll, ready};
 
 /// S6: work that panics drops its guard like any other, and the waiter is woken during the unwind.
 #[test]

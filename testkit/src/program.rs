@@ -1,6 +1,6 @@
 //! A program of public operations, run on the real types and on a model of a few lines, which must
-//! agree after each call. `statemachine` makes programs at random, and so does the fuzzer, which
-//! includes this file.
+//! agree after each call. The tests of the core make programs at random, and so does the
+//! fuzzer.
 
 use std::{
     future::Future,
@@ -21,14 +21,14 @@ use async_drain::{
         UntilLameDuck,
     },
 };
-use futures_core::Stream;
+use futures_lite::Stream;
 
-use crate::support::{Wakes, ready};
+use crate::polling::{Wakes, ready};
 
 /// One call. The numbers select one of the existing objects, by remainder.
 #[derive(Clone, Copy, Debug)]
-#[cfg_attr(fuzzing, derive(arbitrary::Arbitrary))]
-pub(crate) enum Op {
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub enum Op {
     Guard { of: u8, elsewhere: bool },
     Admit { of: u8, elsewhere: bool },
     CloneGuard { which: u8 },
@@ -57,8 +57,8 @@ pub(crate) enum Op {
 
 /// What carries the work: the methods `wrap`, `run_until_draining` and `run_until_aborting`.
 #[derive(Clone, Copy, Debug)]
-#[cfg_attr(fuzzing, derive(arbitrary::Arbitrary))]
-pub(crate) enum How {
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub enum How {
     Guarded,
     UntilDraining { by_guard: bool },
     UntilAborting { by_guard: bool },
@@ -370,7 +370,7 @@ struct Finishing {
 }
 
 #[derive(Default)]
-pub(crate) struct Program {
+pub struct Program {
     models: Models,
     handles: Vec<(usize, Drain)>,
     guards: Vec<(usize, Guard)>,
@@ -381,7 +381,7 @@ pub(crate) struct Program {
 
 impl Program {
     /// Runs `ops` on a new drain, and then ends the drain.
-    pub(crate) fn check(track: bool, shards: u8, ops: impl IntoIterator<Item = Op>) {
+    pub fn check(track: bool, shards: u8, ops: impl IntoIterator<Item = Op>) {
         let epoch = Instant::now();
         let mut program = Self::default();
         let shards = usize::from(shards % 4) + 1;

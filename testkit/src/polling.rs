@@ -11,25 +11,25 @@ use std::{
 };
 
 /// Polls once; returns whether the future was ready.
-pub(crate) fn ready<F: Future<Output = ()> + Unpin>(future: &mut F, waker: &Waker) -> bool {
+pub fn ready<F: Future<Output = ()> + Unpin>(future: &mut F, waker: &Waker) -> bool {
     poll(Pin::new(future), waker).is_ready()
 }
 
-pub(crate) fn poll<F: Future>(future: Pin<&mut F>, waker: &Waker) -> Poll<F::Output> {
+pub fn poll<F: Future>(future: Pin<&mut F>, waker: &Waker) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(waker))
 }
 
 /// Counts how often its waker was woken.
 #[derive(Debug, Default)]
-pub(crate) struct Wakes(AtomicUsize);
+pub struct Wakes(AtomicUsize);
 
 impl Wakes {
-    pub(crate) fn new() -> (Arc<Self>, Waker) {
+    pub fn new() -> (Arc<Self>, Waker) {
         let woken = Arc::new(Self::default());
         (Arc::clone(&woken), Waker::from(woken))
     }
 
-    pub(crate) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.0.load(Ordering::SeqCst)
     }
 }
@@ -41,7 +41,7 @@ impl Wake for Wakes {
 }
 
 /// Returns a waker that calls `act` whenever it is woken.
-pub(crate) fn on_wake(act: impl Fn() + Send + Sync + 'static) -> Waker {
+pub fn on_wake(act: impl Fn() + Send + Sync + 'static) -> Waker {
     struct OnWake<F>(F);
 
     impl<F: Fn() + Send + Sync + 'static> Wake for OnWake<F> {
@@ -54,14 +54,14 @@ pub(crate) fn on_wake(act: impl Fn() + Send + Sync + 'static) -> Waker {
 }
 
 /// Returns an empty cell for what a waker takes when it is woken.
-pub(crate) type Cell<T> = Arc<Mutex<Option<T>>>;
+pub type Cell<T> = Arc<Mutex<Option<T>>>;
 
-pub(crate) fn cell<T>() -> Cell<T> {
+pub fn cell<T>() -> Cell<T> {
     Arc::new(Mutex::new(None))
 }
 
 /// Calls `act` when it is dropped.
-pub(crate) struct OnDrop<F: FnMut()>(pub(crate) F);
+pub struct OnDrop<F: FnMut()>(pub F);
 
 impl<F: FnMut()> Drop for OnDrop<F> {
     fn drop(&mut self) {
