@@ -171,6 +171,12 @@ broken unread-pings-are-work http2::a_flood_of_pings_is_not_work hyper/activity.
     'return standing.is_http2()
                 && ' 'return false && standing.is_http2()
                 && '
+broken slow-acknowledgements-are-cut http2::a_reader_whose_kernel_acknowledges_slowly_gets_all_of_it hyper/ending.rs \
+    'if *before != acknowledged && missing > 0 {' 'if false && *before != acknowledged && missing > 0 {'
+broken bytes-of-http2-are-missed http2::a_flood_of_pings_is_not_work net/linger.rs \
+    'self.own.saturating_add(bytes)' '{ let _ = bytes; 0 }'
+broken answers-are-not-missed http2::an_answer_that_stays_in_the_kernel_is_abandoned hyper/activity.rs \
+    'delivery.set_own(self.is_written());' '{ let _ = self.is_written(); delivery.set_own(true); }'
 broken called-in-the-connection http2::a_panic_in_the_call_ends_its_own_stream hyper/service.rs \
     'if http2 {' 'if false && http2 {'
 broken goaway-time-from-idle-on idle::an_http2_connection_that_was_idle_for_long_may_place_one_more_request net/idle.rs \

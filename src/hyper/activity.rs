@@ -130,6 +130,25 @@ impl Activity {
                 self.0.told.store(true, Ordering::Relaxed);
             }
         }
+        if let Some(delivery) = self.0.socket.get() {
+            delivery.set_own(self.is_written());
+        }
+    }
+
+    /// Returns whether all answers of HTTP/2 have left h2, and no tunnel writes: until there is
+    /// another request, what is written is HTTP/2's own.
+    fn is_written(&self) -> bool {
+        self.is_answered()
+            && self.ended() == self.0.flushed.load(Ordering::Relaxed)
+            && !self.0.copied.load(Ordering::Relaxed)
+            && !self.has_tunnel()
+            && self.standing().is_http2_for_good()
+    }
+
+    /// Returns how many bytes the peer had acknowledged when it was last waited for after it was
+    /// asked to leave, and how many it had not.
+    pub(super) fn acknowledged(&self) -> (usize, usize) {
+        (self.0.socket.get()).map_or((0, 0), |delivery| delivery.acknowledged())
     }
 
     /// Returns whether the peer has sent anything since it was told to leave.
@@ -208,15 +227,6 @@ impl Activity {
         self.0.blocked.store(blocked, Ordering::Relaxed);
     }
 
-    /// The peer is cut off while idle. If it reads nothing, what it lacks are acknowledgements of its own PINGs.
-    pub(super) fn cut(&self) {
-        if self.0.blocked.load(Ordering::Relaxed) {
-            if let Some(delivery) = self.0.socket.get() {
-                delivery.set_answered();
-            }
-        }
-    }
-
     /// All that h2 had in its buffer is written.
     #[inline]
     pub(super) fn set_flushed(&self) {
@@ -228,7 +238,11 @@ impl Activity {
     pub(super) fn leave(&self) -> bool {
         let left = !self.standing().is_http2_for_good();
         self.0.left.store(left, Ordering::Relaxed);
-        left && self.0.socket.get().is_some()
+        let socket = self.0.socket.get();
+        if let (false, Some(delivery)) = (left, socket) {
+            delivery.watch();
+        }
+        left && socket.is_some()
     }
 
     #[inline]
@@ -269,6 +283,9 @@ impl Activity {
         }
         self.0.requests.fetch_add(1, Ordering::Relaxed);
         self.0.unanswered.fetch_add(1, Ordering::Relaxed);
+        if let Some(delivery) = self.0.socket.get() {
+            delivery.set_own(false);
+        }
         Unanswered {
             activity: self.clone(),
             of: if http2 { Of::Http2 } else { Of::Http1 },

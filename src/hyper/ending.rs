@@ -32,6 +32,9 @@ pub(super) struct Ending {
     /// Set if a stream was a tunnel when the connection was looked at last.
     tunnel: bool,
     goaway: Alarm,
+    /// How much the peer had acknowledged when it was last seen to acknowledge more, and when that
+    /// was; set once it was asked to end.
+    acknowledged: Option<(usize, Instant)>,
     limits: Limits,
     /// When the head that has begun, or the handshake, must be complete: set when a poll first finds it is not.
     unfinished: Option<Instant>,
@@ -58,6 +61,7 @@ impl Ending {
             asked: None,
             tunnel: false,
             goaway: Alarm::default(),
+            acknowledged: None,
             limits: Limits::new(),
             unfinished: None,
             before: 0,
@@ -96,6 +100,21 @@ impl Ending {
             self.unfinished = None;
         }
         self.poll_unfinished(self.limits.head, cx)
+    }
+
+    /// Returns when the peer was last seen to acknowledge something and to lack more; `asked` if it
+    /// never was. What it reads slowly comes before our GOAWAY, so it is there (Z5).
+    fn acknowledged_at(&mut self, asked: Instant) -> Instant {
+        let Some((acknowledged, missing)) = self.activity.as_ref().map(Activity::acknowledged)
+        else {
+            return asked;
+        };
+        let (before, at) = self.acknowledged.get_or_insert((acknowledged, asked));
+        if *before != acknowledged && missing > 0 {
+            *before = acknowledged;
+            *at = Instant::now();
+        }
+        *at
     }
 
     pub(super) fn poll_aborting(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -174,6 +193,7 @@ impl Ending {
             };
             self.tunnel = tunnel;
             let since = (self.patience.idle_after(asked)).filter(|_| http2 && !reacted && !tunnel);
+            let since = since.map(|since| since.max(self.acknowledged_at(asked)));
             return match self.goaway.poll(timer::later(since, GOAWAY), cx) {
                 Poll::Ready(()) => Next::Cut,
                 Poll::Pending => Next::Wait,

@@ -121,12 +121,7 @@ impl<C: GracefulConnection> Future for Watch<C> {
             this.end.report(before_poll, this.standby.as_mut());
             match this.end.next(cx) {
                 Next::Wait => return Poll::Pending,
-                Next::Cut => {
-                    if let Some(activity) = &this.end.activity {
-                        activity.cut();
-                    }
-                    break Ok(());
-                }
+                Next::Cut => break Ok(()),
                 Next::Ask => {
                     this.end.asked = Some(Instant::now());
                     let ends = this.end.activity.as_ref().is_some_and(Activity::leave);

@@ -1,6 +1,6 @@
 //! What a connection's socket knows of the bytes that were written to it.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 use crate::drain::connection_guard::Deliver;
 
@@ -18,9 +18,13 @@ pub struct Delivery {
     /// Set by the protocol while it writes a message that only the end of the connection ends, and
     /// that is not complete.
     unended: AtomicBool,
-    /// Set by the protocol when it cuts off a peer that has every byte of every answer: what is not
-    /// acknowledged belongs to the protocol itself.
-    answered: AtomicBool,
+    /// Set by the protocol while what it writes is its own, and not part of an answer.
+    own: AtomicBool,
+    /// Set by the protocol to have `Linger` write the next two: how many bytes the peer has
+    /// acknowledged, and how many it has not.
+    watched: AtomicBool,
+    acknowledged: AtomicUsize,
+    missing: AtomicUsize,
     /// An [`Expected`], set by the protocol before it closes.
     expected: AtomicU8,
 }
@@ -70,14 +74,38 @@ impl Delivery {
         self.unended.store(unended, Ordering::Relaxed);
     }
 
-    /// Tells that the peer is cut off and has every byte of every answer.
+    /// Tells whether what is written from now on belongs to the protocol itself: no peer lacks it.
     #[cfg(feature = "hyper")]
-    pub(crate) fn set_answered(&self) {
-        self.answered.store(true, Ordering::Relaxed);
+    pub(crate) fn set_own(&self, own: bool) {
+        self.own.store(own, Ordering::Relaxed);
     }
 
-    pub(super) fn is_answered(&self) -> bool {
-        self.answered.load(Ordering::Relaxed)
+    pub(super) fn is_own(&self) -> bool {
+        self.own.load(Ordering::Relaxed)
+    }
+
+    /// Makes the connection look at what its peer acknowledges whenever it waits for it.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn watch(&self) {
+        self.watched.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_watched(&self) -> bool {
+        self.watched.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many bytes had been acknowledged at the last look, and how many had not.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn acknowledged(&self) -> (usize, usize) {
+        (
+            self.acknowledged.load(Ordering::Relaxed),
+            self.missing.load(Ordering::Relaxed),
+        )
+    }
+
+    pub(super) fn set_acknowledged(&self, acknowledged: usize, missing: usize) {
+        self.acknowledged.store(acknowledged, Ordering::Relaxed);
+        self.missing.store(missing, Ordering::Relaxed);
     }
 
     pub(super) fn is_unended(&self) -> bool {

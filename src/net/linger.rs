@@ -60,6 +60,9 @@ pub struct Linger<C: Transport> {
     stall_limit: Duration,
     /// Whether a drop resets the socket, since a message is unended.
     resets_on_drop: bool,
+    /// How many bytes were written by value, and how many of the last ones are the protocol's own.
+    written: usize,
+    own: usize,
     /// Whether the end of the stream was written. Relaxed: a reader that misses it counts one byte
     /// too many as missing.
     ended: AtomicBool,
@@ -106,6 +109,8 @@ impl<C: Transport> Linger<C> {
             close: Close::Open,
             stall_limit: STALL_LIMIT,
             resets_on_drop: false,
+            written: 0,
+            own: 0,
             ended: AtomicBool::new(false),
             delivery: Arc::default(),
             record: None,
@@ -186,6 +191,33 @@ impl<C: Transport> Linger<C> {
         Ok(())
     }
 
+    /// Takes note of what was written.
+    #[inline]
+    fn wrote(&mut self, written: &Poll<io::Result<usize>>) {
+        match *written {
+            Poll::Ready(Ok(bytes)) => {
+                self.written = self.written.wrapping_add(bytes);
+                self.own = if self.delivery.is_own() {
+                    self.own.saturating_add(bytes)
+                } else {
+                    0
+                };
+            }
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.waits(),
+        }
+    }
+
+    /// Looks at what the peer has acknowledged, if the protocol asks for it: the peer is waited for.
+    #[inline]
+    fn waits(&self) {
+        if self.delivery.is_watched() {
+            let missing = os::unacknowledged(&self.conn).unwrap_or(0);
+            let acknowledged = self.written.wrapping_sub(missing);
+            self.delivery.set_acknowledged(acknowledged, missing);
+        }
+    }
+
     /// Discards bytes that have arrived. Ready when no more can arrive.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         /// Enough to empty a socket's buffer of the usual size. Then other tasks get their turn.
@@ -252,11 +284,11 @@ impl<C: Transport> Linger<C> {
         }
     }
 
-    /// Returns whether the peer lacks bytes.
+    /// Returns whether the peer lacks bytes of an answer.
     fn is_missing(&self, unacknowledged: Option<usize>) -> bool {
         // The end of the stream counts as one byte.
         let end = usize::from(self.ended.load(Ordering::Relaxed));
-        unacknowledged.is_some_and(|bytes| bytes > end)
+        unacknowledged.is_some_and(|bytes| bytes > end.saturating_add(self.own))
     }
 
     /// Gives up the bytes that the peer does not take.
@@ -303,7 +335,7 @@ impl Lingering {
 impl<C: Transport> Drop for Linger<C> {
     fn drop(&mut self) {
         let is_stopping = self.record.as_ref().is_some_and(LossRecord::is_stopping);
-        let over = matches!(self.close, Close::Done) || self.delivery.is_answered();
+        let over = matches!(self.close, Close::Done);
         if is_stopping && !over && self.is_missing(os::unacknowledged(&self.conn)) {
             self.report_loss();
         }
@@ -327,7 +359,11 @@ impl<C: Transport> AsyncRead for Linger<C> {
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        uninterrupted(|| Pin::new(&mut self.conn).poll_read(cx, buf))
+        let read = uninterrupted(|| Pin::new(&mut self.conn).poll_read(cx, buf));
+        if read.is_pending() {
+            self.waits();
+        }
+        read
     }
 
     fn poll_read_vectored(
@@ -384,7 +420,9 @@ impl<C: Transport> AsyncWrite for Linger<C> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.set_drop_action();
-        uninterrupted(|| Pin::new(&mut self.conn).poll_write(cx, buf))
+        let written = uninterrupted(|| Pin::new(&mut self.conn).poll_write(cx, buf));
+        self.wrote(&written);
+        written
     }
 
     fn poll_write_vectored(
@@ -393,7 +431,9 @@ impl<C: Transport> AsyncWrite for Linger<C> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.set_drop_action();
-        uninterrupted(|| Pin::new(&mut self.conn).poll_write_vectored(cx, bufs))
+        let written = uninterrupted(|| Pin::new(&mut self.conn).poll_write_vectored(cx, bufs));
+        self.wrote(&written);
+        written
     }
 
     #[inline]
@@ -461,7 +501,7 @@ mod tests {
     use async_io::Async;
     use futures_io::AsyncWrite;
 
-    use super::Linger;
+    use super::{Linger, os};
     use crate::net::Expected;
 
     /// Z8, L2: an idle connection whose peer has acknowledged everything is closed at once, even if
@@ -485,6 +525,27 @@ mod tests {
             let mut cx = Context::from_waker(Waker::noop());
             let closed = Pin::new(&mut linger).poll_close(&mut cx);
             assert_eq!(closed.is_ready(), at_once, "{expected:?}");
+        }
+    }
+
+    /// S8: what is missing at the peer is missed only up to the last byte of an answer.
+    #[test]
+    fn bytes_of_the_protocol_itself_are_not_missed() {
+        for (own, missed) in [(false, true), (true, false)] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let mut theirs = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (ours, _) = listener.accept().unwrap();
+            let mut linger = Linger::new(Async::new(ours).unwrap());
+            let delivery = linger.delivery();
+            let mut cx = Context::from_waker(Waker::noop());
+            let mut write = |bytes: &[u8]| Pin::new(&mut linger).poll_write(&mut cx, bytes);
+            assert!(write(b"answer").is_ready());
+            theirs.read_exact(&mut [0; 6]).unwrap();
+            delivery.set_own(own);
+            while write(&[0; 8192]).is_ready() {}
+            let left = os::unacknowledged(&linger.conn);
+            assert!(left > Some(0));
+            assert_eq!(linger.is_missing(left), missed);
         }
     }
 }

@@ -12,6 +12,7 @@ use async_drain::{Drain, hyper::Server};
 use hyper::{Request, Response, body::Incoming, service::service_fn};
 use rustix::process::Signal;
 use smol::Async;
+use socket2::{Domain, Socket, Type};
 use testkit::{
     frames::{Frame, Session},
     h2::{Answer, H2Conn},
@@ -29,7 +30,21 @@ struct Peer {
 
 impl Peer {
     fn open(addr: SocketAddr, session: Session) -> Self {
-        let socket = TcpStream::connect(addr).expect("the server listens");
+        Self::new(
+            TcpStream::connect(addr).expect("the server listens"),
+            session,
+        )
+    }
+
+    /// Without flow control of HTTP/2, and with a kernel that has room for about 64 KB.
+    fn open_small(addr: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a descriptor");
+        socket.set_recv_buffer_size(32 * 1024).expect("a socket");
+        socket.connect(&addr.into()).expect("a listener");
+        Self::new(socket.into(), Session::new())
+    }
+
+    fn new(socket: TcpStream, session: Session) -> Self {
         socket
             .set_read_timeout(Some(Duration::from_secs(20)))
             .expect("a socket");
@@ -119,6 +134,45 @@ fn a_slow_reader_of_one_frame_gets_all_of_it() {
     }
     assert_eq!(got, 1000);
     drained(&mut server);
+}
+
+/// Z5, Z8: so does one whose flow control lets all of it into the kernel, before the GOAWAY: what the peer
+/// acknowledges shows that it is there.
+#[test]
+fn a_reader_whose_kernel_acknowledges_slowly_gets_all_of_it() {
+    const LENGTH: usize = 1_500_000;
+    const PIECES: u32 = 25;
+    let mut server = hyper(&[("GRACE_MS", "25000")]);
+    let mut peer = Peer::open_small(server.addr());
+    peer.session
+        .request("GET", &format!("/full/{LENGTH}"), true);
+    peer.flush();
+    peer.read_until(|frame| matches!(frame, Frame::Data { .. }));
+    server.signal(Signal::TERM).expect("a live process");
+    let mut piece = vec![0; LENGTH / PIECES as usize];
+    for _ in 0..PIECES - 1 {
+        thread::sleep(LONG / PIECES);
+        peer.socket.read_exact(&mut piece).expect("all of it");
+        peer.session.fill(&piece);
+    }
+    peer.read_until(|frame| matches!(frame, Frame::Data { end: true, .. }));
+    while peer.read().is_some() {}
+    let exit = drained(&mut server);
+    assert!(exit.elapsed >= LONG / 2, "{:?}", exit.elapsed);
+}
+
+/// S8: of such a reader that stops reading, what it lacks is reported.
+#[test]
+fn an_answer_that_stays_in_the_kernel_is_abandoned() {
+    let mut server = hyper(&[("GRACE_MS", "25000")]);
+    let mut peer = Peer::open_small(server.addr());
+    peer.session.request("GET", "/full/1500000", true);
+    peer.flush();
+    peer.read_until(|frame| matches!(frame, Frame::Data { .. }));
+    server.signal(Signal::TERM).expect("a live process");
+    let exit = end(&mut server);
+    assert_eq!(exit.status.code(), Some(1), "{}", exit.stderr);
+    assert!(exit.stderr.contains("/full/1500000"), "{}", exit.stderr);
 }
 
 /// Z6: a tunnel in a stream lives through a lame duck that is longer than a peer has to react.
