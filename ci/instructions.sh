@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Instructions per operation and per request, which noise does not move, held to the limits below. The
-# limit of an operation is what was measured plus about a tenth, by which another compiler may
+# Instructions per operation and per request, which noise does not move, held to the limits below.
+# The limit of an operation is what was measured plus about a tenth, by which another compiler may
 # differ; that of a request is 2 % more than what was measured. Raise one only with a reason in the
 # commit.
 set -euo pipefail

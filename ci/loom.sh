@@ -1,5 +1,6 @@
 #!/bin/sh
-# The loom models of the core (src/drain/models/loom.rs). With a name: only the models whose names contain it.
+# The loom models of the core (src/drain/models/loom.rs). With a name: only the models whose names
+# contain it.
 #
 # The bound: three preemptions find all that ci/broken.sh breaks, and two miss the orderings of
 # `last_shard`. The long run is LOOM_MAX_PREEMPTIONS=5, above ten minutes.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# What the compiler says about wrong arguments: each program in tests/misuse must fail to compile. The
-# first error must have at most 80 lines and contain each phrase of the program's `//~` lines. With a
-# name: only the programs whose names contain it, with their whole output.
+# What the compiler says about wrong arguments: each program in tests/misuse must fail to compile.
+# The first error must have at most 80 lines and contain each phrase of the program's `//~` lines.
+# With a name: only the programs whose names contain it, with their whole output.
 #
 # The messages are those of rustc 1.95; with another compiler this skips.
 set -euo pipefail

@@ -156,9 +156,9 @@ broken preface-in-pieces-is-a-head idle::half_an_http2_preface_ends_with_the_fir
 broken silent-http2-peer-not-asked idle::an_http2_peer_that_asks_for_nothing_ends_with_the_first_request_grace hyper/ending.rs \
     'match self.patience.poll(silent, cx) {' 'match self.patience.poll(silent, cx) {
             Poll::Ready(()) if http2 => Next::Wait,'
-broken deaf-http2-peer-waited-for idle::an_http2_peer_that_answers_no_ping_does_not_hold_the_process hyper/ending.rs \
+broken mute-http2-peer-waited-for idle::an_http2_peer_that_answers_no_ping_does_not_hold_the_process hyper/ending.rs \
     'filter(|_| http2 && !reacted && !tunnel)' 'filter(|_| false && http2 && !reacted && !tunnel)'
-broken who-reacts-is-cut http2::an_upload_that_was_answered_early_is_not_cut hyper/ending.rs \
+broken reacting-peer-is-cut http2::an_upload_that_was_answered_early_is_not_cut hyper/ending.rs \
     'filter(|_| http2 && !reacted && !tunnel)' 'filter(|_| { let _ = reacted; http2 && !tunnel })'
 broken tunnel-of-a-silent-peer-is-cut http2::a_tunnel_is_not_cut_while_its_peer_sends_nothing hyper/ending.rs \
     'filter(|_| http2 && !reacted && !tunnel)' 'filter(|_| { let _ = tunnel; http2 && !reacted })'
@@ -221,7 +221,7 @@ broken cut-answer-looks-whole close::a_cut_answer_without_a_length_ends_with_a_r
     'let _ = SockRef::from(&socket).set_linger(reset.then_some(Duration::ZERO));' 'let _ = reset;'
 broken whole-answer-reset close::a_whole_answer_without_a_length_ends_with_the_stream hyper/activity.rs \
     'delivery.set_unended(false);' ''
-broken nobody-owes-a-body close::a_rejected_upload_that_pauses_is_not_reset hyper/activity.rs \
+broken no-body-is-owed close::a_rejected_upload_that_pauses_is_not_reset hyper/activity.rs \
     'if self.standing().is_owed() {' 'if false {'
 broken every-body-is-owed pipelined::a_peer_that_pipelined_before_it_uploaded_does_not_hold_the_exit hyper/activity.rs \
     'if self.standing().is_owed() {' 'if true {'
