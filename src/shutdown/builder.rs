@@ -1,3 +1,5 @@
+//! [`Shutdown`] itself: what it listens to, how long each phase may last, and what it runs.
+
 use std::{fmt, future::Future, io, time::Duration};
 
 use futures_core::Stream;
@@ -27,7 +29,8 @@ use crate::{Drain, Report};
 /// fits into the 30 s that Kubernetes allows. A duration that overflows
 /// [`Instant`](std::time::Instant) means no limit.
 ///
-/// A `Shutdown` is a handle of its drain: it keeps the drain running until it is run or dropped.
+/// A `Shutdown` is a handle of its drain, also while it runs: dropping all other handles doesn't
+/// begin the drain.
 ///
 /// ```no_run
 /// use std::time::Duration;
