@@ -75,7 +75,6 @@ pub mod hyper;
 #[cfg(feature = "net")]
 #[cfg_attr(docsrs, doc(cfg(feature = "net")))]
 pub mod net;
-mod park;
 mod report;
 pub mod shutdown;
 #[cfg(feature = "signal")]

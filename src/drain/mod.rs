@@ -67,7 +67,7 @@
 //!
 //! `phase`, `sync`, `thread_index`, `tally` and `latch` import nothing of the rest. `node`, `seat` and
 //! `tracked` own each other, as drawn above. Of the crate, this module imports the errors, the values of
-//! the report, the clock and the parked thread.
+//! the report and the clock.
 
 pub(crate) mod connection_guard;
 pub(crate) mod guard;
@@ -76,6 +76,7 @@ pub(crate) mod latch;
 mod models;
 pub(crate) mod node;
 mod observer;
+pub(crate) mod park;
 pub(crate) mod phase;
 pub(crate) mod seat;
 pub(crate) mod sync;

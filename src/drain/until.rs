@@ -16,11 +16,11 @@ use crate::{
         guard::Guard,
         latch::{WaitList, Waiter},
         node::Node,
+        park::Parker,
         phase::Phase,
         sync::Arc,
     },
     futures::{RunUntilAborting, RunUntilDraining},
-    park::Parker,
 };
 
 /// Waits for `phase`; what the named futures share.

@@ -16,7 +16,7 @@ use std::{
 };
 
 use super::{ServerEnd, builder::Shutdown, stages::Stages, timer::BoxTimer};
-use crate::{Report, park::Parker};
+use crate::{Report, drain::park::Parker};
 
 /// How long a task that was woken for the report may take to be polled, before its executor counts
 /// as blocked.
