@@ -1,5 +1,5 @@
-//! A blocking HTTP/1.1 client that sends exactly the bytes it is told to, and keeps no secret about
-//! how a connection ended.
+//! A blocking HTTP/1.1 client that sends exactly the bytes it is given, and shows how a connection
+//! ended.
 
 use crate::response::{Decoder, Event, Head};
 use std::io::{Error, ErrorKind, Read, Result, Write};
@@ -49,7 +49,7 @@ impl Conn {
         self.send(format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n").as_bytes())
     }
 
-    /// Ends the sending half, as a client that has nothing more to ask.
+    /// Ends the sending half, as a client does that sends no more requests.
     pub fn finish_sending(&mut self) -> Result<()> {
         self.stream.shutdown(Shutdown::Write)
     }
@@ -132,7 +132,8 @@ fn timed_out(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
-/// Adds what was being done, as a bare "resource temporarily unavailable" explains no failed test.
+/// Adds what the client was doing, since "resource temporarily unavailable" alone explains no
+/// failed test.
 pub fn during(doing: &str, error: &Error) -> Error {
     if timed_out(error) {
         return Error::new(ErrorKind::TimedOut, format!("timed out {doing}"));

@@ -1,4 +1,4 @@
-//! A blocking HTTP/2 client with prior knowledge, which shows the frames as they come.
+//! A blocking HTTP/2 client with prior knowledge, which shows the frames as they arrive.
 
 use crate::client::during;
 use crate::frames::{Frame, Session};
@@ -166,8 +166,8 @@ impl H2Conn {
         let mut buffer = [0; 16 * 1024];
         loop {
             if let Some(frame) = self.session.next_frame()? {
-                // A server that has said all may be gone before its last settings or ping are
-                // acknowledged.
+                // A server that has sent everything may be gone before its last settings or ping
+                // are acknowledged.
                 let _ = self.flush();
                 return Ok(Some(frame));
             }

@@ -205,7 +205,7 @@ fn address(stdout: &Lines) -> Result<SocketAddr> {
     })
 }
 
-/// Waits for the exit in a thread, so that its moment is known however late anyone asks.
+/// Waits for the exit in a thread, so that its moment is known however late the test asks.
 ///
 /// The thread leaves the process unreaped: its id cannot pass to a stranger while the owner may
 /// still send it a signal.

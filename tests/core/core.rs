@@ -421,7 +421,7 @@ fn finish_waits_no_longer_than_its_timer() {
     assert_eq!(drain.phase(), Phase::Aborting);
     drop(work);
     let Poll::Ready(report) = poll(pin!(drain.finish(pending::<()>())), waker) else {
-        panic!("nobody was left");
+        panic!("no guard was left");
     };
     // S8: the work has ended by now, but was alive when aborting began.
     assert_eq!(

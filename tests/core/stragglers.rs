@@ -124,7 +124,7 @@ fn the_oldest_straggler_comes_first() {
 #[test]
 fn untracked_guards_are_counted() {
     let drain = Drain::new();
-    let first = drain.guard().unwrap().labeled("nobody reads this");
+    let first = drain.guard().unwrap().labeled("ignored");
     let _second = first.clone();
     let stragglers = drain.stragglers();
     assert_eq!((stragglers.total(), stragglers.iter().count()), (2, 0));

@@ -48,7 +48,7 @@ pub(crate) fn play(n: usize) {
     let server = thread::spawn(move || {
         let server = serve(&drain, listener);
         let report = if n % 3 == 1 {
-            let stuck = |report: &Report| panic!("nobody blocks the executor: {report}");
+            let stuck = |report: &Report| panic!("nothing blocks the executor: {report}");
             smol::block_on(shutdown.run_with_watchdog(server, stuck)).expect("room for a thread")
         } else {
             smol::block_on(shutdown.run(server))

@@ -49,7 +49,7 @@ fn a_retired_listener_queues_no_connections() {
     }
     assert!(block_on(poll_once(incoming.next())).is_none(), "it closed");
     let newcomer = TcpStream::connect_timeout(&addr, Duration::from_millis(300));
-    let error = newcomer.expect_err("nobody takes it from the queue");
+    let error = newcomer.expect_err("no accept takes it from the queue");
     assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
     assert!(block_on(incoming.next()).is_none());
     assert!(refused(addr));
@@ -111,7 +111,7 @@ fn a_unix_listener_retires_without_loss() {
         drop(accepted.expect("no error"));
     }
     assert!(block_on(poll_once(incoming.next())).is_none(), "it closed");
-    let error = UnixStream::connect(&path).expect_err("nobody takes it from the queue");
+    let error = UnixStream::connect(&path).expect_err("no accept takes it from the queue");
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{error}");
     assert!(block_on(incoming.next()).is_none());
     drop(queued);
@@ -416,7 +416,7 @@ fn a_long_back_off_does_not_outlast_the_emptying() {
     assert!(took < Duration::from_millis(600), "{took:?}");
 }
 
-/// Fails for want of descriptors while its one connection lives.
+/// Fails for lack of descriptors while its one connection lives.
 struct Scarce {
     conn: Option<Async<UnixStream>>,
     calls: Rc<Cell<usize>>,

@@ -58,7 +58,7 @@ fn a_budget_that_overflows_means_no_budget() {
             });
             let server = std::future::pending::<()>();
             let report = if watched {
-                let stuck = |report: &Report| panic!("nobody blocks the executor: {report}");
+                let stuck = |report: &Report| panic!("nothing blocks the executor: {report}");
                 block_on(shutdown.run_with_watchdog(server, stuck)).expect("room for a thread")
             } else {
                 block_on(shutdown.run(server))

@@ -136,8 +136,8 @@ fn a_slow_reader_of_one_frame_gets_all_of_it() {
     drained(&mut server);
 }
 
-/// Z5, Z8: so does one whose flow control lets all of it into the kernel, before the GOAWAY: what the peer
-/// acknowledges shows that it is there.
+/// Z5, Z8: so does one whose flow control lets all of it into the kernel, before the GOAWAY: what
+/// the peer acknowledges shows that it is there.
 #[test]
 fn a_reader_whose_kernel_acknowledges_slowly_gets_all_of_it() {
     const LENGTH: usize = 1_500_000;

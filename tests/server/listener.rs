@@ -18,7 +18,7 @@ fn a_connect_during_the_drain_is_refused() {
     server.signal(Signal::TERM).expect("a live process");
     refused(server.addr());
     for _ in 0..10 {
-        let error = Conn::open(server.addr()).expect_err("nobody listens");
+        let error = Conn::open(server.addr()).expect_err("the listener is closed");
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{error}");
     }
     // The drain goes on: more output follows.

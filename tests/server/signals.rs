@@ -331,7 +331,7 @@ fn pid_1_ends_with_128_and_the_signals_number() {
         .arg("true")
         .output();
     if !probe.is_ok_and(|output| output.status.success()) {
-        eprintln!("SKIPPED: this machine lets nobody make a PID namespace");
+        eprintln!("SKIPPED: this machine allows no PID namespaces");
         return;
     }
     for signal in [Signal::TERM, Signal::INT] {

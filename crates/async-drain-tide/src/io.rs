@@ -176,7 +176,7 @@ impl<C: Transport> Io<C> {
         taken
     }
 
-    /// Waits until nobody reads the body of the present request; returns whether bytes of it are
+    /// Waits until no task reads the body of the present request; returns whether bytes of it are
     /// left.
     ///
     /// A task that reads on after the answer keeps the connection in flight, until it has all of

@@ -81,7 +81,7 @@ impl Http2 {
                 self.leaving |= matches!(frame, Frame::GoAway { .. });
                 return Ok(frame);
             }
-            // A server that has already gone may have said all.
+            // A server that is already gone may have sent everything.
             let _ = self.flush().await;
             let bytes = self.stream.reader.read().await?;
             if bytes.is_empty() {

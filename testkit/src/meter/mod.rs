@@ -1,4 +1,4 @@
-//! Asynchronous clients that ask over and over, and count what becomes of each request.
+//! Asynchronous clients that send requests again and again, and count their results.
 
 pub mod gate;
 pub mod http1;

@@ -1,4 +1,4 @@
-//! A protocol, as far as clients need one that ask, wait for the answer and ask again.
+//! A protocol, as far as clients need it that send one request after the other.
 
 use crate::meter::tally::Outcome;
 use crate::meter::transport::Stream;

@@ -1,4 +1,4 @@
-//! What became of the requests.
+//! The results of requests.
 
 use std::collections::BTreeMap;
 use std::fmt;

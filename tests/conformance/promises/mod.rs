@@ -112,7 +112,7 @@ pub(crate) const PROMISES: &[Promise] = &[
     ),
     promise(
         "Z8",
-        "an answer survives an upload that nobody reads",
+        "an answer survives an upload that is not read",
         body::rejected_upload,
     ),
     promise(

@@ -25,7 +25,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("FIRST_REQUEST_GRACE_MS", "1000"),
 ];
 
-/// What a scenario came to.
+/// The result of a scenario.
 #[derive(Debug)]
 pub(crate) struct Measured {
     pub(crate) name: &'static str,
@@ -38,7 +38,7 @@ pub(crate) struct Measured {
     pub(crate) reports: Vec<String>,
 }
 
-/// How much of it to do.
+/// The number of connections and rounds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Size {
     pub(crate) connections: usize,

@@ -15,7 +15,7 @@ usage: storm [OPTIONS]
 
 exit status: 0 if every round kept the promises, 1 if one did not, 2 if none could be played";
 
-/// How much of it.
+/// How much to play.
 #[derive(Debug)]
 pub(crate) struct Args {
     pub(crate) time: Duration,

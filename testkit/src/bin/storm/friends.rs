@@ -17,7 +17,7 @@ use testkit::meter::tally::{Expected, Loss, Outcome, Tally};
 use testkit::meter::transport::Stream;
 use testkit::meter::tunnel::{Tunnel1, Tunnel2, talk};
 
-/// A way to use a server well.
+/// A way to use a server as intended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Friend {
     /// HTTP/1, one request after the other on a connection.
@@ -61,9 +61,9 @@ const ALL: [Friend; 12] = [
     Friend::Silent,
 ];
 
-/// Between two requests.
+/// The time between two requests.
 const THINK: std::ops::Range<u64> = 0..40;
-/// Between the look at a connection and the request.
+/// The time between the look at a connection and the request.
 const DISTANCE: std::ops::Range<u64> = 0..20;
 
 impl Friend {
@@ -94,7 +94,7 @@ impl Friend {
         matches!(self, Self::KeepAlive2 | Self::SlowReader2 | Self::Tunnel2)
     }
 
-    /// One request on a fresh connection, and what should come of it.
+    /// A request on a fresh connection, and its expected answer.
     async fn ask(self, stream: Stream, rng: &mut Rng) -> (Outcome, Expected) {
         let pause = millis(rng, THINK);
         let time = millis(rng, 0..1500);
@@ -164,7 +164,7 @@ impl Friend {
     }
 }
 
-/// What a friend does, and what has come of it so far.
+/// A friend, and the results so far.
 struct Course<'a> {
     scene: &'a Scene<'a>,
     tally: Tally,
@@ -184,7 +184,7 @@ impl Course<'_> {
                 if !peer.look().await {
                     break;
                 }
-                // As in the loss meter, what was seen is as old as the distance.
+                // As in the loss meter, what a client sees is as old as the latency.
                 Timer::after(millis(rng, DISTANCE)).await;
                 let (path, expected) = request(rng);
                 let outcome = peer.get(&path).await;

@@ -30,25 +30,25 @@ pub(crate) enum Hostile {
     VanishInHead,
     /// Ends its sending in the middle of its head, and waits.
     HalfCloseInHead,
-    /// Says nothing that any protocol knows.
+    /// Sends bytes of no protocol.
     Garbage,
-    /// Says nothing.
+    /// Sends nothing.
     Silent,
     /// Speaks HTTP/2, and reads nothing.
     Deaf2,
-    /// Asks for a handler that panics.
+    /// Calls a handler that panics.
     Panic,
     Panic2,
-    // From here on: those that hold the server until their work is cut.
+    // From here on: peers that hold the server until their work is cut.
     /// Sends its head byte by byte, for ever.
     Trickle,
     /// Asks for more than fits, and never reads.
     NeverRead,
     /// Sends half of an upload.
     HalfUpload,
-    /// Asks for a handler that takes longer than any grace.
+    /// Calls a handler that takes longer than any grace.
     Sleep,
-    /// Asks for a handler that blocks its thread for longer.
+    /// Calls a handler that blocks its thread for longer.
     Block,
 }
 
@@ -74,13 +74,13 @@ const STUCK: [Hostile; 5] = [
     Hostile::Block,
 ];
 
-/// How a straggler is named that nobody but a hostile peer has left.
+/// The label of a straggler that only a hostile peer can have left.
 pub(crate) const STUCK_LABELS: [&str; 5] = [
     "GET /bytes/300000000",
     "POST /echo",
     "GET /sleep/60000",
     "GET /block/60000",
-    // Half a head names nothing yet.
+    // Half a head has no label yet.
     "unlabeled",
 ];
 
@@ -93,14 +93,14 @@ impl Hostile {
                 &FLEETING[..]
             };
             let drawn = all[rng.usize(..all.len())];
-            // A panic takes a local executor's only thread with it: that is the executor's choice.
+            // A panic ends a local executor's only thread: that is the executor's choice.
             if subject == Subject::Hyper || !drawn.panics() {
                 return drawn;
             }
         }
     }
 
-    /// Whether its work lasts until it is cut.
+    /// Returns whether its work lasts until it is cut.
     pub(crate) fn is_stuck(self) -> bool {
         STUCK.contains(&self)
     }
@@ -109,9 +109,9 @@ impl Hostile {
         matches!(self, Self::Panic | Self::Panic2)
     }
 
-    /// Does its worst. Those that hold the server come before the signal, and let go of their hold
-    /// when they do; the others come on either side of it. A peer that comes too late to
-    /// connect has nothing to do, and that a connection fails is what it is here for.
+    /// Misbehaves. Peers that hold the server connect before the signal, and drop their hold then;
+    /// the others connect before or after it. A peer that connects too late has nothing to do, and
+    /// a failing connection is expected.
     pub(crate) async fn play(self, scene: &Scene<'_>, mut rng: Rng, hold: Hold) {
         let _ = if self.is_stuck() {
             self.hold_on(scene, hold).await

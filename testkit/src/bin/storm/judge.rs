@@ -1,4 +1,4 @@
-//! Did the server keep its promises?
+//! Judges whether the server kept its promises.
 
 use crate::hostile::STUCK_LABELS;
 use crate::plan::Plan;
@@ -8,7 +8,7 @@ use std::time::Duration;
 /// How late a process may end: the watchdog's allowance, and what a loaded machine needs.
 const SLACK: Duration = Duration::from_millis(1500);
 
-/// What was promised and not kept, a line each.
+/// The promises that were not kept, a line each.
 pub(crate) fn violations(plan: &Plan, played: &Played) -> Vec<String> {
     let mut all = Vec::new();
     all.extend(late(plan, played));
@@ -18,7 +18,7 @@ pub(crate) fn violations(plan: &Plan, played: &Played) -> Vec<String> {
     all
 }
 
-/// How the last line of stderr sums it up.
+/// How the last line of stderr must sum it up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
     Drained,
@@ -45,8 +45,8 @@ impl Ended {
     }
 }
 
-/// L3: lame duck, grace and abort grace, each once; what comes due while the process is frozen is
-/// done once it is thawed.
+/// L3: the sum of lame duck, grace and abort grace; steps that are due while the process is frozen
+/// happen once it is thawed.
 fn late(plan: &Plan, played: &Played) -> Option<String> {
     let settings = &plan.settings;
     let heard = played.heard?;
@@ -66,7 +66,7 @@ fn report(plan: &Plan, played: &Played) -> Option<String> {
     let stuck = plan.stuck();
     let fits = match (ended, code) {
         (Some(Ended::Drained), Some(0)) => stuck == 0,
-        // What friends had asked for is cut as well, if the server could not do it in time.
+        // Work for friends is cut as well, if the server could not do it in time.
         (Some(Ended::Abandoned { count, .. }), Some(1)) if plan.excuses_losses() => count > 0,
         (Some(Ended::Abandoned { count, running }), Some(1)) => {
             count == stuck && running == plan.blocks()
@@ -89,7 +89,7 @@ fn report(plan: &Plan, played: &Played) -> Option<String> {
         .filter_map(|line| line.strip_prefix("still in flight: "));
     stragglers
         .find(|name| !STUCK_LABELS.iter().any(|label| name.starts_with(label)))
-        .map(|name| format!("this was abandoned, and nobody hostile had asked for it: {name}"))
+        .map(|name| format!("this was abandoned, though no hostile peer had asked for it: {name}"))
 }
 
 fn panics(played: &Played) -> Option<String> {
@@ -114,6 +114,6 @@ fn losses(plan: &Plan, played: &Played) -> Vec<String> {
         .map(|(status, count)| format!("{count} wrong answers with status {status}"));
     let cut = (tally.truncations > 0)
         .then(|| format!("{} TLS connections without close_notify", tally.truncations));
-    let unplayed = (tally.answered == 0).then(|| "nobody was answered".to_owned());
+    let unplayed = (tally.answered == 0).then(|| "no request was answered".to_owned());
     lost.chain(wrong).chain(cut).chain(unplayed).collect()
 }

@@ -60,7 +60,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Blows for as long as was asked for, and returns whether nothing was violated.
+/// Plays rounds for as long as was asked for, and returns whether nothing was violated.
 fn run(args: &Args) -> io::Result<bool> {
     let means = fault::Means::find();
     let first = args.seed.unwrap_or_else(|| fastrand::u64(..1_000_000_000));

@@ -15,21 +15,22 @@ pub(crate) struct Plan {
     pub(crate) subject: Subject,
     pub(crate) tls: bool,
     pub(crate) fault: Fault,
-    /// Of smol's executor.
+    /// The threads of smol's executor.
     pub(crate) threads: usize,
     pub(crate) settings: Settings,
     pub(crate) friends: Vec<Friend>,
     pub(crate) hostile: Vec<Hostile>,
-    /// From the moment at which all friends have had an answer to the signal.
+    /// The time from the first answer of all friends to the signal.
     pub(crate) calm: Duration,
     pub(crate) signal: Signal,
-    /// How long after the first the same signal comes once more, as wrappers and process groups
-    /// have it. Not where the process is frozen, which would hear the second one late.
+    /// How long after the first signal the same one is sent again, as wrappers and process groups
+    /// do. Not if the process is frozen, which would see the second one late.
     pub(crate) again: Option<Duration>,
-    /// When and for how long the process is frozen, one after the other, counted from the end of
-    /// the one before; the first from the moment at which all friends have had an answer.
+    /// When and for how long the process is frozen, each time counted from the end of the one
+    /// before; the first from the moment at which all friends have had an answer.
     pub(crate) freezes: Vec<Freeze>,
-    /// Frozen, from the moment at which it drains, until the whole grace period is over.
+    /// Set if the process is frozen from the start of draining until the whole grace period is
+    /// over.
     pub(crate) overslept: bool,
 }
 
@@ -76,7 +77,7 @@ impl Plan {
             } else {
                 Duration::ZERO
             },
-            // Long enough for what friends ask for, on a machine that is held up.
+            // Long enough for the requests of friends, on a loaded machine.
             grace: if overslept {
                 millis(rng, 200..800)
             } else {
@@ -93,7 +94,7 @@ impl Plan {
         let hostile = hostile
             .into_iter()
             .filter(|peer| {
-                // One thread is left to the others, and a watched executor has but one.
+                // One thread is left to the others, and a watched executor has only one.
                 let blocks = *peer == Hostile::Block;
                 blocked += usize::from(blocks);
                 !blocks || blocked < threads || (subject == Subject::Local && blocked == 1)
@@ -127,28 +128,28 @@ impl Plan {
         }
     }
 
-    /// Whether a handler blocks the only thread there is.
+    /// Returns whether a handler blocks the only thread.
     pub(crate) fn is_blocked(&self) -> bool {
         self.subject == Subject::Local && self.blocks() > 0
     }
 
-    /// Whether the server can't do anything for longer than the grace period.
+    /// Returns whether the server is blocked for longer than the grace period.
     pub(crate) fn excuses_losses(&self) -> bool {
         self.overslept || self.is_blocked()
     }
 
-    /// How many handlers block their thread.
+    /// Returns how many handlers block their thread.
     pub(crate) fn blocks(&self) -> usize {
         let blocks = |peer: &&Hostile| **peer == Hostile::Block;
         self.hostile.iter().filter(blocks).count()
     }
 
-    /// How many of its peers hold the server until their work is cut.
+    /// Returns how many peers hold the server until their work is cut.
     pub(crate) fn stuck(&self) -> usize {
         self.hostile.iter().filter(|peer| peer.is_stuck()).count()
     }
 
-    /// The settings, as the server takes them.
+    /// Returns the settings, in the form that the server takes.
     pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
         let settings = &self.settings;
         let durations = [

@@ -15,12 +15,12 @@ use testkit::meter::http1::{Http1, head};
 use testkit::meter::tally::{Outcome, Tally};
 use testkit::process::{Exit, Server};
 
-/// How a round went.
+/// The outcome of a round.
 #[derive(Debug)]
 pub(crate) struct Played {
     pub(crate) tally: Tally,
     pub(crate) exit: Exit,
-    /// It had to be killed.
+    /// Set when the process had to be killed.
     pub(crate) killed: bool,
     /// When the process could first notice the signal, and when it was last thawed.
     pub(crate) heard: Option<Instant>,
@@ -67,7 +67,7 @@ async fn act(plan: &Plan, scene: &Scene<'_>) -> Result<Tally> {
         .iter()
         .map(|friend| executor.spawn(friend.play(scene, rng.fork(), hold.clone())))
         .collect();
-    // Dropped, and their connections with them, when all is over.
+    // Dropped, with their connections, when the round is over.
     let _hostile: Vec<_> = plan
         .hostile
         .iter()
@@ -76,7 +76,8 @@ async fn act(plan: &Plan, scene: &Scene<'_>) -> Result<Tally> {
     drop(hold);
     let round = async {
         if plan.is_blocked() {
-            // Nobody will be answered. That it has come so far shows by what the handler says.
+            // No request will be answered: what the handler prints shows how far the server has
+            // come.
             within_timeout(blocked(scene)).await?;
         } else {
             within_timeout(ready.opened()).await?;
@@ -108,9 +109,9 @@ async fn act(plan: &Plan, scene: &Scene<'_>) -> Result<Tally> {
     executor.run(round).await
 }
 
-/// By how much an overslept grace period is.
+/// How long after the grace period a process is thawed that was frozen until then.
 const OVERSLEEP: Duration = Duration::from_millis(200);
-/// Between two looks at what makes no event here.
+/// The time between two looks at what causes no event here.
 const GLANCE: Duration = Duration::from_millis(2);
 
 async fn freezes(freezes: &[Freeze], scene: &Scene<'_>) -> Result<()> {
@@ -121,7 +122,7 @@ async fn freezes(freezes: &[Freeze], scene: &Scene<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Returns once all earlier connections have been accepted: nobody overtakes another.
+/// Returns once all earlier connections have been accepted: they are accepted in order.
 async fn overtaken(scene: &Scene<'_>) {
     let ask = async |request: &[u8]| match scene.http1.connect().await {
         Ok(Some(stream)) => matches!(
@@ -141,7 +142,7 @@ async fn blocked(scene: &Scene<'_>) {
     }
 }
 
-/// Returns once nobody is accepted, or the process has gone.
+/// Returns once no connection is accepted, or the process has ended.
 async fn refused(scene: &Scene<'_>) {
     let soon = Duration::from_millis(30);
     while scene.server.is_running() && TcpStream::connect_timeout(&scene.addr(), soon).is_ok() {

@@ -11,7 +11,7 @@ use testkit::meter::tls;
 use testkit::meter::transport::Target;
 use testkit::process::Server;
 
-/// How long after the signal friends go on at most; a server that has not ended by then never will.
+/// How long friends go on after the signal at most; by then any server should have ended.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// One server.
@@ -79,17 +79,17 @@ impl<'a> Scene<'a> {
         Ok(())
     }
 
-    /// When the process could first notice the signal.
+    /// Returns when the process could first notice the signal.
     pub(crate) fn heard(&self) -> Option<Instant> {
         self.heard.get()
     }
 
-    /// When it was last allowed to go on.
+    /// Returns when the process was last thawed.
     pub(crate) fn thawed(&self) -> Option<Instant> {
         self.thawed.get()
     }
 
-    /// Keeps what there is to tell of a lost request.
+    /// Records a lost request.
     pub(crate) fn tell(&self, story: &str) {
         let when = match self.server.signalled() {
             Some(at) => format!("{:.1?} after the signal", at.elapsed()),

@@ -1,4 +1,4 @@
-//! What all rounds came to, by the fault that was injected.
+//! The results of all rounds, by the fault that was injected.
 
 use crate::judge::Ended;
 use crate::plan::Plan;
@@ -18,7 +18,7 @@ struct Row {
     connections: u64,
     requests: u64,
     retryable: u64,
-    /// Lost in rounds that excuse it.
+    /// Requests lost in rounds that excuse it.
     excused: u64,
     hostile: u64,
     freezes: u64,
@@ -48,7 +48,7 @@ impl Summary {
         self.0.values().map(|row| row.rounds).sum()
     }
 
-    /// Whether nothing was violated, and something was tried.
+    /// Returns whether nothing was violated, and something was tried.
     pub(crate) fn is_clean(&self) -> bool {
         self.rounds() > 0 && self.0.values().all(|row| row.violations == 0)
     }
