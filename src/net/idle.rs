@@ -22,8 +22,8 @@ pub use crate::drain::connection_guard::ConnectionGuard;
 use crate::{Drain, Guard, Phase, drain::node::Node, drain::sync::Arc, futures::UntilDraining};
 
 impl ConnectionGuard {
-    /// Counts the work as abandoned if the connection of `delivery` loses bytes once the shutdown is
-    /// under way. Drop the connection first.
+    /// Counts the work as abandoned if the connection of `delivery` loses bytes once the shutdown
+    /// is under way. Drop the connection first.
     pub fn with_delivery(self, delivery: std::sync::Arc<super::Delivery>) -> Self {
         self.delivered_by(delivery)
     }

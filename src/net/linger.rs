@@ -208,7 +208,8 @@ impl<C: Transport> Linger<C> {
         }
     }
 
-    /// Looks at what the peer has acknowledged, if the protocol asks for it: the peer is waited for.
+    /// Looks at what the peer has acknowledged, if the protocol asks for it: the peer is waited
+    /// for.
     #[inline]
     fn waits(&self) {
         if self.delivery.is_watched() {

@@ -10,11 +10,11 @@ use std::{
 use crate::{Drain, Phase, Report};
 
 impl Drain {
-    /// Begins draining and waits until the drain has drained or `timer` completes; in the latter case,
-    /// begins aborting.
+    /// Begins draining and waits until the drain has drained or `timer` completes; in the latter
+    /// case, begins aborting.
     ///
-    /// The timer is any future, so no runtime is needed. The report tells what was abandoned: the work
-    /// that was alive when aborting began, here and in children, even if other code began it.
+    /// The timer is any future, so no runtime is needed. The report tells what was abandoned: the
+    /// work that was alive when aborting began, here and in children, even if other code began it.
     ///
     /// # Cancel safety
     ///
@@ -39,7 +39,8 @@ impl Drain {
         self.finish_by(None, timer).await
     }
 
-    /// Like [`finish`](Self::finish), with a timer of the async-io reactor, and with the deadline set.
+    /// Like [`finish`](Self::finish), with a timer of the async-io reactor, and with the deadline
+    /// set.
     ///
     /// A duration that overflows [`Instant`] means no limit.
     #[cfg(feature = "async-io")]
