@@ -18,12 +18,13 @@ pub struct Delivery {
     /// Set by the protocol while it writes a message that only the end of the connection ends, and
     /// that is not complete.
     unended: AtomicBool,
-    /// Set by the protocol while what it writes is its own, and not part of an answer.
+    /// Set by the protocol while it writes bytes that belong to itself, and not to an answer.
     own: AtomicBool,
-    /// Set by the protocol to have `Linger` write the next two: how many bytes the peer has
-    /// acknowledged, and how many it has not.
+    /// Set by the protocol if it wants `acknowledged` and `missing`.
     watched: AtomicBool,
+    /// How many bytes the peer had acknowledged at the last look; set by `Linger`.
     acknowledged: AtomicUsize,
+    /// How many bytes the peer had not acknowledged at the last look; set by `Linger`.
     missing: AtomicUsize,
     /// An [`Expected`], set by the protocol before it closes.
     expected: AtomicU8,
@@ -74,7 +75,8 @@ impl Delivery {
         self.unended.store(unended, Ordering::Relaxed);
     }
 
-    /// Tells whether what is written from now on belongs to the protocol itself: no peer lacks it.
+    /// Tells whether bytes that are written from now on belong to the protocol itself, so that the
+    /// peer doesn't lack them.
     #[cfg(feature = "hyper")]
     pub(crate) fn set_own(&self, own: bool) {
         self.own.store(own, Ordering::Relaxed);
@@ -84,7 +86,7 @@ impl Delivery {
         self.own.load(Ordering::Relaxed)
     }
 
-    /// Makes the connection look at what its peer acknowledges whenever it waits for it.
+    /// Makes `Linger` note what the peer has acknowledged whenever a read or write waits.
     #[cfg(feature = "hyper")]
     pub(crate) fn watch(&self) {
         self.watched.store(true, Ordering::Relaxed);

@@ -60,8 +60,9 @@ pub struct Linger<C: Transport> {
     stall_limit: Duration,
     /// Whether a drop resets the socket, since a message is unended.
     resets_on_drop: bool,
-    /// How many bytes were written by value, and how many of the last ones are the protocol's own.
+    /// How many bytes were written, not counting those written by reference. It wraps around.
     written: usize,
+    /// How many of the last bytes belong to the protocol itself, and not to an answer.
     own: usize,
     /// Whether the end of the stream was written. Relaxed: a reader that misses it counts one byte
     /// too many as missing.
@@ -191,9 +192,9 @@ impl<C: Transport> Linger<C> {
         Ok(())
     }
 
-    /// Takes note of what was written.
+    /// Counts the bytes of a write.
     #[inline]
-    fn wrote(&mut self, written: &Poll<io::Result<usize>>) {
+    fn count_written(&mut self, written: &Poll<io::Result<usize>>) {
         match *written {
             Poll::Ready(Ok(bytes)) => {
                 self.written = self.written.wrapping_add(bytes);
@@ -204,14 +205,14 @@ impl<C: Transport> Linger<C> {
                 };
             }
             Poll::Ready(Err(_)) => {}
-            Poll::Pending => self.waits(),
+            Poll::Pending => self.note_acknowledged(),
         }
     }
 
-    /// Looks at what the peer has acknowledged, if the protocol asks for it: the peer is waited
-    /// for.
+    /// Tells `delivery` what the peer has acknowledged, if the protocol asks for it. Called when a
+    /// read or write has to wait for the peer.
     #[inline]
-    fn waits(&self) {
+    fn note_acknowledged(&self) {
         if self.delivery.is_watched() {
             let missing = os::unacknowledged(&self.conn).unwrap_or(0);
             let acknowledged = self.written.wrapping_sub(missing);
@@ -362,7 +363,7 @@ impl<C: Transport> AsyncRead for Linger<C> {
     ) -> Poll<io::Result<usize>> {
         let read = uninterrupted(|| Pin::new(&mut self.conn).poll_read(cx, buf));
         if read.is_pending() {
-            self.waits();
+            self.note_acknowledged();
         }
         read
     }
@@ -422,7 +423,7 @@ impl<C: Transport> AsyncWrite for Linger<C> {
     ) -> Poll<io::Result<usize>> {
         self.set_drop_action();
         let written = uninterrupted(|| Pin::new(&mut self.conn).poll_write(cx, buf));
-        self.wrote(&written);
+        self.count_written(&written);
         written
     }
 
@@ -433,7 +434,7 @@ impl<C: Transport> AsyncWrite for Linger<C> {
     ) -> Poll<io::Result<usize>> {
         self.set_drop_action();
         let written = uninterrupted(|| Pin::new(&mut self.conn).poll_write_vectored(cx, bufs));
-        self.wrote(&written);
+        self.count_written(&written);
         written
     }
 
@@ -529,10 +530,11 @@ mod tests {
         }
     }
 
-    /// S8: what is missing at the peer is missed only up to the last byte of an answer.
+    /// S8: bytes after the last byte of an answer belong to the protocol, and the peer doesn't lack
+    /// them.
     #[test]
-    fn bytes_of_the_protocol_itself_are_not_missed() {
-        for (own, missed) in [(false, true), (true, false)] {
+    fn bytes_of_the_protocol_itself_are_not_missing() {
+        for (own, missing) in [(false, true), (true, false)] {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let mut theirs = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let (ours, _) = listener.accept().unwrap();
@@ -546,7 +548,7 @@ mod tests {
             while write(&[0; 8192]).is_ready() {}
             let left = os::unacknowledged(&linger.conn);
             assert!(left > Some(0));
-            assert_eq!(linger.is_missing(left), missed);
+            assert_eq!(linger.is_missing(left), missing);
         }
     }
 }
