@@ -11,7 +11,6 @@ pub(crate) fn has(values: Option<&HeaderValues>, option: &str) -> bool {
 }
 
 /// Returns whether an answer may say `close`: an interim one or one that opens a tunnel may not.
-
 pub(crate) fn may_close(method: Method, status: StatusCode) -> bool {
     !(status.is_informational() || method == Method::Connect && status.is_success())
 }
