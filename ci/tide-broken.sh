@@ -98,8 +98,8 @@ broken upgraded-abandoned driver::an_upgraded_connection_that_ends_is_not_abando
     'guard.finished();' ''
 
 broken loss-unreported in_flight::an_answer_that_its_peer_does_not_take_is_abandoned io.rs \
-    'ConnectionGuard::new(guard).with_delivery(conn.delivery())' \
-    '{ let _ = conn.delivery(); ConnectionGuard::new(guard) }'
+    'ConnectionGuard::new(guard).with_connection(&mut conn)' \
+    '{ let _ = &mut conn; ConnectionGuard::new(guard) }'
 
 [ -z "${DRY:-}" ] || { echo "$0: all variants apply"; exit 0; }
 echo "$caught caught, $missed missed"

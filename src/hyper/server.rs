@@ -250,7 +250,7 @@ impl<E, H> Server<E, H> {
                     ..
                 } = accepted?;
                 let delivery = io.delivery();
-                let standby = ConnectionGuard::new(guard).with_delivery(Arc::clone(&delivery));
+                let standby = ConnectionGuard::new(guard).with_connection(&mut io);
                 if let Some(peer) = peer {
                     // Until it has sent a request.
                     standby.label(|| peer.to_string().into());

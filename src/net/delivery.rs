@@ -10,7 +10,7 @@ use crate::drain::connection_guard::Deliver;
 /// poll that closes the connection, and when the connection is dropped.
 // Relaxed throughout: both run in the task of the connection.
 #[derive(Debug, Default)]
-pub struct Delivery {
+pub(crate) struct Delivery {
     /// Set by `Linger` while the connection is closing and its peer has not acknowledged all bytes.
     unacknowledged: AtomicBool,
     /// Set by `Linger` when it gives up bytes that the peer has not acknowledged.
@@ -47,26 +47,15 @@ pub(crate) enum Expected {
 
 impl Deliver for Delivery {
     fn is_unacknowledged(&self) -> bool {
-        self.is_unacknowledged()
+        self.unacknowledged.load(Ordering::Relaxed)
     }
 
     fn is_lost(&self) -> bool {
-        self.is_lost()
+        self.lost.load(Ordering::Relaxed)
     }
 }
 
 impl Delivery {
-    /// Returns whether the connection is closing and its peer lacks bytes of it: it is at work.
-    pub fn is_unacknowledged(&self) -> bool {
-        self.unacknowledged.load(Ordering::Relaxed)
-    }
-
-    /// Returns whether the connection was closed while bytes were known to be unacknowledged: it
-    /// was abandoned.
-    pub fn is_lost(&self) -> bool {
-        self.lost.load(Ordering::Relaxed)
-    }
-
     /// Tells whether a message is being written that only the end of the connection ends, and that
     /// is not complete. While it is, dropping the connection resets it: the peer would take any
     /// other end for the end of the message.

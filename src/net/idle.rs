@@ -18,14 +18,18 @@ use std::{
 use async_io::Timer;
 use futures_io::{AsyncRead, AsyncWrite};
 
+use super::{linger::Linger, transport::Transport};
 pub use crate::drain::connection_guard::ConnectionGuard;
 use crate::{Drain, Guard, Phase, drain::node::Node, drain::sync::Arc, futures::UntilDraining};
 
 impl ConnectionGuard {
-    /// Counts the work as abandoned if the connection of `delivery` loses bytes once the shutdown
-    /// is under way. Drop the connection first.
-    pub fn with_delivery(self, delivery: std::sync::Arc<super::Delivery>) -> Self {
-        self.delivered_by(delivery)
+    /// Counts the work as abandoned if `connection` loses bytes once lame duck or draining has
+    /// begun.
+    ///
+    /// The guard reports the loss when it is dropped, and the connection no longer does. Drop the
+    /// connection first.
+    pub fn with_connection<C: Transport>(self, connection: &mut Linger<C>) -> Self {
+        self.delivered_by(connection.delivery())
     }
 }
 

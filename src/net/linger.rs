@@ -52,8 +52,9 @@ const FIRST_LOOK: Duration = Duration::from_millis(10);
 ///
 /// Once draining or lame duck has begun, a connection of [`Incoming`](super::Incoming) is reported
 /// as abandoned if its close ends with a reset, or if it is dropped while its peer lacks bytes. (A
-/// plain guard that is alive when aborting begins is reported in any case.) An owner that reports
-/// such losses itself takes [`delivery`](Self::delivery).
+/// plain guard that is alive when aborting begins is reported in any case.) A
+/// [`ConnectionGuard`](super::idle::ConnectionGuard::with_connection) can report it instead, under
+/// its own label.
 pub struct Linger<C: Transport> {
     conn: C,
     close: Close,
@@ -138,9 +139,8 @@ impl<C: Transport> Linger<C> {
 
     /// Returns a handle that tells whether written bytes have reached the peer.
     ///
-    /// From now on the caller reports losses, e.g. by
-    /// [`ConnectionGuard::with_delivery`](super::idle::ConnectionGuard::with_delivery).
-    pub fn delivery(&mut self) -> Arc<Delivery> {
+    /// From now on the caller reports losses.
+    pub(crate) fn delivery(&mut self) -> Arc<Delivery> {
         self.reports_losses = false;
         Arc::clone(&self.delivery)
     }

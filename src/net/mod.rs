@@ -17,7 +17,8 @@ mod retire;
 mod transport;
 
 pub use accept::{Accept, Connections, IntoAccept, Queue, Shared};
-pub use delivery::Delivery;
+#[cfg(feature = "hyper")]
+pub(crate) use delivery::Delivery;
 #[cfg(feature = "hyper")]
 pub(crate) use delivery::Expected;
 pub use incoming::{Connection, Incoming};
@@ -26,4 +27,4 @@ pub use linger::Linger;
 pub(crate) use linger::STALL_LIMIT;
 #[cfg(unix)]
 pub use listening::bind_unix;
-pub use transport::{Plain, Transport};
+pub use transport::Transport;

@@ -19,12 +19,12 @@ use futures_io::{AsyncRead, AsyncWrite};
 
 /// A connection that can end its own stream and go on reading.
 ///
-/// Implemented for the TCP and Unix connections of async-io. [`Plain`] makes one of any other
-/// connection.
+/// Implemented for the TCP and Unix connections of async-io. For a connection without a socket,
+/// implement `poll_half_close` by `poll_close`, if reading goes on after that.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be closed for writing alone",
     label = "not a `Transport`",
-    note = "implement `net::Transport` for it, or wrap it in `net::Plain`"
+    note = "implement `net::Transport` for it"
 )]
 pub trait Transport: AsyncRead + AsyncWrite + Unpin {
     /// Sends buffered bytes and the end of the stream. Reading goes on.
@@ -64,7 +64,7 @@ impl Transport for Async<UnixStream> {
     }
 }
 
-/// Makes a [`Transport`] of a connection that can only be read, written and closed.
+/// The [`Transport`] of a stream's connection, which can only be read, written and closed.
 #[derive(Debug)]
 pub struct Plain<C>(pub C);
 

@@ -66,7 +66,7 @@ struct Upgrade {
 
 impl<C: Transport> Io<C> {
     pub(crate) fn new(mut conn: Linger<C>, guard: Guard) -> Self {
-        let guard = ConnectionGuard::new(guard).with_delivery(conn.delivery());
+        let guard = ConnectionGuard::new(guard).with_connection(&mut conn);
         Self(Arc::new(Mutex::new(State {
             conn: Some(conn),
             guard: Some(guard.abandoned_if_dropped()),
