@@ -390,12 +390,12 @@ broken a-done-wrapper-is-not-terminated test:ext::a_wrapper_is_terminated_once_i
     }
 }
 
-/// Terminated once it has answered. A further poll yields `None`.' \
+/// Terminated once it has completed. A later poll yields `None`.' \
     '        Poll::Ready(output)
     }
 }
 
-/// Terminated once it has answered. A further poll yields `None`.'
+/// Terminated once it has completed. A later poll yields `None`.'
 
 broken cut-but-not-dropped test:ext::a_future_is_cut_when_aborting_begins ext/run_until.rs \
     '        if this.aborting.is_reached() {

@@ -1,13 +1,42 @@
-//! Graceful shutdown for programs that do not run on tokio: every piece of work holds a guard, a signal begins the
-//! drain, and a timed wait on the guards decides when to stop.
+//! Graceful shutdown for programs that do not run on tokio: a program that is told to stop finishes
+//! the work in flight, in bounded time, and reports what it abandoned.
 //!
-//! ```text
-//!  signal ──► lame duck ──► draining ───────────► drained ──► report
-//!             still          no new connections,     ▲
-//!             accepting,     work in flight          │ the last guard
-//!             unready        finishes │              │
-//!                                     └ grace over ► aborting: work is cut
+//! A whole server, with the features `hyper` and `signal`:
+//!
+//! ```no_run
+//! # #[cfg(all(feature = "hyper", feature = "signal"))] mod server {
+//! use std::{convert::Infallible, io, net::TcpListener, time::Duration};
+//!
+//! use async_drain::{Drain, Report, Shutdown, hyper::Server, signal};
+//! use async_io::Async;
+//! use hyper::{Request, Response, body::Incoming, service::service_fn};
+//!
+//! async fn respond(_: Request<Incoming>) -> Result<Response<String>, Infallible> {
+//!     Ok(Response::new("hello\n".to_owned()))
+//! }
+//!
+//! # pub
+//! fn main() -> io::Result<Report> {
+//!     let drain = Drain::tracked(); // the report names the requests that were abandoned
+//!     let shutdown = Shutdown::new(&drain)
+//!         .on(signal::termination()?)
+//!         .grace(Duration::from_secs(8)); // docker stop kills after 10 s
+//!     let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 8080))?;
+//!     let server = Server::new(&drain, |task| smol::spawn(task).detach());
+//!     Ok(smol::block_on(shutdown.run(server.serve(listener, service_fn(respond)))))
+//! }
+//! # }
 //! ```
+//!
+//! # Start here
+//!
+//! - **An HTTP server.** On hyper, `hyper::Server` as above; on axum, the same with the router as
+//!   the service. `Drain::watch` takes connections from an accept loop of your own, and
+//!   `tower::DrainLayer` counts requests under any server.
+//! - **A protocol of your own.** `Drain::accept` retires the listener without losing a connection,
+//!   and gives each connection a guard and a close that loses no byte.
+//! - **Anything else**, e.g. workers on a queue, threads, child processes: take a [`Guard`] for
+//!   each piece of work, and begin the drain when it is time to stop:
 //!
 //! ```
 //! use async_drain::Drain;
@@ -21,40 +50,60 @@
 //!         drop(guard);
 //!     });
 //!     drain.begin(); // no new work from here on
-//!     drain.until_drained().wait(); // woken by the last guard, with no polling
+//!     drain.until_drained().wait(); // woken by the last guard, without polling
 //! });
 //! # Ok::<(), async_drain::Drained>(())
 //! ```
 //!
-//! # Words
+//! [`Shutdown`] adds signals, the time limits and the report; [`Drain::finish`] is the same with
+//! any timer and no signals.
 //!
-//! | word | meaning |
+//! # The phases
+//!
+//! ```text
+//!  signal ──► lame duck ──► draining ───────────► drained ──► report
+//!             still          no new connections,     ▲
+//!             accepting,     work in flight          │ the last guard
+//!             unready        finishes │              │
+//!                                     └ grace over ► aborting: work is cancelled
+//! ```
+//!
+//! # Terms
+//!
+//! | term | meaning |
 //! |---|---|
-//! | guard, in-flight | a [`Guard`] is one piece of work that must finish; [`in_flight`](Drain::in_flight) counts them |
-//! | lame duck | still accepting, already unready and telling peers to leave |
+//! | guard, in flight | a [`Guard`] represents one piece of work that must finish |
+//! | lame duck | still accepting, but already telling peers to leave |
 //! | draining | no new connections; work in flight finishes |
-//! | aborting | the grace period is over or the operator insisted: work is cut |
-//! | drained | draining had begun and no guard is left. Final |
-//! | grace period | the longest that draining may last; the abort grace, the longest that aborting may last after it |
-//! | straggler | a guard still alive when its time is up |
+//! | aborting | the grace period is over, or the operator insisted: work is cancelled |
+//! | drained | draining has begun and no guard is left. Final |
+//! | grace period | the longest that draining may last |
+//! | abort grace | the longest that aborting may last |
+//! | idle | a connection between requests: it delays drained, but is not in flight |
+//! | straggler | a guard that is still alive when its time is up |
+//! | observer | an [`Observer`] watches a drain and takes guards, but doesn't keep it running |
 //!
 //! # Features
 //!
 //! | feature | adds |
 //! |---|---|
 //! | `async-io` (default) | durations, by async-io's reactor |
-//! | `signal` | [`signal::termination`]: SIGTERM and SIGINT as a stream |
-//! | `net` | [`Drain::accept`]: an accept loop that loses no connection; [`net::Linger`], a close that loses no answer |
-//! | `hyper` | [`hyper::Server`] and [`Drain::watch`]: HTTP/1 and HTTP/2 that lose no request |
-//! | `tower` | [`tower::DrainLayer`]: a guard for each request, under any server |
-//! | `swansong` | [`Drain::drive`]: one drain for trillium and whatever else is on swansong |
+//! | `signal` | `signal::termination`: SIGTERM and SIGINT as a stream |
+//! | `net` | `Drain::accept`: accept loops; `net::Linger`: a close that loses nothing |
+//! | `async-net` | listeners of async-net, which are smol's |
+//! | `hyper` | `hyper::Server` and `Drain::watch`: HTTP/1 and HTTP/2 |
+//! | `tower` | `tower::DrainLayer`: a guard for each request, under any server |
+//! | `swansong` | `Drain::drive`: one drain for trillium and all else on swansong |
 //!
-//! # Costs, and when to use something else
+//! # What it costs, and when to use something else
 //!
-//! A guard costs about two atomic instructions on memory that no other core writes, allocates nothing, and is one
-//! pointer; waiting for a phase costs a lock when it is first polled and a load after that. To wait for
-//! a set of tasks that is known, join them. To be told to stop and no more, a cancellation token is smaller.
-//! On tokio there is `tokio_util::task::TaskTracker`; this crate's core works there too.
+//! A guard costs about two atomic instructions on memory that no other core writes to, allocates
+//! nothing, and is one pointer. Waiting for a phase costs a lock at the first poll, and a load at
+//! each later one.
+//!
+//! To wait for a known set of tasks, join them. To tell tasks to stop, and no more, a cancellation
+//! token is smaller. On tokio there is `tokio_util::task::TaskTracker`; the core of this crate
+//! works there too.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -11,11 +11,13 @@ use ::swansong::{ShutdownCompletion, Swansong};
 
 use crate::{Drain, Guard, futures::UntilDraining};
 
-/// Shuts a swansong down when draining begins, and ends when it is complete; made by [`Drain::drive`].
+/// Shuts a swansong down when draining begins, and ends when it is complete; made by
+/// [`Drain::drive`].
 ///
 /// # Cancel safety
 ///
-/// Dropping it gives up its guard: the drain does not wait for the swansong any more, nor tell it anything.
+/// Dropping it gives up its guard: the drain no longer waits for the swansong, nor tells it
+/// anything.
 #[must_use = "futures do nothing unless polled"]
 pub struct Drive {
     /// Given up once it has been shut down.
@@ -27,16 +29,17 @@ pub struct Drive {
 }
 
 impl Drain {
-    /// Lets `swansong` drain with this drain: when draining begins it is shut down, and until it is complete the drain
-    /// is not drained.
+    /// Lets `swansong` drain with this drain: when draining begins it is shut down, and until it is
+    /// complete the drain is not drained.
     ///
-    /// This gives trillium what it lacks: a grace period, a report, and one end for the server and all else. All that
-    /// the swansong guards counts here as one piece of work from this call on, so call it before the task is
-    /// spawned. A swansong that is shut down by other hands ends the drive, and leaves the drain running.
+    /// This gives trillium what it lacks: a grace period, a report, and one end for the server and
+    /// all else. All that the swansong guards counts here as one piece of work from this call on,
+    /// so call it before the task is spawned. A swansong that is shut down by other hands ends the
+    /// drive, and leaves the drain running.
     ///
-    /// swansong knows no abort. Work of its that has not finished when aborting begins is waited for until the
-    /// abort grace is over, and ends with the process; to give it up at once, drive with
-    /// [`run_until_aborting`](Drain::run_until_aborting).
+    /// swansong knows no abort. Work of its that has not finished when aborting begins is waited
+    /// for until the abort grace is over, and ends with the process; to give it up at once, drive
+    /// with [`run_until_aborting`](Drain::run_until_aborting).
     ///
     /// ```
     /// use async_drain::Drain;

@@ -1,7 +1,8 @@
-//! The clock that ages of guards are measured by: one that costs a fifth of `Instant`'s, on systems that
-//! have one.
+//! The clock that ages of guards are measured by: one that costs a fifth of `Instant`'s, on systems
+//! that have one.
 
-// rustix is a dependency of async-io anyway. It makes its system calls itself, which Miri can't follow.
+// rustix is a dependency of async-io anyway. It makes its system calls itself, which Miri can't
+// follow.
 #[cfg(all(
     feature = "async-io",
     any(target_os = "linux", target_os = "android"),
@@ -33,8 +34,8 @@ impl Timestamp {
         Self(source::now())
     }
 
-    /// Returns how much earlier than `self` the other was. An age that is the `now` since a `lately` is
-    /// never too short.
+    /// Returns how much earlier than `self` the other was. An age that is the `now` since a
+    /// `lately` is never too short.
     pub(crate) fn since(self, earlier: Self) -> Duration {
         source::since(self.0, earlier.0)
     }

@@ -19,11 +19,11 @@ pub(crate) trait Deliver: fmt::Debug + Send + Sync + UnwindSafe + RefUnwindSafe 
     fn is_lost(&self) -> bool;
 }
 
-/// Holds the guard of a connection, which is at work only at times: idle, it must still be closed with
-/// care, but is not in flight.
+/// Holds the guard of a connection, which is at work only at times: idle, it must still be closed
+/// with care, but is not in flight.
 ///
-/// It keeps the drain from being drained for as long as it lives, and counts as in flight only while it
-/// is at work.
+/// It keeps the drain from being drained for as long as it lives, and counts as in flight only
+/// while it is at work.
 ///
 /// ```
 /// # use async_drain::{Drain, net::idle::ConnectionGuard};
@@ -92,7 +92,8 @@ impl ConnectionGuard {
         self
     }
 
-    /// Counts the work as abandoned if `delivery` tells of lost bytes once the shutdown is under way.
+    /// Counts the work as abandoned if `delivery` tells of lost bytes once the shutdown is under
+    /// way.
     pub(crate) fn delivered_by(mut self, delivery: Arc<dyn Deliver>) -> Self {
         self.delivery = Some(delivery);
         self
@@ -104,8 +105,8 @@ impl ConnectionGuard {
         (self.delivery.as_ref()).is_some_and(|delivery| delivery.is_unacknowledged())
     }
 
-    /// Tells that the connection ended by itself, with all requests answered or by its peer: dropping
-    /// this abandons nothing.
+    /// Tells that the connection ended by itself, with all requests answered or by its peer:
+    /// dropping this abandons nothing.
     pub fn finished(&mut self) {
         self.abandoned_if_dropped = false;
     }
@@ -142,7 +143,8 @@ impl ConnectionGuard {
         }
     }
 
-    /// Returns a handle by which the reader of the connection marks it at work, before its task knows.
+    /// Returns a handle by which the reader of the connection marks it at work, before its task
+    /// knows.
     pub(crate) fn work_starter(&self) -> WorkStarter {
         WorkStarter {
             work: Arc::clone(&self.work),

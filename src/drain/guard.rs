@@ -14,14 +14,14 @@ use crate::{
 /// Represents one piece of work that must finish before its [`Drain`](crate::Drain) is drained.
 ///
 /// A guard is one pointer. Creating and dropping one allocates nothing and writes to no memory that
-/// other cores write to, unless the drain [tracks](crate::Drain::tracked) its guards. A clone is a guard
-/// of its own. A guard does not keep the drain running.
+/// other cores write to, unless the drain [tracks](crate::Drain::tracked) its guards. A clone is a
+/// guard of its own. A guard does not keep the drain running.
 ///
-/// Work whose guard is dropped is done, whatever dropped it: its own end, a panic, a destructor, another
-/// thread, or a task that was cancelled or went down with its executor. The report can't tell these
-/// apart. A server can, and does so by `net::idle::ConnectionGuard` (feature `net`). `mem::forget` keeps
-/// the drain waiting for ever. In a forked child, guards and drains are copies that count for the child
-/// alone: what it does with them leaves those of the parent as they were.
+/// Work whose guard is dropped is done, whatever dropped it: its own end, a panic, a destructor,
+/// another thread, or a task that was cancelled or went down with its executor. The report can't
+/// tell these apart. A server can, and does so by `net::idle::ConnectionGuard` (feature `net`).
+/// `mem::forget` keeps the drain waiting for ever. In a forked child, guards and drains are copies
+/// that count for the child alone: what it does with them leaves those of the parent as they were.
 ///
 /// ```
 /// use async_drain::Drain;
@@ -48,8 +48,8 @@ impl Guard {
 
     /// Names the work, for [`stragglers`](crate::Drain::stragglers) and the report.
     ///
-    /// If the drain does not track its guards, this does nothing; prefer a `&'static str` to a formatted
-    /// label there.
+    /// If the drain does not track its guards, this does nothing; prefer a `&'static str` to a
+    /// formatted label there.
     pub fn labeled(self, label: impl Into<Cow<'static, str>>) -> Self {
         if let Some(entry) = self.0.entry() {
             entry.relabel(label.into());
@@ -105,8 +105,8 @@ impl Guard {
 
     /// Carries this guard with `inner` until the result is dropped, completed or not.
     ///
-    /// The result is a future, stream, reader or writer if `inner` is one. To end with a phase as well,
-    /// wrap what [`run_until_draining`](Self::run_until_draining) or
+    /// The result is a future, stream, reader or writer if `inner` is one. To end with a phase as
+    /// well, wrap what [`run_until_draining`](Self::run_until_draining) or
     /// [`run_until_aborting`](Self::run_until_aborting) returns.
     ///
     /// ```
@@ -144,11 +144,12 @@ impl LossRecord {
         self.node.latch.phase() > Phase::Running
     }
 
-    /// Records the loss, if the shutdown is under way and aborting has not begun: the guards that are
-    /// alive then are recorded by that.
+    /// Records the loss, if the shutdown is under way and aborting has not begun: the guards that
+    /// are alive then are recorded by that.
     ///
-    /// A guard whose bytes were lost before, and which is still alive when aborting begins, is recorded
-    /// twice: a plain guard has no place for a mark. A [`ConnectionGuard`] is recorded once.
+    /// A guard whose bytes were lost before, and which is still alive when aborting begins, is
+    /// recorded twice: a plain guard has no place for a mark. A [`ConnectionGuard`] is recorded
+    /// once.
     ///
     /// [`ConnectionGuard`]: super::connection_guard::ConnectionGuard
     pub(crate) fn abandon(&self) {
@@ -161,8 +162,8 @@ impl LossRecord {
 }
 
 impl Clone for Guard {
-    /// Creates another guard of the same drain; it can't be refused. If guards are tracked, it has the
-    /// same label, and an age and a place of its own.
+    /// Creates another guard of the same drain; it can't be refused. If guards are tracked, it has
+    /// the same label, and an age and a place of its own.
     #[track_caller]
     fn clone(&self) -> Self {
         match self.0.entry() {

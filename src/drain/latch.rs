@@ -1,22 +1,23 @@
-//! The latch: a level that only rises, and all that waits for it to reach a phase (S1 S6 L1 C3 C4 C5).
+//! The latch: a level that only rises, and all that waits for it to reach a phase (S1 S6 L1 C3 C4
+//! C5).
 //!
 //! Each phase after [`Phase::Running`] is a one-way flag; together they are one byte, since a later
-//! phase implies the earlier ones. Any number of tasks and threads may wait for each. They register in
-//! a few wait lists, one per core, so that tasks that wait on one core write to no cache line that
-//! another core writes (C4).
+//! phase implies the earlier ones. Any number of tasks and threads may wait for each. They register
+//! in a few wait lists, one per core, so that tasks that wait on one core write to no cache line
+//! that another core writes (C4).
 //!
-//! event-listener would be a natural candidate for this. It wakes tasks while it holds the lock of its
-//! list (5.4.2, `src/intrusive.rs`, lines 225 and 377), which S6 forbids.
+//! event-listener would be a natural candidate for this. It wakes tasks while it holds the lock of
+//! its list (5.4.2, `src/intrusive.rs`, lines 225 and 377), which S6 forbids.
 //!
 //! # Orderings
 //!
-//! E1. All that was done before `raise` is visible to code that sees the phase it raised to. The byte
-//!     is raised with `Release` and read with `Acquire`; every later raise is a read-modify-write and
-//!     so carries on the release sequence of the earlier ones.
-//! E2. No waiter sleeps through a raise. `raise` moves the byte first and empties each wait list under
-//!     its lock afterwards; `poll` looks at the byte again under the same lock before it registers.
-//!     The thread that locks second sees the other's step, because one unlock happens before the next
-//!     lock.
+//! E1. All that was done before `raise` is visible to code that sees the phase it raised to. The
+//!     byte is raised with `Release` and read with `Acquire`; every later raise is a
+//!     read-modify-write and so carries on the release sequence of the earlier ones.
+//! E2. No waiter sleeps through a raise. `raise` moves the byte first and empties each wait list
+//!     under its lock afterwards; `poll` looks at the byte again under the same lock before it
+//!     registers. The thread that locks second sees the other's step, because one unlock happens
+//!     before the next lock.
 
 use std::{
     mem,
@@ -54,8 +55,8 @@ impl Level {
         self.0.load(Ordering::Acquire) >= phase as u8
     }
 
-    /// Like [`reached`](Self::reached), for a caller that has acquired the raise by other means if it
-    /// must see it.
+    /// Like [`reached`](Self::reached), for a caller that has acquired the raise by other means if
+    /// it must see it.
     #[inline]
     pub(crate) fn reached_relaxed(&self, phase: Phase) -> bool {
         self.0.load(Ordering::Relaxed) >= phase as u8
@@ -80,9 +81,9 @@ pub(crate) struct Waiter {
     registered: Option<Registered>,
 }
 
-/// The slot, and which waker is in it: enough to tell on a re-poll, without the lock, that nothing has
-/// changed (C4). The waker in the slot is a clone, so its data can't be freed and its address can't
-/// become another waker's while it is there.
+/// The slot, and which waker is in it: enough to tell on a re-poll, without the lock, that nothing
+/// has changed (C4). The waker in the slot is a clone, so its data can't be freed and its address
+/// can't become another waker's while it is there.
 struct Registered {
     slot: usize,
     data: usize,
@@ -136,20 +137,20 @@ impl Latch {
         &self.lists[thread_index() & (self.lists.len() - 1)]
     }
 
-    /// Raises the level to `phase` unless it is there, wakes all that waits for it or for a phase that
-    /// it skips, and returns the phase before.
+    /// Raises the level to `phase` unless it is there, wakes all that waits for it or for a phase
+    /// that it skips, and returns the phase before.
     pub(crate) fn raise(&self, phase: Phase) -> Phase {
         let before = self.advance(phase);
         self.wake(before, phase);
         before
     }
 
-    /// The first half of [`raise`](Self::raise), for a caller that holds a lock. The second, `wake`,
-    /// must follow.
+    /// The first half of [`raise`](Self::raise), for a caller that holds a lock. The second,
+    /// `wake`, must follow.
     pub(crate) fn advance(&self, phase: Phase) -> Phase {
-        // E1: `Release` for what the caller did before, `Acquire` for what an earlier raise published,
-        // so that a waker that is run from here may rely on both. It need not be stronger: the locks
-        // see to E2.
+        // E1: `Release` for what the caller did before, `Acquire` for what an earlier raise
+        // published, so that a waker that is run from here may rely on both. It need not be
+        // stronger: the locks see to E2.
         Phase::from_u8(self.level.0.fetch_max(phase as u8, Ordering::AcqRel))
     }
 
@@ -268,7 +269,8 @@ mod tests {
     #[test]
     fn a_repoll_takes_no_lock() {
         let (latch, mut waiter) = (Latch::new(1), Waiter::default());
-        // A clone, because the vtable of the first waker may be at another address than that of all its clones.
+        // A clone, because the vtable of the first waker may be at another address than that of all
+        // its clones.
         let waker = Waker::from(Arc::new(Task)).clone();
         let mut cx = Context::from_waker(&waker);
         assert!(

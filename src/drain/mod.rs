@@ -4,7 +4,7 @@
 //! # Ownership
 //!
 //! ```text
-//!  Drain ──► Handle ─────┐            Drain is a clone of one Handle: the last one begins the drain
+//!  Drain ──► Handle ─────┐             clones share a Handle, whose drop begins the drain
 //!  Observer ─────────────┤
 //!                        ▼   latch            level, wait lists
 //!                      Node  tally            counts of shards and presences
@@ -19,10 +19,10 @@
 //!  UntilDraining, … ──► WaitList ──► Level
 //! ```
 //!
-//! `kept → Seat → Node → kept` is a cycle on purpose: while the drain runs, it holds the counts above
-//! zero. Beginning the drain drops `kept`, and with it the cycle; since the last handle begins the drain,
-//! none is left behind. From then on guards keep the seats, seats keep the node, and the end of the last
-//! seat is drained.
+//! `kept → Seat → Node → kept` is a cycle on purpose: while the drain runs, it holds the counts
+//! above zero. Beginning the drain drops `kept`, and with it the cycle; since the last handle
+//! begins the drain, none is left behind. From then on guards keep the seats, seats keep the node,
+//! and the end of the last seat is drained.
 //!
 //! # Terms of the code
 //!
@@ -30,9 +30,9 @@
 //! |---|---|
 //! | node | what a drain, its guards and its waiters share; its children are nodes |
 //! | seat | what a guard points to: a shard or, if guards are tracked, an entry of its own |
-//! | shard | a seat that the guards of some threads share; a drain has one per core, a child has one |
-//! | kept | the first `Arc` of a seat, which the node (or the registry) has until draining begins |
-//! | presence | an `Arc` of a seat that is not work: kept, of a child, of an accept loop, of an idle connection |
+//! | shard | a seat that the guards of some threads share: one per core, a child has one |
+//! | kept | the first `Arc` of a seat, which the node or the registry has while running |
+//! | presence | an `Arc` of a seat that is not work: kept, or of a child or an idle connection |
 //! | tally | how many shards have not ended, and how many presences there are |
 //! | latch | the phase as a level that only rises, and the wakers that wait for it |
 //! | settled | the phase to which all nodes below have been moved |
@@ -58,16 +58,17 @@
 //!
 //! 1. `state` of a node, a parent's before its children's;
 //! 2. a list of the registry;
-//! 3. `limit`, `begun_with` or `parent` of a node, and a list of the latch. No lock is taken under these.
+//! 3. `limit`, `begun_with` or `parent` of a node, and a list of the latch. No lock is taken under
+//!    these.
 //!
-//! A raise wakes waiters after it has released `state`. No user code (a waker, a drop, a callback) runs
-//! under any of them (S6): what ends under a lock is handed out and dropped after it.
+//! A raise wakes waiters after it has released `state`. No user code (a waker, a drop, a callback)
+//! runs under any of them (S6): what ends under a lock is handed out and dropped after it.
 //!
 //! # Dependencies
 //!
-//! `phase`, `sync`, `thread_index`, `tally` and `latch` import nothing of the rest. `node`, `seat` and
-//! `tracked` own each other, as drawn above. Of the crate, this module imports the errors, the values of
-//! the report and the clock.
+//! `phase`, `sync`, `thread_index`, `tally` and `latch` import nothing of the rest. `node`, `seat`
+//! and `tracked` own each other, as drawn above. Of the crate, this module imports the errors, the
+//! values of the report and the clock.
 
 pub(crate) mod connection_guard;
 pub(crate) mod guard;
@@ -100,9 +101,9 @@ use crate::{Drained, Refused, Stragglers};
 
 /// Hands out [`Guard`]s, begins the shutdown, and tells when the last guard has dropped.
 ///
-/// A drain is a handle: clones are the same drain. Dropping the last one begins the drain, since no code
-/// could begin it later; store an [`Observer`] where that must not be prevented. Guards and waiting
-/// futures are not handles.
+/// A drain is a handle: clones are the same drain. Dropping the last one begins the drain, since no
+/// code could begin it later; store an [`Observer`] where that must not be prevented. Guards and
+/// waiting futures are not handles.
 ///
 /// A guard costs about two atomic instructions on a cache line of its own core. Nothing here polls,
 /// sleeps or needs a runtime.
@@ -129,7 +130,8 @@ pub struct Drain {
 
 /// What all clones of a drain share, and guards do not: its drop begins the drain.
 ///
-/// The shards and the level are those of the node, here so that a guard takes one indirection less (C1).
+/// The shards and the level are those of the node, here so that a guard takes one indirection less
+/// (C1).
 struct Handle {
     shards: Arc<[Weak<Seat>]>,
     level: Arc<Level>,
@@ -153,8 +155,8 @@ impl Drain {
     /// Creates a drain that records the label, place and age of each guard, for
     /// [`stragglers`](Self::stragglers) and the report.
     ///
-    /// A tracked guard costs a lock that few threads contend for and a look at a clock, and allocates
-    /// only if more guards are alive than ever before.
+    /// A tracked guard costs a lock that few threads contend for and a look at a clock, and
+    /// allocates only if more guards are alive than ever before.
     ///
     /// ```
     /// use async_drain::Drain;
@@ -236,7 +238,8 @@ impl Drain {
     /// drain.enter_lame_duck();
     /// assert!(drain.admit().is_ok());
     /// drain.begin();
-    /// assert_eq!(drain.admit().unwrap_err().to_string(), "new work refused: the drain is drained");
+    /// let refused = drain.admit().unwrap_err();
+    /// assert_eq!(refused.to_string(), "new work refused: the drain is drained");
     /// ```
     #[inline]
     #[track_caller]
@@ -263,8 +266,8 @@ impl Drain {
 
     /// Returns how many guards are alive, those of [children](Self::child) included.
     ///
-    /// The number is exact while no guard is created or dropped, and costs a look at every shard and
-    /// child. To wait for zero, use [`until_drained`](Self::until_drained).
+    /// The number is exact while no guard is created or dropped, and costs a look at every shard
+    /// and child. To wait for zero, use [`until_drained`](Self::until_drained).
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.handle.node.in_flight()
@@ -272,8 +275,8 @@ impl Drain {
 
     /// Returns when the current phase will be cut short, if anything has set a limit.
     ///
-    /// In lame duck and draining, that is the end of the grace period; in aborting, the end of the abort
-    /// grace. It is set before the phase begins.
+    /// In lame duck and draining, that is the end of the grace period; in aborting, the end of the
+    /// abort grace. It is set before the phase begins.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.handle.node.deadline()
@@ -320,8 +323,8 @@ impl Drain {
         self.handle.node.raise(Phase::Aborting, None)
     }
 
-    /// Returns a value that begins draining when it is dropped, e.g. because a task that the program
-    /// can't do without has ended or panicked.
+    /// Returns a value that begins draining when it is dropped, e.g. because a task that the
+    /// program can't do without has ended or panicked.
     ///
     /// It keeps the drain running as a clone does.
     ///
@@ -344,14 +347,14 @@ impl Drain {
 
     /// Creates a child: a drain that begins with this one, or alone, and that this one waits for.
     ///
-    /// A child is a drain of its own. Dropping its last handle begins it, so `drain.child().guard()`
-    /// is a guard that reads "draining": keep the child while its work runs. The child does not keep
-    /// its parent running either, so a child's child needs the child kept. A child that is created
-    /// while this drain is draining is born draining, and drains at once, since it has no guard: for
-    /// work that was promised before, take a guard of the parent.
+    /// A child is a drain of its own. Dropping its last handle begins it, so
+    /// `drain.child().guard()` is a guard that reads "draining": keep the child while its work
+    /// runs. The child does not keep its parent running either, so a child's child needs the child
+    /// kept. A child that is created while this drain is draining is born draining, and drains at
+    /// once, since it has no guard: for work that was promised before, take a guard of the parent.
     ///
-    /// It is cheap enough for one per connection. Its guards are counted in one place, so they are best
-    /// created on few threads.
+    /// It is cheap enough for one per connection. Its guards are counted in one place, so they are
+    /// best created on few threads.
     ///
     /// ```
     /// # use async_drain::Drain;
@@ -421,8 +424,8 @@ impl fmt::Debug for BeginOnDrop {
     }
 }
 
-/// Returns how many cores this machine has. That is asked once, since the answer is read from several
-/// files.
+/// Returns how many cores this machine has. That is asked once, since the answer is read from
+/// several files.
 fn cores() -> usize {
     static CORES: OnceLock<usize> = OnceLock::new();
     *CORES.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))

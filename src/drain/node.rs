@@ -2,23 +2,23 @@
 //!
 //! # Orderings
 //!
-//! E6. A thread that finds a drain settled at a phase sees all below it moved to that phase: `settled`
-//!     is raised with `Release` once the walk is done, and read with `Acquire`. A child that comes
-//!     later moves itself (`adopt`).
-//! E7. Work that is alive while aborting begins is counted, wherever it moves while we count (S8). To
-//!     move is to create a guard in one place and then to drop the one in another. `abort` raises
-//!     draining first, holds the `state` locks of all nodes concerned while it counts, and reads each
-//!     place by a read-modify-write that releases the raise: an upgrade of a shard, an addition to the
-//!     presences that have ended, the lock of a list of records. A creation that comes before that in
-//!     its place is counted. One that comes after it acquires the raise, so its look at the phase
-//!     (`created`, `Drain::guard`) finds draining, and it waits for `state`: it returns when all is
-//!     counted, and the guard that it replaces drops later still. So the last place of each piece of
-//!     work that was created without waiting is one that is counted. While the drain runs, no creation
-//!     waits.
-//! E8. What is not work is not counted. A thread that begins or ends a presence, which is an `Arc` that
-//!     is not work, does both halves of it under `state`. A connection that becomes idle or active
-//!     can't, since that is the hot path. It learns from its own read-modify-write on which side of the
-//!     count it was (`Tally::look`), and so whether its work is in the record.
+//! E6. A thread that finds a drain settled at a phase sees all below it moved to that phase:
+//!     `settled` is raised with `Release` once the walk is done, and read with `Acquire`. A child
+//!     that comes later moves itself (`adopt`).
+//! E7. Work that is alive while aborting begins is counted, wherever it moves while we count (S8).
+//!     To move is to create a guard in one place and then to drop the one in another. `abort`
+//!     raises draining first, holds the `state` locks of all nodes concerned while it counts, and
+//!     reads each place by a read-modify-write that releases the raise: an upgrade of a shard, an
+//!     addition to the presences that have ended, the lock of a list of records. A creation that
+//!     comes before that in its place is counted. One that comes after it acquires the raise, so
+//!     its look at the phase (`created`, `Drain::guard`) finds draining, and it waits for `state`:
+//!     it returns when all is counted, and the guard that it replaces drops later still. So the
+//!     last place of each piece of work that was created without waiting is one that is counted.
+//!     While the drain runs, no creation waits.
+//! E8. What is not work is not counted. A thread that begins or ends a presence, which is an `Arc`
+//!     that is not work, does both halves of it under `state`. A connection that becomes idle or
+//!     active can't, since that is the hot path. It learns from its own read-modify-write on which
+//!     side of the count it was (`Tally::look`), and so whether its work is in the record.
 //!
 //! Which lock is taken under which is written in the header of the module `drain`.
 
@@ -46,8 +46,8 @@ pub(crate) struct Node {
     pub(crate) shards: OnceLock<Arc<[Weak<Seat>]>>,
     /// When the current phase will be cut short, if anything has set a limit.
     limit: Mutex<Option<Limit>>,
-    /// How many guards there were when draining began here, set by `raise` for the report, which may
-    /// be begun later.
+    /// How many guards there were when draining began here, set by `raise` for the report, which
+    /// may be begun later.
     begun_with: Mutex<Option<usize>>,
     /// E7 E8: locked while aborting begins.
     state: Mutex<State>,
@@ -87,8 +87,8 @@ struct Limit {
 
 impl Limit {
     /// Returns which of the two applies, `self` or a `later` one that is being set. Aborting has a
-    /// limit of its own, which no limit of draining replaces; of two limits of draining, the earlier
-    /// applies.
+    /// limit of its own, which no limit of draining replaces; of two limits of draining, the
+    /// earlier applies.
     fn then(self, later: Self) -> Self {
         if later.to >= Phase::Aborting {
             later
@@ -140,9 +140,9 @@ impl Node {
         lock(&self.limit).map(|limit| limit.at)
     }
 
-    /// Moves this drain and all below it to `phase` (S1), to be cut short at `deadline` if one is given.
-    /// Returns whether this call moved this drain. Even if it did not, all below has moved when it
-    /// returns.
+    /// Moves this drain and all below it to `phase` (S1), to be cut short at `deadline` if one is
+    /// given. Returns whether this call moved this drain. Even if it did not, all below has moved
+    /// when it returns.
     pub(crate) fn raise(&self, phase: Phase, deadline: Option<Instant>) -> bool {
         if phase >= Phase::Draining && !self.latch.is(Phase::Draining) {
             let in_flight = self.in_flight();
@@ -158,8 +158,8 @@ impl Node {
         }
         let limit = deadline.map(|at| Limit { to: phase, at });
         if let Some(limit) = limit {
-            // S7: published everywhere before anything moves, since a task that a phase of this drain
-            // wakes may read the deadline of a child.
+            // S7: published everywhere before anything moves, since a task that a phase of this
+            // drain wakes may read the deadline of a child.
             self.for_each(|node| node.publish(limit));
         }
         let moved = self.step(phase, limit);
@@ -183,16 +183,16 @@ impl Node {
         moved
     }
 
-    /// Moves this drain and all below it to aborting, and records the work that is alive (S8). Work is
-    /// counted before it is told to abort, so it can't be gone by then.
+    /// Moves this drain and all below it to aborting, and records the work that is alive (S8). Work
+    /// is counted before it is told to abort, so it can't be gone by then.
     fn abort(&self, deadline: Option<Instant>) -> bool {
         let limit = deadline.map(|at| Limit {
             to: Phase::Aborting,
             at,
         });
         if let Some(limit) = limit {
-            // S7: published everywhere before anything moves, since a task that a phase of this drain
-            // wakes may read the deadline of a child.
+            // S7: published everywhere before anything moves, since a task that a phase of this
+            // drain wakes may read the deadline of a child.
             self.for_each(|node| node.publish(limit));
         }
         // E7: pairs with `created`.
@@ -248,8 +248,8 @@ impl Node {
         before[0] < Phase::Aborting || begun && before[0] == Phase::Drained
     }
 
-    /// Returns the guards that are alive here, exactly (E7 E8). `state` is locked, here and wherever
-    /// else they may move.
+    /// Returns the guards that are alive here, exactly (E7 E8). `state` is locked, here and
+    /// wherever else they may move.
     fn look(&self, now: Timestamp, ended: &mut Vec<Seat>) -> Stragglers {
         let mut known = Vec::new();
         let mut kept = 0;
@@ -269,9 +269,9 @@ impl Node {
         seat
     }
 
-    /// Returns a seat for a guard that is not tracked, if draining has begun or the calling thread's
-    /// shard has ended; `own` is the seat in that shard. Out of line, and the whole of the rest, so that
-    /// the hot path of `Drain::guard` is short (C1).
+    /// Returns a seat for a guard that is not tracked, if draining has begun or the calling
+    /// thread's shard has ended; `own` is the seat in that shard. Out of line, and the whole of the
+    /// rest, so that the hot path of `Drain::guard` is short (C1).
     #[cold]
     #[inline(never)]
     pub(crate) fn late_seat(&self, own: Option<Arc<Seat>>) -> Option<Arc<Seat>> {
@@ -293,8 +293,8 @@ impl Node {
         drop(lock(&self.state));
     }
 
-    /// Returns whether all below has been moved to `phase`, so that a line of drains that end one by
-    /// one is not walked once for each.
+    /// Returns whether all below has been moved to `phase`, so that a line of drains that end one
+    /// by one is not walked once for each.
     fn is_settled(&self, phase: Phase) -> bool {
         // E6: pairs with `settle`.
         self.settled.load(Ordering::Acquire) >= phase as u8
@@ -339,8 +339,9 @@ impl Node {
         drop(ended);
     }
 
-    /// Ends a shard of `node`, which has no owner left. The last one ends the drain (L2), and with it
-    /// perhaps the parent's last shard: a loop, not a recursion, for the same reason as in `raise`.
+    /// Ends a shard of `node`, which has no owner left. The last one ends the drain (L2), and with
+    /// it perhaps the parent's last shard: a loop, not a recursion, for the same reason as in
+    /// `raise`.
     pub(crate) fn shard_emptied(node: Arc<Self>) {
         let mut next = Some(node);
         while let Some(node) = next.take() {
@@ -356,8 +357,8 @@ impl Node {
         }
     }
 
-    /// Makes `child`, a new drain that no other thread knows yet, a child of this one. Returns `false`
-    /// if this one has drained.
+    /// Makes `child`, a new drain that no other thread knows yet, a child of this one. Returns
+    /// `false` if this one has drained.
     pub(crate) fn adopt(&self, child: &Arc<Self>) -> bool {
         {
             let mut state = lock(&self.state);
@@ -371,8 +372,8 @@ impl Node {
             });
             state.children.insert(Arc::downgrade(child));
         }
-        // Register the child before reading the phase: a concurrent `raise` either finds it in the list,
-        // or has moved this node before we took the lock, which we see here.
+        // Register the child before reading the phase: a concurrent `raise` either finds it in the
+        // list, or has moved this node before we took the lock, which we see here.
         let phase = self.latch.phase();
         if phase > Phase::Running {
             let limit = *lock(&self.limit);
@@ -403,7 +404,8 @@ impl Node {
         self.seat(place, None)
     }
 
-    /// Returns a seat for a guard that was asked for at `place`, with a record if guards are tracked.
+    /// Returns a seat for a guard that was asked for at `place`, with a record if guards are
+    /// tracked.
     pub(crate) fn seat(
         &self,
         place: &'static Location<'static>,
@@ -417,8 +419,8 @@ impl Node {
         seat.map(|seat| self.created(seat))
     }
 
-    /// Keeps this drain from being drained, for something that is not work itself but brings some: an
-    /// accept loop.
+    /// Keeps this drain from being drained, for something that is not work itself but brings some:
+    /// an accept loop.
     pub(crate) fn presence(&self) -> Option<Presence> {
         let _state = lock(&self.state);
         let seat = seat::seat(self.shards())?;
@@ -429,12 +431,12 @@ impl Node {
         })
     }
 
-    /// Like [`presence`](Self::presence), for a task of a server, of which there is one per request: it
-    /// takes no lock while the drain runs.
+    /// Like [`presence`](Self::presence), for a task of a server, of which there is one per
+    /// request: it takes no lock while the drain runs.
     ///
-    /// While it is created it may be counted as work. It is created when there is work, so then it is
-    /// not the only one. One that ends in the instant in which a running drain is aborted by hand may be
-    /// counted, too.
+    /// While it is created it may be counted as work. It is created when there is work, so then it
+    /// is not the only one. One that ends in the instant in which a running drain is aborted by
+    /// hand may be counted, too.
     pub(crate) fn presence_for_task(&self) -> Option<Presence> {
         let seat = seat::seat(self.shards())?;
         self.tally.begin_presence();
@@ -455,7 +457,8 @@ impl Node {
         drop(ended);
     }
 
-    /// Removes `child`, which has ended, from the node that `link` leads to. Returns what ends with it.
+    /// Removes `child`, which has ended, from the node that `link` leads to. Returns what ends with
+    /// it.
     fn forget_child(link: ParentLink, child: &Self) -> Option<Seat> {
         let ParentLink { seat, key } = link;
         // The seat is dropped while the lock of its node is held.
@@ -511,16 +514,16 @@ impl Node {
         }
     }
 
-    /// Returns how many guards were alive here and below when draining began, or are now if it began
-    /// above.
+    /// Returns how many guards were alive here and below when draining began, or are now if it
+    /// began above.
     pub(crate) fn begun_with(&self) -> usize {
         let recorded = *lock(&self.begun_with);
         recorded.unwrap_or_else(|| self.in_flight())
     }
 
-    /// Records work as abandoned (S8); its label, place and age are in `entry`. If aborting has begun
-    /// and the work was alive then, it is recorded already: `work` tells that of a connection, and
-    /// other work was alive.
+    /// Records work as abandoned (S8); its label, place and age are in `entry`. If aborting has
+    /// begun and the work was alive then, it is recorded already: `work` tells that of a
+    /// connection, and other work was alive.
     pub(crate) fn abandon(&self, work: Option<&WorkState>, entry: Option<&Entry>) {
         let mut state = lock(&self.state);
         // E8: aborting is raised under the lock, once the work is counted.

@@ -7,9 +7,9 @@ use crate::{
 
 /// Watches a drain and takes guards of it, but can't begin or abort it and doesn't keep it running.
 ///
-/// Store an observer, not a clone of the [`Drain`](crate::Drain), in whatever lives as long as the program: the
-/// state of a handler, a layer, a pool. The last [`Drain`](crate::Drain) that is dropped begins the drain, which
-/// can't happen while such a place keeps one.
+/// Store an observer, not a clone of the [`Drain`](crate::Drain), in whatever lives as long as the
+/// program: the state of a handler, a layer, a pool. The last [`Drain`](crate::Drain) that is
+/// dropped begins the drain, which can't happen while such a place keeps one.
 ///
 /// ```
 /// use async_drain::Drain;
@@ -88,13 +88,15 @@ impl Observer {
         self.node.in_flight()
     }
 
-    /// Returns when the current phase will be cut short, as [`Drain::deadline`](crate::Drain::deadline) does.
+    /// Returns when the current phase will be cut short, as
+    /// [`Drain::deadline`](crate::Drain::deadline) does.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.node.deadline()
     }
 
-    /// Returns the guards that are still alive, as [`Drain::stragglers`](crate::Drain::stragglers) does.
+    /// Returns the guards that are still alive, as [`Drain::stragglers`](crate::Drain::stragglers)
+    /// does.
     #[must_use]
     pub fn stragglers(&self) -> Stragglers {
         self.node.stragglers()

@@ -2,8 +2,8 @@ use std::fmt;
 
 /// The stage of shutdown that a drain has reached. Phases only advance, and some may be skipped.
 ///
-/// The enum is exhaustive: these five phases and their order are what the crate promises, so a `match`
-/// may rely on them.
+/// The enum is exhaustive: these five phases and their order are what the crate promises, so a
+/// `match` may rely on them.
 ///
 /// ```
 /// use async_drain::{Drain, Phase};

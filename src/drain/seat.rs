@@ -1,8 +1,8 @@
 //! A seat: what a guard points to, and what keeps its drain from being drained.
 //!
 //! A drain has a few shards, each an `Arc<Seat>` of which the node keeps the first until draining
-//! begins. A guard is one more `Arc` of the shard of the thread that asked for it. A tracked guard has
-//! a seat of its own, which has an `Arc` of a shard.
+//! begins. A guard is one more `Arc` of the shard of the thread that asked for it. A tracked guard
+//! has a seat of its own, which has an `Arc` of a shard.
 
 use std::mem;
 
@@ -52,8 +52,8 @@ impl Seat {
         }
     }
 
-    /// Drops one owner without ending anything. If it was the last, returns what has ended, which the
-    /// caller drops or ends.
+    /// Drops one owner without ending anything. If it was the last, returns what has ended, which
+    /// the caller drops or ends.
     pub(crate) fn give_up(seat: Arc<Self>) -> Option<Self> {
         let mut last = Arc::into_inner(seat)?;
         match mem::replace(&mut last.0.0, Kind::Ended) {
@@ -79,8 +79,8 @@ impl Drop for Seat {
     }
 }
 
-/// Returns a seat in one of `shards`, in the calling thread's unless that has ended; `None` once all
-/// have (S3).
+/// Returns a seat in one of `shards`, in the calling thread's unless that has ended; `None` once
+/// all have (S3).
 #[inline]
 pub(crate) fn seat(shards: &[Weak<Seat>]) -> Option<Arc<Seat>> {
     own_seat(shards).or_else(|| late_seat(shards))
@@ -93,13 +93,14 @@ pub(crate) fn own_seat(shards: &[Weak<Seat>]) -> Option<Arc<Seat>> {
     shards.get(thread_index() & (shards.len() - 1))?.upgrade()
 }
 
-/// Returns a seat in any of `shards`: while draining, one may have ended before others. A shard that
-/// has ended stays so; hence, if every upgrade failed, all had ended by the last one.
+/// Returns a seat in any of `shards`: while draining, one may have ended before others. A shard
+/// that has ended stays so; hence, if every upgrade failed, all had ended by the last one.
 #[cold]
 pub(crate) fn late_seat(shards: &[Weak<Seat>]) -> Option<Arc<Seat>> {
     let seat = shards.iter().find_map(Weak::upgrade);
     if seat.is_none() {
-        // E4: an upgrade that fails is `Relaxed`; pairs with the `Release` decrements of `Arc`'s drop.
+        // E4: an upgrade that fails is `Relaxed`; pairs with the `Release` decrements of `Arc`'s
+        // drop.
         fence(Ordering::Acquire);
     }
     seat
@@ -110,8 +111,8 @@ pub(crate) fn count(shards: &[Weak<Seat>]) -> usize {
     shards.iter().map(Weak::strong_count).sum()
 }
 
-/// Like [`count`], but by a read-modify-write of each shard. A shard that ends by this is put with the
-/// `ended`.
+/// Like [`count`], but by a read-modify-write of each shard. A shard that ends by this is put with
+/// the `ended`.
 pub(crate) fn look(shards: &[Weak<Seat>], ended: &mut Vec<Seat>) -> usize {
     let owners = |shard: &Weak<Seat>| {
         let Some(seat) = shard.upgrade() else {

@@ -27,8 +27,8 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
         .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// Keeps a value off the cache lines of its neighbours: two lines, since the prefetchers of x86-64 and
-/// of large Arm cores fetch pairs.
+/// Keeps a value off the cache lines of its neighbours: two lines, since the prefetchers of x86-64
+/// and of large Arm cores fetch pairs.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct CachePadded<T>(pub(crate) T);
@@ -41,8 +41,8 @@ impl<T> std::ops::Deref for CachePadded<T> {
 }
 
 /// The standard library's `Arc` and `Weak` with a strong count that the checker sees: the same
-/// algorithm with the same orderings. Each strong owner has one std `Arc` that keeps the value, so the
-/// last owner drops it. Between a step of the count and the matching step of that `Arc` nothing
+/// algorithm with the same orderings. Each strong owner has one std `Arc` that keeps the value, so
+/// the last owner drops it. Between a step of the count and the matching step of that `Arc` nothing
 /// happens, as the checker sees it. The weak count only frees memory, and is left out.
 #[cfg(any(loom, shuttle))]
 mod model {

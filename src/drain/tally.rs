@@ -2,18 +2,18 @@
 //! (S2 S3 S5 C1 C2).
 //!
 //! A guard is an `Arc`, beginning the drain drops the first `Arc` of each shard, and drained is the
-//! `Drop` of the last shard. A shard that has ended can't be had again, because `Weak::upgrade` fails
-//! for ever, so the last shard that ends ends the drain, once. No sum of live counters is ever
-//! compared with zero.
+//! `Drop` of the last shard. A shard that has ended can't be had again, because `Weak::upgrade`
+//! fails for ever, so the last shard that ends ends the drain, once. No sum of live counters is
+//! ever compared with zero.
 //!
 //! # Orderings
 //!
-//! E3. All that a task did before its guard dropped is visible to code that sees drained (S5). Within
-//!     a shard, `Arc` promises that to its last owner, which runs the drop of the `Seat`. Across
-//!     shards, `last_shard` does: a read-modify-write by which the last owner of each shard releases,
-//!     and the very last one acquires. From there, E1 of the latch carries it on.
-//! E4. The same is visible to a caller that is refused a guard, and so is the raise to draining
-//!     (S4 S5). Every owner of a shard releases its count, the beginning thread after the raise. A
+//! E3. All that a task did before its guard dropped is visible to code that sees drained (S5).
+//!     Within a shard, `Arc` promises that to its last owner, which runs the drop of the `Seat`.
+//!     Across shards, `last_shard` does: a read-modify-write by which the last owner of each shard
+//!     releases, and the very last one acquires. From there, E1 of the latch carries it on.
+//! E4. The same is visible to a caller that is refused a guard, and so is the raise to draining (S4
+//!     S5). Every owner of a shard releases its count, the thread that begins after its raise. A
 //!     caller that has found each count at zero acquires them by a fence, since `Weak::upgrade`
 //!     acquires only if it succeeds.
 //! E5. `count` is never too low because a child or a kept `Arc` comes or goes while it runs: each
@@ -26,10 +26,10 @@ use crate::drain::sync::{AtomicUsize, Ordering, fence};
 pub(crate) struct Tally {
     /// How many shards have not ended.
     live: AtomicUsize,
-    /// How many presences have ever begun: the kept first `Arc`s, the seats of children, accept loops
-    /// and idle connections. Like `ended` it only rises, so that `count` can read this one before it
-    /// looks at the seats, and the other one after. Both are in units of `ONE`; the bit below is set
-    /// once `look` has read them.
+    /// How many presences have ever begun: the kept first `Arc`s, the seats of children, accept
+    /// loops and idle connections. Like `ended` it only rises, so that `count` can read this one
+    /// before it looks at the seats, and the other one after. Both are in units of `ONE`; the bit
+    /// below is set once `look` has read them.
     begun: AtomicUsize,
     /// How many presences have ended.
     ended: AtomicUsize,
@@ -61,8 +61,8 @@ impl Tally {
         self.begun.fetch_add(ONE, Ordering::Release) & LOOKED != 0
     }
 
-    /// Ends a presence, whose `Arc` the caller still has. Returns whether `look` has left that `Arc`
-    /// out.
+    /// Ends a presence, whose `Arc` the caller still has. Returns whether `look` has left that
+    /// `Arc` out.
     pub(crate) fn end_presence(&self) -> bool {
         // E5: the drop of the `Arc` releases it. E7: `Acquire`, pairs with `look`.
         self.ended.fetch_add(ONE, Ordering::Acquire) & LOOKED != 0
@@ -80,8 +80,8 @@ impl Tally {
         work(seats, begun, ended)
     }
 
-    /// Like [`count`](Self::count), but misses no guard, and tells each presence that begins or ends
-    /// on which side of the count it was. Called once, with the state of the node locked.
+    /// Like [`count`](Self::count), but misses no guard, and tells each presence that begins or
+    /// ends on which side of the count it was. Called once, with the state of the node locked.
     pub(crate) fn look(&self, seats: impl FnOnce() -> usize) -> usize {
         // E5: pairs with `begin_presence`.
         let begun = self.begun.fetch_or(LOOKED, Ordering::Acquire);

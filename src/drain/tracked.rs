@@ -1,9 +1,9 @@
 //! The registry: label, place and age of each guard, for a drain that tracks them.
 //!
 //! While the drain runs, the registry keeps the first `Arc` of each seat, as the node keeps that of
-//! each shard. So a seat without another owner is free for the next guard, and dropping a guard takes
-//! no lock. Beginning the drain drops those `Arc`s: from then on a seat ends with its guard, and gives
-//! up its place in a shard.
+//! each shard. So a seat without another owner is free for the next guard, and dropping a guard
+//! takes no lock. Beginning the drain drops those `Arc`s: from then on a seat ends with its guard,
+//! and gives up its place in a shard.
 
 use std::{
     borrow::Cow,
@@ -34,9 +34,9 @@ struct Records {
     all: Vec<Record>,
     /// The records that the last look found vacant and that have not been taken since.
     vacant: Vec<usize>,
-    /// At how many records the next look for vacant ones is due: twice the guards that the last look
-    /// found alive, so that looking costs each guard only a few steps, and the records are bounded by
-    /// the guards.
+    /// At how many records the next look for vacant ones is due: twice the guards that the last
+    /// look found alive, so that looking costs each guard only a few steps, and the records are
+    /// bounded by the guards.
     look_at: usize,
     /// Set by `release`, once draining has begun.
     released: bool,
@@ -88,8 +88,8 @@ impl Record {
     }
 
     fn is_at_work(&self) -> bool {
-        // Relaxed: it is set under the lock, by which we see the time as well. That it is cleared we may
-        // see late.
+        // Relaxed: it is set under the lock, by which we see the time as well. That it is cleared
+        // we may see late.
         self.work.as_ref().is_none_or(|work| work.is_at_work())
     }
 }
@@ -130,8 +130,8 @@ impl Registry {
         )
     }
 
-    /// Returns a seat for a guard of `node`, which has this registry; `None` if a new one is needed and
-    /// `shard` has none.
+    /// Returns a seat for a guard of `node`, which has this registry; `None` if a new one is needed
+    /// and `shard` has none.
     pub(crate) fn enter(
         &self,
         node: &Node,
@@ -186,8 +186,8 @@ impl Registry {
         Some(seat)
     }
 
-    /// Drops the kept `Arc`s; `tally` is that of the node, whose state is locked. What has ended is put
-    /// with the `ended`.
+    /// Drops the kept `Arc`s; `tally` is that of the node, whose state is locked. What has ended is
+    /// put with the `ended`.
     pub(crate) fn release(&self, tally: &Tally, ended: &mut Vec<Seat>) {
         for records in &self.0 {
             let mut records = lock(records);
@@ -259,8 +259,8 @@ impl WorkState {
         self.set(Self::AT_WORK, at_work);
     }
 
-    /// Returns whether the record that is made when aborting begins lacks the work, or the last work
-    /// of an idle connection.
+    /// Returns whether the record that is made when aborting begins lacks the work, or the last
+    /// work of an idle connection.
     pub(crate) fn is_uncounted(&self) -> bool {
         self.is(Self::UNCOUNTED)
     }
@@ -319,10 +319,11 @@ impl Entry {
         drop(old);
     }
 
-    /// Begins the next work of a connection, whose name `label` writes. If the connection was idle, its
-    /// age counts from now.
+    /// Begins the next work of a connection, whose name `label` writes. If the connection was idle,
+    /// its age counts from now.
     ///
-    /// The name is written over that of the work before, under the lock: `label` is not user code (S6).
+    /// The name is written over that of the work before, under the lock: `label` is not user code
+    /// (S6).
     pub(crate) fn begin(&self, label: impl FnOnce(&mut String)) {
         self.with(|record| {
             record.resume();
@@ -416,7 +417,7 @@ mod tests {
         }
     }
 
-    /// S2 S3: tracked guards that were made before, during and after the beginning.
+    /// S2 S3: tracked guards that were created before, while and after draining began.
     #[test]
     fn drained_is_the_last_tracked_guard() {
         let drain = tracked();

@@ -60,7 +60,8 @@ impl Until {
         (self.list.as_ref()).is_none_or(|list| list.reached(self.phase))
     }
 
-    /// Returns the phase that the drain has reached or, if it was late, the one that was waited for.
+    /// Returns the phase that the drain has reached or, if it was late, the one that was waited
+    /// for.
     fn phase(&self) -> Phase {
         (self.list.as_ref()).map_or(self.phase, |list| list.phase())
     }
@@ -79,9 +80,9 @@ macro_rules! until {
     ($(#[$doc:meta])* $name:ident, $phase:ident) => {
         $(#[$doc])*
         ///
-        /// It is level-triggered: if the phase has been reached, it completes at once, and so does every
-        /// later poll. Dropping it loses nothing. It keeps neither a guard nor a handle, so it neither
-        /// delays the drain nor keeps it running.
+        /// It is level-triggered: if the phase has been reached, it completes at once, and so does
+        /// every later poll. Dropping it loses nothing. It keeps neither a guard nor a handle, so
+        /// it neither delays the drain nor keeps it running.
         #[must_use = "it waits only while it is polled, or in `wait`"]
         pub struct $name(Until);
 
@@ -103,8 +104,8 @@ macro_rules! until {
                 block_on(self, None);
             }
 
-            /// Blocks the calling thread until then, for at most `limit`; returns whether the phase was
-            /// reached.
+            /// Blocks the calling thread until then, for at most `limit`; returns whether the phase
+            /// was reached.
             ///
             /// A duration that overflows [`Instant`] means no limit.
             #[must_use = "it tells whether the phase was reached in time"]
@@ -122,8 +123,8 @@ macro_rules! until {
             }
         }
 
-        /// Terminated once it has completed, so that a loop over `select!` takes its branch once. A later
-        /// poll completes at once all the same.
+        /// Terminated once it has completed, so that a loop over `select!` takes its branch once. A
+        /// later poll completes at once all the same.
         impl FusedFuture for $name {
             fn is_terminated(&self) -> bool {
                 self.0.completed
@@ -194,8 +195,8 @@ macro_rules! waits {
 
             /// Runs a future or a stream until draining begins.
             ///
-            /// A future then yields `None`, and a stream ends; `inner` is dropped at that moment. The
-            /// phase is read before each poll, so a stream that is always ready ends too.
+            /// A future then yields `None`, and a stream ends; `inner` is dropped at that moment.
+            /// The phase is read before each poll, so a stream that is always ready ends too.
             ///
             /// ```
             /// use async_drain::Drain;
@@ -214,8 +215,8 @@ macro_rules! waits {
 
             /// Runs a future or a stream until aborting begins.
             ///
-            /// A future, or the last item of a stream, is then `Err(`[`Aborted`](crate::Aborted)`)`;
-            /// `inner` is dropped at that moment.
+            /// A future, or the last item of a stream, is then
+            /// `Err(`[`Aborted`](crate::Aborted)`)`; `inner` is dropped at that moment.
             ///
             /// ```
             /// use async_drain::Drain;

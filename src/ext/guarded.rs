@@ -12,10 +12,11 @@ use pin_project_lite::pin_project;
 use crate::Guard;
 
 pin_project! {
-    /// A future, stream or futures-io object that carries a guard until it is dropped; made by
+    /// Carries a guard with a future, stream, reader or writer until it is dropped; returned by
     /// [`Guard::wrap`](crate::Guard::wrap).
     ///
-    /// What it wraps is dropped before the guard is, so "drained" says that its destructor has run as well.
+    /// What it carries is dropped before the guard, so once the drain has drained, its destructor
+    /// has run as well.
     #[derive(Debug)]
     #[must_use = "dropping it drops the guard"]
     pub struct Guarded<T> {
@@ -30,22 +31,22 @@ impl<T> Guarded<T> {
         Self { inner, guard }
     }
 
-    /// The guard.
+    /// Returns the guard.
     pub fn guard(&self) -> &Guard {
         &self.guard
     }
 
-    /// What carries the guard.
+    /// Returns what carries the guard.
     pub fn get_ref(&self) -> &T {
         &self.inner
     }
 
-    /// What carries the guard, mutably.
+    /// Returns what carries the guard, mutably.
     pub fn get_mut(&mut self) -> &mut T {
         &mut self.inner
     }
 
-    /// Takes the two apart.
+    /// Returns what carried the guard, and the guard.
     pub fn into_parts(self) -> (T, Guard) {
         (self.inner, self.guard)
     }

@@ -13,7 +13,8 @@ use crate::{
 };
 
 pin_project! {
-    /// Ends once draining begins; made by [`Drain::run_until_draining`](crate::Drain::run_until_draining).
+    /// Runs a future or a stream until draining begins; returned by
+    /// [`Drain::run_until_draining`](crate::Drain::run_until_draining).
     #[derive(Debug)]
     #[must_use = "futures and streams do nothing unless polled"]
     pub struct RunUntilDraining<T> {
@@ -55,7 +56,7 @@ impl<F: Future> Future for RunUntilDraining<F> {
     }
 }
 
-/// Terminated once it has answered. A further poll yields `None`.
+/// Terminated once it has completed. A later poll yields `None`.
 impl<F: Future> FusedFuture for RunUntilDraining<F> {
     fn is_terminated(&self) -> bool {
         self.inner.is_none()
@@ -100,7 +101,8 @@ impl<S: Stream> FusedStream for RunUntilDraining<S> {
 }
 
 pin_project! {
-    /// Cut once aborting begins; made by [`Drain::run_until_aborting`](crate::Drain::run_until_aborting).
+    /// Runs a future or a stream until aborting begins; returned by
+    /// [`Drain::run_until_aborting`](crate::Drain::run_until_aborting).
     #[derive(Debug)]
     #[must_use = "futures and streams do nothing unless polled"]
     pub struct RunUntilAborting<T> {
@@ -142,7 +144,7 @@ impl<F: Future> Future for RunUntilAborting<F> {
     }
 }
 
-/// Terminated once it has answered. A further poll yields [`Aborted`].
+/// Terminated once it has completed. A later poll yields [`Aborted`].
 impl<F: Future> FusedFuture for RunUntilAborting<F> {
     fn is_terminated(&self) -> bool {
         self.inner.is_none()
@@ -150,7 +152,8 @@ impl<F: Future> FusedFuture for RunUntilAborting<F> {
 }
 
 impl<S: Stream> Stream for RunUntilAborting<S> {
-    /// An error only once, as the last item: a stream that was cut must not look like one that has ended.
+    /// An error only once, as the last item: a stream that was cut must not look like one that has
+    /// ended.
     type Item = Result<S::Item, Aborted>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -185,7 +188,7 @@ impl<S: Stream> Stream for RunUntilAborting<S> {
     }
 }
 
-/// Terminated once it has ended or been cut.
+/// Terminated once it has ended or was cancelled.
 impl<S: Stream> FusedStream for RunUntilAborting<S> {
     fn is_terminated(&self) -> bool {
         self.inner.is_none()

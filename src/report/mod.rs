@@ -18,13 +18,13 @@ pub use self::straggler::{Straggler, Stragglers};
 /// Tells how a shutdown ended: drained, or with work abandoned; how long each phase took, and which
 /// work was left.
 ///
-/// Its [`Display`](fmt::Display) is a block of at most 20 lines, if the server's failure is one line. The
-/// last line is the summary.
+/// Its [`Display`](fmt::Display) is a block of at most 20 lines, if the server's failure is one
+/// line. The last line is the summary.
 ///
 /// As the [`Termination`] that `main` returns, it prints itself to stderr. The exit status is 0 if
 /// everything drained, and 1 if work was abandoned or the server failed;
-/// [`exit_status`](Self::exit_status) tells these two apart. If stderr is closed, or is a pipe without a
-/// reader, that delays the exit by a second at most and does not change its status.
+/// [`exit_status`](Self::exit_status) tells these two apart. If stderr is closed, or is a pipe
+/// without a reader, that delays the exit by a second at most and does not change its status.
 ///
 /// ```
 /// # use async_drain::Drain;
@@ -69,7 +69,8 @@ impl Report {
         }
     }
 
-    /// Sets what was abandoned, if anything, and how many guards are left now that the report is made.
+    /// Sets what was abandoned, if anything, and how many guards are left now that the report is
+    /// made.
     pub(crate) fn abandoned(&mut self, stragglers: Stragglers, left: usize) {
         if stragglers.total() > 0 {
             self.abandoned = Some(Abandoned {
@@ -83,8 +84,8 @@ impl Report {
         self.failure = Some(error);
     }
 
-    /// Sets the exit status for abandoned work, so that it can be told from a server that failed: that
-    /// is status 1, also if both happened.
+    /// Sets the exit status for abandoned work, so that it can be told from a server that failed:
+    /// that is status 1, also if both happened.
     ///
     /// ```no_run
     /// # use async_drain::{Drain, Report, Shutdown};
@@ -138,8 +139,8 @@ impl Report {
         (self.abandoned.as_ref()).map_or(&NONE, |abandoned| &abandoned.stragglers)
     }
 
-    /// Returns how many of the stragglers were still alive when the report was made: they ignored the
-    /// abort.
+    /// Returns how many of the stragglers were still alive when the report was made: they ignored
+    /// the abort.
     #[must_use]
     pub fn still_running(&self) -> usize {
         (self.abandoned.as_ref()).map_or(0, |abandoned| abandoned.still_running)
@@ -211,8 +212,9 @@ impl Termination for Report {
 }
 
 impl Report {
-    /// Prints the report to stderr, in a thread that this waits for: writing may fail, or last for ever
-    /// if a pipe is full, and the text of the server's failure is user code, which may panic (L3).
+    /// Prints the report to stderr, in a thread that this waits for: writing may fail, or last for
+    /// ever if a pipe is full, and the text of the server's failure is user code, which may panic
+    /// (L3).
     fn print(self) {
         const LONGEST: Duration = Duration::from_secs(1);
         let (done, printed) = mpsc::channel();

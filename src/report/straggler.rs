@@ -8,8 +8,8 @@ pub struct Straggler {
     pub label: Option<Cow<'static, str>>,
     /// Where in the source the guard was created.
     pub place: &'static Location<'static>,
-    /// How long ago the guard was created or, for a connection, its work began: never too short, and
-    /// too long by 10 ms at most.
+    /// How long ago the guard was created or, for a connection, its work began: never too short,
+    /// and too long by 10 ms at most.
     pub age: Duration,
     /// Set if the work was lost with its connection, and not alive when aborting began.
     pub(crate) lost: bool,
@@ -22,8 +22,8 @@ impl fmt::Display for Straggler {
     }
 }
 
-/// Lists the guards that were alive at one moment, or the work that was abandoned: oldest first, those
-/// created within 10 ms of each other in no order.
+/// Lists the guards that were alive at one moment, or the work that was abandoned: oldest first,
+/// those created within 10 ms of each other in no order.
 ///
 /// [`total`](Self::total) is known in every drain; the guards themselves only if they are
 /// [tracked](crate::Drain::tracked).
@@ -107,8 +107,8 @@ impl<'a> IntoIterator for &'a Stragglers {
 }
 
 impl fmt::Display for Stragglers {
-    /// One line for each tracked guard and one for the rest; if these are more than 20, one for each
-    /// label and place.
+    /// One line for each tracked guard and one for the rest; if these are more than 20, one for
+    /// each label and place.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write(f, MOST_LINES)
     }
@@ -170,8 +170,8 @@ impl Stragglers {
         Ok(())
     }
 
-    /// Returns the known ones, oldest first: each by itself or, if these are more than `most`, by label
-    /// and place. If the groups are too many as well, returns the first `most - 1`.
+    /// Returns the known ones, oldest first: each by itself or, if these are more than `most`, by
+    /// label and place. If the groups are too many as well, returns the first `most - 1`.
     fn groups(&self, most: usize) -> Vec<Group<'_>> {
         if self.known.len() <= most {
             let alone = self.known.iter();

@@ -137,6 +137,14 @@ fn a_connection_dropped_at_work_is_abandoned() {
     let labels: std::collections::HashSet<_> = labels.map(Option::unwrap).collect();
     assert_eq!(labels, ["GET /work", "GET /unacknowledged"].into());
     assert_eq!(report.stragglers().total(), 2);
+    // Nothing was aborted, and nothing is in flight: the text says what happened instead.
+    let text = report.to_string();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    assert!(lines[0].starts_with("abandoned: GET /"), "{text}");
+    assert!(lines[1].starts_with("abandoned: GET /"), "{text}");
+    let summary = "drained with losses: 2 in flight when draining began, 2 abandoned; draining ";
+    assert!(lines[2].starts_with(summary), "{text}");
 }
 
 /// S8: work that is alive when a caller aborts is abandoned, even if it ends before the report is

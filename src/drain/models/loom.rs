@@ -1,5 +1,5 @@
-//! Small models, which loom explores whole. Each names the promise that it holds and has been seen to
-//! fail without it, by `ci/broken.sh`. `ci/loom.sh` runs them, and `ci/shuttle.sh` too.
+//! Small models, which loom explores whole. Each names the promise that it holds and has been seen
+//! to fail without it, by `ci/broken.sh`. `ci/loom.sh` runs them, and `ci/shuttle.sh` too.
 
 use std::{
     sync::{
@@ -42,7 +42,7 @@ fn last_drop_vs_wait() {
     });
 }
 
-/// L1 L2: the same with the beginning on a third thread: either of the two may end the drain.
+/// L1 L2: the same, but a third thread begins the drain: either of the two may end it.
 #[test]
 fn last_drop_vs_begin_vs_wait() {
     explore("last_drop_vs_begin_vs_wait", || {
@@ -80,7 +80,8 @@ fn begin_vs_guard(name: &str, shards: usize) {
     });
 }
 
-/// S2 S3 S4: begin races a new guard. It is either waited for or refused, and if refused, not while running.
+/// S2 S3 S4: begin races a new guard. It is either waited for or refused, and if refused, not while
+/// running.
 #[test]
 fn begin_vs_guard_on_one_shard() {
     begin_vs_guard("begin_vs_guard_on_one_shard", 1);
@@ -118,7 +119,8 @@ fn begin_vs_seat_taken_again() {
     });
 }
 
-/// S4: admission while draining begins: nobody is admitted who could have seen it, nobody refused while running.
+/// S4: admission races begin. Once a thread can see draining it is not admitted, and none is
+/// refused while running.
 #[test]
 fn begin_vs_admit() {
     explore("begin_vs_admit", || {
@@ -178,8 +180,8 @@ fn begin_vs_clone_on_two_shards() {
     begin_vs_clone("begin_vs_clone_on_two_shards", 2);
 }
 
-/// S2 S3 S5: a late guard races the end of both shards. It is refused only when nothing is alive, and who is refused
-/// sees all of the work.
+/// S2 S3 S5: a late guard races the last drops on both shards. It is refused only if nothing is
+/// alive, and the refused thread sees all of the work.
 #[test]
 fn late_guard_vs_last_shard() {
     explore("late_guard_vs_last_shard", || {
@@ -205,7 +207,7 @@ fn late_guard_vs_last_shard() {
     });
 }
 
-/// L1 S5: two observers of drained, one a task, the other one who merely looks; both see all of the work.
+/// L1 S5: a task waits for drained, and a thread merely reads the phase. Both see all of the work.
 #[test]
 fn two_observers() {
     explore("two_observers", || {
@@ -230,7 +232,7 @@ fn two_observers() {
     });
 }
 
-/// S5: work on two shards is visible to one who merely looks at the phase, and is woken by nobody.
+/// S5: work on two shards is visible to a thread that merely reads the phase, and is not woken.
 #[test]
 fn work_is_visible_across_shards() {
     explore("work_is_visible_across_shards", || {
@@ -251,7 +253,7 @@ fn work_is_visible_across_shards() {
     });
 }
 
-/// S5: work under a child's guard is visible to one who merely looks at the parent.
+/// S5: work under a child's guard is visible to a thread that merely reads the parent's phase.
 #[test]
 fn work_is_visible_across_the_tree() {
     explore("work_is_visible_across_the_tree", || {
@@ -268,7 +270,8 @@ fn work_is_visible_across_the_tree() {
     });
 }
 
-/// E1: what was done before a raise is visible to whoever sees the phase, also after a later raise by another.
+/// E1: what was done before a raise is visible to a thread that sees the phase, also after a later
+/// raise by another thread.
 #[test]
 fn raise_publishes() {
     explore("raise_publishes", || {
@@ -297,7 +300,7 @@ fn raise_publishes() {
     });
 }
 
-/// S1: the phase never moves back under two who raise it, and each step has one who did it.
+/// S1: the phase never moves back under two threads that raise it, and one of them did each step.
 #[test]
 fn begin_vs_abort_vs_begin() {
     explore("begin_vs_abort_vs_begin", || {
@@ -380,7 +383,8 @@ fn raise_vs_repoll() {
     });
 }
 
-/// L1: raise races the drop of one wait and the start of another, who may have its place. The second is not lost.
+/// L1: raise races the drop of one wait and the start of another, which may get its slot. The
+/// second is not lost.
 #[test]
 fn raise_vs_leave() {
     explore("raise_vs_leave", || {
@@ -408,7 +412,8 @@ fn raise_vs_leave() {
     });
 }
 
-/// S1 S2 L1: a child made while the parent begins is told, by the parent or by itself, and is waited for.
+/// S1 S2 L1: a child made while the parent begins is told, by the parent or by itself, and is
+/// waited for.
 #[test]
 fn begin_vs_child() {
     explore("begin_vs_child", || {
@@ -432,7 +437,8 @@ fn begin_vs_child() {
     });
 }
 
-/// S2: the first guards of an empty child on two threads, while the parent begins: all are waited for.
+/// S2: the first guards of an empty child on two threads, while the parent begins: all are waited
+/// for.
 #[test]
 fn begin_vs_first_guards_of_a_child() {
     explore("begin_vs_first_guards_of_a_child", || {
@@ -460,7 +466,8 @@ fn begin_vs_first_guards_of_a_child() {
     });
 }
 
-/// L2: the end of a child, by its last guard or its last handle, races the parent's beginning. Both end.
+/// L2: the end of a child, by its last guard or its last handle, races the parent's beginning. Both
+/// end.
 #[test]
 fn begin_vs_end_of_a_child() {
     explore("begin_vs_end_of_a_child", || {
@@ -480,8 +487,8 @@ fn begin_vs_end_of_a_child() {
     });
 }
 
-/// A guard that is alive is counted while the drain begins and children come and go: a report that found nobody would
-/// call the work drained.
+/// A guard that is alive is counted while the drain begins and children come and go: a report that
+/// found nobody would call the work drained.
 #[test]
 fn count_vs_child() {
     explore("count_vs_child", || {
@@ -506,7 +513,8 @@ fn count_vs_child() {
     });
 }
 
-/// L1 S1: abort races the last guard's drop. Who waits for aborting is answered by either, and drained is final.
+/// L1 S1: abort races the last guard's drop. Either wakes the task that waits for aborting, and
+/// drained is final.
 #[test]
 fn abort_vs_last_drop() {
     explore("abort_vs_last_drop", || {
@@ -548,7 +556,7 @@ fn last_handles_drop() {
     });
 }
 
-/// S7: whoever sees draining reads the deadline, of the drain and of its child.
+/// S7: a thread that sees draining reads the deadline, of the drain and of its child.
 #[test]
 fn begin_with_deadline_vs_deadline() {
     explore("begin_with_deadline_vs_deadline", || {
@@ -582,7 +590,8 @@ fn begin_with_deadline_vs_child() {
             let drain = drain.clone();
             move || assert!(drain.begin_with_deadline(deadline))
         });
-        // On a thread too: one that begins while this one waits takes no preemption, of which it needs three.
+        // On a thread too: one that begins while this one waits takes no preemption, of which it
+        // needs three.
         let maker = on(0, move || {
             let child = drain.child();
             if child.is_draining() {
@@ -595,7 +604,7 @@ fn begin_with_deadline_vs_child() {
     });
 }
 
-/// S1: who begins while another thread is about to begin further down finds all below begun.
+/// S1: a thread begins while another is about to begin further down. It finds all below begun.
 #[test]
 fn begin_vs_begin_below() {
     explore("begin_vs_begin_below", || {
@@ -611,7 +620,7 @@ fn begin_vs_begin_below() {
     });
 }
 
-/// S1: who begins second finds all below begun, though the first is not done.
+/// S1: the thread that begins second finds all below begun, though the first is not done.
 #[test]
 fn begin_vs_begin() {
     explore("begin_vs_begin", || {
@@ -629,7 +638,8 @@ fn begin_vs_begin() {
     });
 }
 
-/// S7: a limit to draining that comes while aborting begins does not replace the limit to aborting, here or below.
+/// S7: a limit to draining that comes while aborting begins does not replace the limit to aborting,
+/// here or below.
 #[test]
 fn begin_with_deadline_vs_abort() {
     explore("begin_with_deadline_vs_abort", || {
@@ -651,7 +661,7 @@ fn begin_with_deadline_vs_abort() {
     });
 }
 
-/// Keeps the shard of the calling thread from ending, and is no work.
+/// Keeps the shard of the calling thread from ending, and is not work.
 struct Idle(Option<sync::Arc<Seat>>);
 
 impl Idle {
@@ -720,8 +730,9 @@ fn abort_vs_move_to_a_child() {
     });
 }
 
-/// S8: aborting races a connection that goes to rest, works again and is then lost. Each piece of work is in the record
-/// once: the first if it was alive when aborting began, the second in any case.
+/// S8: aborting races a connection that goes to rest, works again and is then lost. Each piece of
+/// work is in the record once: the first if it was alive when aborting began, the second in any
+/// case.
 #[test]
 fn abort_vs_connection() {
     explore("abort_vs_connection", || {
@@ -774,7 +785,7 @@ fn abort_vs_idle_child() {
     });
 }
 
-/// S8: aborting races the beginning of a drain that is idle.
+/// S8: abort races begin, while the drain is idle.
 #[test]
 fn abort_vs_begin_while_idle() {
     explore("abort_vs_begin_while_idle", || {

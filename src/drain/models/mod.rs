@@ -1,8 +1,8 @@
 //! Models of the real types, for the checkers loom and shuttle.
 //!
-//! [`Work`] is a guard and the work under it: the model's own count of what is alive, which loom can't
-//! interleave with the guard's creation and drop, and a `Relaxed` mark that code which sees drained must
-//! find, or an edge is missing (S5).
+//! [`Work`] is a guard and the work under it: the model's own count of what is alive, which loom
+//! can't interleave with the guard's creation and drop, and a `Relaxed` mark that code which sees
+//! drained must find, or an edge is missing (S5).
 
 mod loom;
 #[cfg(shuttle)]

@@ -1,9 +1,10 @@
 //! Larger models for shuttle: more threads and longer programs than loom can finish, in random
-//! interleavings and in those that PCT picks, which reverses the order of a few steps. `ci/shuttle.sh`
-//! runs them.
+//! interleavings and in those that PCT picks, which reverses the order of a few steps.
+//! `ci/shuttle.sh` runs them.
 //!
-//! A schedule that fails is printed and can be replayed. Shuttle knows no ordering but `SeqCst`: loom's
-//! models tell whether the orderings are strong enough, and these what happens between many threads.
+//! A schedule that fails is printed and can be replayed. Shuttle knows no ordering but `SeqCst`:
+//! loom's models tell whether the orderings are strong enough, and these what happens between many
+//! threads.
 
 use std::{
     future::Future,
@@ -45,8 +46,8 @@ fn join(threads: Vec<JoinHandle<()>>) {
     }
 }
 
-/// Takes a guard, or sees that it is refused with reason, and works under it, and under clones of it. Returns whether it
-/// was told that the drain is drained.
+/// Takes a guard, or sees that it is refused with reason, and works under it, and under clones of
+/// it. Returns whether it was told that the drain is drained.
 fn work(drain: &Drain, works: &Works) -> bool {
     let promised = any(2) == 0;
     let made = if promised {
@@ -114,8 +115,9 @@ fn tracked_guards_on_two_shards() {
     guards("tracked_guards_on_two_shards", true, 2);
 }
 
-/// S1 S2 S4 L1 L2: children and theirs are made, begun and dropped on three threads while their parent begins. All
-/// below has begun when a beginning returns, and nobody is drained before those below.
+/// S1 S2 S4 L1 L2: children and theirs are made, begun and dropped on three threads while their
+/// parent begins. All below has begun when a beginning returns, and nobody is drained before those
+/// below.
 #[test]
 fn children_made_and_begun() {
     explore("children_made_and_begun", || {
@@ -153,8 +155,9 @@ fn children_made_and_begun() {
     });
 }
 
-/// L1: waits for each phase on three threads, polled by one task after the other, while three others go lame duck, begin
-/// and abort, and the last guard goes. The task that polled last is woken, once, and no other is.
+/// L1: waits for each phase on three threads, polled by one task after the other, while three
+/// others go lame duck, begin and abort, and the last guard goes. The task that polled last is
+/// woken, once, and no other is.
 #[test]
 fn waits_polled_by_many_tasks() {
     explore("waits_polled_by_many_tasks", || {
@@ -164,7 +167,7 @@ fn waits_polled_by_many_tasks() {
         for slot in 0..3 {
             let drain = drain.clone();
             threads.push(on(slot, move || {
-                // A neighbour in the list, who may leave at any time.
+                // A neighbour in the list, which may leave at any time.
                 let mut other = drain.until_drained();
                 let (_, bystander) = counter();
                 let _ = Pin::new(&mut other).poll(&mut Context::from_waker(&bystander));
@@ -201,7 +204,7 @@ fn answered(mut wait: impl Future<Output = ()> + Unpin) {
             assert_eq!(count.get(), 0, "woken and answered");
             return;
         }
-        // The same task again, which is on the list already, unless it has been woken meanwhile.
+        // The same task again, which is on the list already, unless it has been woken since.
         if Pin::new(&mut wait).poll(&mut cx) == Poll::Pending {
             assert!(count.get() <= 1);
         }
@@ -209,8 +212,8 @@ fn answered(mut wait: impl Future<Output = ()> + Unpin) {
     block_on(wait);
 }
 
-/// S1 S2 L1 L2: the end of the grace period races the last guards. Who finishes learns of either, and if it was the
-/// former, those who wait for aborting do.
+/// S1 S2 L1 L2: the timer of a finish races the last guards. The finishing thread learns of either,
+/// and if it was the former, so do the threads that wait for aborting.
 #[test]
 fn a_finish_that_may_abort() {
     explore("a_finish_that_may_abort", || {
@@ -220,7 +223,7 @@ fn a_finish_that_may_abort() {
             let work = works.under(drain.guard().unwrap());
             let drain = drain.clone();
             on(slot, move || {
-                // Deaf, or not.
+                // Work that heeds draining, or not.
                 if any(2) == 0 {
                     block_on(drain.until_draining());
                 }
@@ -247,7 +250,8 @@ fn a_finish_that_may_abort() {
     });
 }
 
-/// L1 L2 S2: handles of a drain and of its child are dropped on four threads; the last of each begins it.
+/// L1 L2 S2: handles of a drain and of its child are dropped on four threads; the last of each
+/// begins it.
 #[test]
 fn handles_dropped_everywhere() {
     explore("handles_dropped_everywhere", || {

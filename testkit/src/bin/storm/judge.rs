@@ -35,7 +35,10 @@ impl Ended {
         if line.starts_with("drained: ") && line.contains("none abandoned") {
             return Some(Self::Drained);
         }
-        let (before, after) = line.strip_prefix("aborted: ")?.split_once(" abandoned")?;
+        let (before, after) = ["aborted: ", "drained with losses: "]
+            .iter()
+            .find_map(|summary| line.strip_prefix(summary))?
+            .split_once(" abandoned")?;
         let running = match after.strip_prefix(", ") {
             Some(running) => running.split(' ').next()?.parse().ok()?,
             None => 0,
@@ -82,11 +85,9 @@ fn report(plan: &Plan, played: &Played) -> Option<String> {
     if plan.excuses_losses() {
         return None;
     }
-    let mut stragglers = played
-        .exit
-        .stderr
-        .lines()
-        .filter_map(|line| line.strip_prefix("still in flight: "));
+    let mut stragglers = played.exit.stderr.lines().filter_map(|line| {
+        (line.strip_prefix("still in flight: ")).or_else(|| line.strip_prefix("abandoned: "))
+    });
     stragglers
         .find(|name| !STUCK_LABELS.iter().any(|label| name.starts_with(label)))
         .map(|name| format!("this was abandoned, though no hostile peer had asked for it: {name}"))
