@@ -9,60 +9,66 @@ use std::{
 
 use super::framing::{Body, Framing, Standing};
 use crate::{
-    Drain, Phase,
-    drain::connection_guard::WorkStarter,
-    drain::node::Node,
+    Drain, Observer, Phase,
+    drain::{connection_guard::WorkStarter, node::Node},
     net::{Delivery, Expected},
 };
 
-/// What a connection is doing: seen by its socket and its service, and asked by [`Watch`](super::Watch) before it takes
-/// the connection for idle.
+/// Knows what a connection is doing: its socket and its service report to it, and
+/// [`Watch`](super::Watch) asks it before it takes the connection for idle.
 ///
 /// hyper knows this too and does not tell.
-// Relaxed throughout: all of it is written and read in the connection's own task, but for the ends of HTTP/2
-// streams: who finds them answered (Acquire) must see that they `ended` (Release, in the drop of `Unanswered`).
+// Relaxed throughout: all of it is written and read in the connection's own task, but for the ends
+// of HTTP/2 streams. A poll that finds them answered (`Acquire`) must see that they `ended`
+// (`Release`, in the drop of `Unanswered`).
 #[derive(Clone)]
 pub struct Activity(Arc<State>);
 
 struct State {
-    core: Arc<Node>,
-    /// Where the connection stands in HTTP/1. Apart from HTTP/2 streams, only the connection's task
-    /// takes the lock.
+    drain: Observer,
+    /// Where the connection stands in HTTP/1. Only the connection's task takes the lock.
     framing: Mutex<Framing>,
     /// The [`Standing`] of `framing`, written whenever that changes.
     standing: AtomicU8,
-    /// Set if the connection's socket is an [`Io`](super::Io), which ends the connection by itself
-    /// when its peer is left; what is written here reaches the socket.
+    /// Set if the connection's socket is an [`Io`](super::Io), which closes an idle HTTP/1
+    /// connection by itself. What is written here reaches the socket.
     socket: OnceLock<Arc<Delivery>>,
-    /// Requests whose head has been read, ever.
+    /// How many requests' heads have been read.
     requests: AtomicUsize,
-    /// Those whose answer has not been written to hyper's buffer yet, and data of HTTP/2 that h2 has buffered.
+    /// How many of these have an answer that is not in hyper's buffer yet, plus the pieces of
+    /// answers that h2 has buffered.
     unanswered: AtomicUsize,
-    /// How many answers of HTTP/2 were given to h2, and how many of these have left it.
+    /// How many answers h2 has been given.
     ended: AtomicUsize,
+    /// How many of these have left h2: written after a poll that found the socket not blocked.
     flushed: AtomicUsize,
-    /// Streams of HTTP/2 that are tunnels, of which hyper has a task each.
+    /// How many streams of HTTP/2 are tunnels; hyper runs a task for each.
     tunnels: AtomicUsize,
-    /// Data of HTTP/2 has left h2 since its buffer was last flushed, into which small frames are copied.
+    /// Set if data has left h2 since h2's buffer, into which small frames are copied, was flushed.
     copied: AtomicBool,
-    /// The socket has not taken all that hyper has written.
+    /// Set while the socket has not taken all that hyper has written.
     blocked: AtomicBool,
-    /// The connection was asked to end, and its peer was told: set once all is flushed.
+    /// Set over HTTP/2 once the connection was asked to end and the GOAWAY is flushed.
     told: AtomicBool,
-    /// Bytes have come since.
+    /// Set if bytes have come since then.
     reacted: AtomicBool,
-    /// It has idled for too long, and its peer is left.
+    /// Set when an idle HTTP/1 connection is to close without a word.
     left: AtomicBool,
-    /// Calls the connection's guard to work, and names it after its last request.
+    /// Sets the connection's guard to work and names it after its latest request.
     starter: OnceLock<WorkStarter>,
 }
 
 impl Activity {
-    /// The activity of one connection, whose work `drain` waits for. It is no handle of the drain.
+    /// Makes the activity of one connection, whose work `drain` waits for. It observes the drain
+    /// and doesn't keep it running.
     #[must_use]
     pub fn new(drain: &Drain) -> Self {
+        Self::observing(&drain.observer())
+    }
+
+    pub(super) fn observing(drain: &Observer) -> Self {
         Self(Arc::new(State {
-            core: Arc::clone(drain.node()),
+            drain: drain.clone(),
             framing: Mutex::default(),
             standing: AtomicU8::default(),
             socket: OnceLock::new(),
@@ -81,7 +87,7 @@ impl Activity {
     }
 
     pub(super) fn node(&self) -> &Node {
-        &self.0.core
+        self.0.drain.node()
     }
 
     /// Changes what is known of the connection's framing.
@@ -114,15 +120,16 @@ impl Activity {
         !standing.is_head_begun() && !standing.is_owed()
     }
 
-    /// How many answers of HTTP/2 were given to h2. To be asked before the connection is polled, and given to
-    /// [`polled`](Self::polled) afterwards.
+    /// Returns how many answers h2 has been given. Ask before the connection is polled, and pass it
+    /// to [`polled`](Self::polled) afterwards.
     #[inline]
     pub(super) fn ended(&self) -> usize {
         self.0.ended.load(Ordering::Relaxed)
     }
 
-    /// The connection was polled, and had to wait. What had `ended` before has left h2, unless the socket is blocked.
-    /// What has ended since may have come too late for this poll.
+    /// Notes that the connection was polled and has to wait: the answers that had `ended` before
+    /// have left h2, unless the socket is blocked. One that has ended since may have come too late
+    /// for this poll.
     pub(super) fn polled(&self, ended: usize, asked: bool) {
         if self.is_http2() && !self.0.blocked.load(Ordering::Relaxed) {
             self.0.flushed.store(ended, Ordering::Relaxed);
@@ -130,7 +137,7 @@ impl Activity {
                 self.0.told.store(true, Ordering::Relaxed);
             }
         }
-        if let Some(delivery) = self.0.socket.get() {
+        if let (true, Some(delivery)) = (self.is_http2(), self.0.socket.get()) {
             delivery.set_own(self.is_written());
         }
     }
@@ -170,7 +177,8 @@ impl Activity {
         self.standing().is_in_head() && self.is_answered()
     }
 
-    /// Whether the connection began as HTTP/2 does; the first bytes may look so and turn out to be HTTP/1.
+    /// Returns whether the connection began as HTTP/2 does; the first bytes may look so and turn
+    /// out to be HTTP/1.
     pub(super) fn is_http2(&self) -> bool {
         self.standing().is_http2()
     }
@@ -185,13 +193,13 @@ impl Activity {
         self.0.unanswered.load(Ordering::Acquire) == 0
     }
 
-    /// The connection's socket is watched, and hears what is expected of its peer.
+    /// Notes that the connection's socket is watched: it hears what is expected of its peer.
     pub(super) fn set_socket(&self, delivery: Arc<Delivery>) {
         // A second socket for the same connection would be the caller's mistake; the first stays.
         let _ = self.0.socket.set(delivery);
     }
 
-    /// The connection is about to be closed, by its own close.
+    /// Notes that the connection is about to be closed, by its own close.
     pub(super) fn ends(&self) {
         if let Some(delivery) = self.0.socket.get() {
             delivery.set_unended(false);
@@ -205,7 +213,7 @@ impl Activity {
         }
     }
 
-    /// Bytes have arrived, which hyper has not seen yet.
+    /// Notes that `bytes` have arrived, which hyper has not seen yet.
     pub(super) fn received(&self, bytes: &[u8]) {
         let standing = self.standing();
         if standing.is_foreign() {
@@ -227,14 +235,14 @@ impl Activity {
         self.0.blocked.store(blocked, Ordering::Relaxed);
     }
 
-    /// All that h2 had in its buffer is written.
+    /// Notes that all of h2's buffer is written.
     #[inline]
     pub(super) fn set_flushed(&self) {
         self.0.copied.store(false, Ordering::Relaxed);
     }
 
-    /// Leaves the peer of an idle connection: an HTTP/1 peer is told nothing and expected to say
-    /// nothing. Returns whether the connection ends without being asked to, because of its socket.
+    /// Gives up the peer of an idle connection: an HTTP/1 peer is told nothing and expected to send
+    /// nothing. Returns whether the socket ends the connection, so that hyper need not be asked to.
     pub(super) fn leave(&self) -> bool {
         let left = !self.standing().is_http2_for_good();
         self.0.left.store(left, Ordering::Relaxed);
@@ -251,11 +259,12 @@ impl Activity {
     }
 
     pub(super) fn set_work_starter(&self, starter: WorkStarter) {
-        // A second guard for the same connection would be the caller's slip; the first keeps its name.
+        // A second guard for the same connection would be the caller's mistake; the first keeps its
+        // name.
         let _ = self.0.starter.set(starter);
     }
 
-    /// hyper has parsed a head, which announces `body`.
+    /// Notes that hyper has parsed a head, which announces `body`.
     fn parsed(&self, body: Body) {
         if body == Body::None && self.standing().is_head_alone() {
             // The common case takes no lock.
@@ -266,7 +275,7 @@ impl Activity {
         }
     }
 
-    /// A head has been read. The request lasts until the value is dropped.
+    /// Notes that a head has been read. The request lasts until the value is dropped.
     ///
     /// It counts and is named before its handler is called, which may never return.
     pub(super) fn request(
@@ -279,11 +288,11 @@ impl Activity {
             self.parsed(body);
         }
         if let Some(starter) = self.0.starter.get() {
-            starter.start(&self.0.core, name);
+            starter.start(self.node(), name);
         }
         self.0.requests.fetch_add(1, Ordering::Relaxed);
         self.0.unanswered.fetch_add(1, Ordering::Relaxed);
-        if let Some(delivery) = self.0.socket.get() {
+        if let (true, Some(delivery)) = (http2, self.0.socket.get()) {
             delivery.set_own(false);
         }
         Unanswered {
@@ -305,7 +314,7 @@ impl fmt::Debug for Activity {
 
 /// A request that has not been answered.
 #[derive(Debug)]
-pub(super) struct Unanswered {
+pub struct Unanswered {
     activity: Activity,
     of: Of,
 }
@@ -330,7 +339,7 @@ impl Unanswered {
         (self.of == Of::Http2).then(|| Buffered::new(&self.activity))
     }
 
-    /// Its answer has no end but the connection's.
+    /// Notes that the answer ends only with the connection.
     pub(super) fn set_unended(&self) {
         if let Some(delivery) = self.activity.0.socket.get() {
             delivery.set_unended(true);
@@ -390,8 +399,8 @@ thread_local! {
     static NEXT_TUNNEL: Cell<Option<Tunnel>> = const { Cell::new(None) };
 }
 
-/// A stream of HTTP/2 that has become a tunnel; kept by the task of hyper's that writes to it, which
-/// lives as long as the stream.
+/// A stream of HTTP/2 that has become a tunnel; kept by the task of hyper's that writes to it,
+/// which lives as long as the stream.
 ///
 /// hyper spawns that task through the server's executor, with nothing that names its connection.
 #[derive(Debug)]
@@ -402,11 +411,11 @@ impl Tunnel {
     fn announce(activity: &Activity) {
         activity.0.tunnels.fetch_add(1, Ordering::Relaxed);
         let tunnel = Self(activity.clone());
-        // In the destructors of a thread there is no such place, and no task is spawned.
+        // If the thread is ending, the place is gone, and so is the executor.
         let _ = NEXT_TUNNEL.try_with(|next| next.set(Some(tunnel)));
     }
 
-    /// Returns the tunnel that the task to be spawned writes to, if it is a tunnel's.
+    /// Returns the tunnel of the task that is being spawned, if it has one.
     pub(super) fn next() -> Option<Self> {
         NEXT_TUNNEL.try_with(Cell::take).ok().flatten()
     }

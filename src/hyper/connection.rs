@@ -7,41 +7,41 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use ::hyper::{
-    Request, Response,
-    body::{Body, Incoming},
-    service::{HttpService, Service},
-};
+use ::hyper::{body::Incoming, service};
 use futures_io::{AsyncRead, AsyncWrite};
 use hyper_util::server::conn::auto::{Builder, HttpServerConnExec, UpgradeableConnection};
 use pin_project_lite::pin_project;
 
 use super::{
-    activity::Activity,
-    ending::Ending,
-    graceful::BoxError,
+    activity::{Activity, Unanswered},
+    closing::Closing,
     handshake::Handshake,
+    http_service::HttpService,
     io::Io,
-    service::{Answer, DrainService, Respond},
+    service::{Call, DrainService},
     watch::Watch,
 };
-use crate::{drain::connection_guard::ConnectionGuard, net::Delivery};
+use crate::{
+    drain::connection_guard::ConnectionGuard,
+    http::{Answer, Respond},
+    net::Delivery,
+};
 
 pin_project! {
-    /// A connection of a [`Server`](super::Server), from accept to close; what it spawns.
+    /// The task of a connection of a [`Server`](super::Server), from accept to close.
     #[must_use = "futures do nothing unless polled"]
     pub struct Connection<H, C, S, E>
     where
         H: Handshake<C>,
-        DrainService<S>: HttpService<Incoming>,
+        DrainService<S>: service::HttpService<Incoming>,
         E: 'static,
     {
         #[pin]
         stage: Stage<H, C, S, E>,
-        // Moved on to the next stage.
+        // Moved on to the serving stage.
         start: Option<Start<S, E>>,
-        // The guard is the last to go, after the stage, which owns the socket (Z5).
-        ending: Option<(Ending, ConnectionGuard)>,
+        // The guard is dropped last, after the stage, which owns the socket (Z5).
+        closing: Option<(Closing, ConnectionGuard)>,
     }
 }
 
@@ -50,10 +50,11 @@ pin_project! {
     enum Stage<H, C, S, E>
     where
         H: Handshake<C>,
-        DrainService<S>: HttpService<Incoming>,
+        DrainService<S>: service::HttpService<Incoming>,
         E: 'static,
     {
-        // The handshake is begun in the connection's own task, which alone a panic ends (Z11).
+        // The handshake begins in the connection's own task, so that a panic ends nothing else
+        // (Z11).
         Accepted { accepted: Option<(Arc<H>, C)> },
         Handshake { #[pin] handshake: H::Future },
         Serving { #[pin] watch: Watch<UpgradeableConnection<'static, Io<H::Io>, DrainService<S>, E>> },
@@ -73,35 +74,34 @@ pub(super) struct Start<S, E> {
 impl<H, C, S, E> Connection<H, C, S, E>
 where
     H: Handshake<C>,
-    DrainService<S>: HttpService<Incoming>,
+    DrainService<S>: service::HttpService<Incoming>,
     E: 'static,
 {
     pub(super) fn new(
         handshake: Arc<H>,
         conn: C,
         start: Start<S, E>,
-        ending: Ending,
-        standby: ConnectionGuard,
+        closing: Closing,
+        guard: ConnectionGuard,
     ) -> Self {
         Self {
             stage: Stage::Accepted {
                 accepted: Some((handshake, conn)),
             },
             start: Some(start),
-            ending: Some((ending, standby.abandoned_if_dropped())),
+            closing: Some((closing, guard.abandoned_if_dropped())),
         }
     }
 }
 
-impl<H, C, S, E, B> Future for Connection<H, C, S, E>
+impl<H, C, S, E> Future for Connection<H, C, S, E>
 where
     H: Handshake<C>,
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + 'static,
-    S::Future: 'static,
-    S::Error: Into<BoxError>,
-    B: Body + 'static,
-    B::Error: Into<BoxError>,
-    E: HttpServerConnExec<Respond<S, Incoming>, Answer<B>> + 'static,
+    S: HttpService,
+    E: HttpServerConnExec<
+            Respond<Call<S, Incoming>, Unanswered>,
+            Answer<S::ResponseBody, Unanswered>,
+        > + 'static,
 {
     type Output = ();
 
@@ -114,27 +114,27 @@ where
                         // The handshake has panicked.
                         return Poll::Pending;
                     };
-                    if let Some((_, standby)) = this.ending {
-                        // Nothing that was promised is lost with a handshake.
-                        standby.rest();
+                    if let Some((_, guard)) = this.closing {
+                        // No request has been accepted yet: a handshake that is dropped loses none.
+                        guard.rest();
                     }
                     let handshake = handshake.handshake(conn);
                     this.stage.set(Stage::Handshake { handshake });
                 }
                 StageProj::Handshake { handshake } => {
-                    let conn = match (handshake.poll(cx), this.ending.as_mut()) {
+                    let conn = match (handshake.poll(cx), this.closing.as_mut()) {
                         (Poll::Ready(Ok(conn)), _) => Some(conn),
                         (Poll::Ready(Err(_)), _) | (_, None) => None,
-                        (Poll::Pending, Some((ending, _))) => {
-                            ready!(ending.poll_handshake(cx));
+                        (Poll::Pending, Some((closing, _))) => {
+                            ready!(closing.poll_handshake(cx));
                             None
                         }
                     };
-                    match (conn, this.start.take(), this.ending.take()) {
-                        (Some(conn), Some(start), Some((mut ending, mut standby))) => {
-                            ending.served();
-                            standby.work();
-                            let watch = start.serve(conn, ending, standby);
+                    match (conn, this.start.take(), this.closing.take()) {
+                        (Some(conn), Some(start), Some((mut closing, mut guard))) => {
+                            closing.handshake_done();
+                            guard.work();
+                            let watch = start.serve(conn, closing, guard);
                             this.stage.set(Stage::Serving { watch });
                         }
                         (_, _, guarded) => {
@@ -144,7 +144,7 @@ where
                     }
                 }
                 StageProj::Serving { watch } => {
-                    // A connection that fails concerns its peer alone, who knows.
+                    // A connection that fails concerns its peer alone, which knows.
                     let _ = ready!(watch.poll(cx));
                     this.stage.set(Stage::Over);
                 }
@@ -155,32 +155,31 @@ where
 }
 
 impl<S, E> Start<S, E> {
-    fn serve<I, B>(
+    fn serve<I>(
         self,
         conn: I,
-        ending: Ending,
-        standby: ConnectionGuard,
+        closing: Closing,
+        guard: ConnectionGuard,
     ) -> Watch<UpgradeableConnection<'static, Io<I>, DrainService<S>, E>>
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        S: Service<Request<Incoming>, Response = Response<B>> + Clone + 'static,
-        S::Future: 'static,
-        S::Error: Into<BoxError>,
-        B: Body + 'static,
-        B::Error: Into<BoxError>,
-        E: HttpServerConnExec<Respond<S, Incoming>, Answer<B>> + 'static,
+        S: HttpService,
+        E: HttpServerConnExec<
+                Respond<Call<S, Incoming>, Unanswered>,
+                Answer<S::ResponseBody, Unanswered>,
+            > + 'static,
     {
         let io = self.activity.io_lingering(conn, self.delivery);
         let service = self.activity.service(self.service).peer(self.peer);
         let conn = self.builder.serve_connection_with_upgrades(io, service);
-        Watch::new(conn.into_owned(), ending, Some(standby)).activity(self.activity)
+        Watch::new(conn.into_owned(), closing, Some(guard)).activity(self.activity)
     }
 }
 
 impl<H, C, S, E> fmt::Debug for Connection<H, C, S, E>
 where
     H: Handshake<C>,
-    DrainService<S>: HttpService<Incoming>,
+    DrainService<S>: service::HttpService<Incoming>,
     E: 'static,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,15 +1,15 @@
 use std::{future::Future, pin::Pin};
 
-/// A connection that can be asked to end: hyper's, and whoever's else.
+/// A connection that can be asked to end: hyper's, or one of your own.
 ///
 /// ```
 /// use std::{convert::Infallible, pin::Pin, task::{Context, Poll}};
 /// use async_drain::hyper::GracefulConnection;
 ///
 /// /// Ends when it is asked to.
-/// struct Patient(bool);
+/// struct Obedient(bool);
 ///
-/// impl Future for Patient {
+/// impl Future for Obedient {
 ///     type Output = Result<(), Infallible>;
 ///
 ///     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
@@ -17,7 +17,7 @@ use std::{future::Future, pin::Pin};
 ///     }
 /// }
 ///
-/// impl GracefulConnection for Patient {
+/// impl GracefulConnection for Obedient {
 ///     type Error = Infallible;
 ///
 ///     fn graceful_shutdown(mut self: Pin<&mut Self>) {
@@ -32,13 +32,13 @@ pub trait GracefulConnection: Future<Output = Result<(), Self::Error>> {
     /// Asks the connection to end after what it is doing; it is polled again afterwards.
     fn graceful_shutdown(self: Pin<&mut Self>);
 
-    /// Whether `error` only says that the connection did as it was asked.
+    /// Returns whether `error` only says that the connection did as it was asked.
     fn is_cancelled(_error: &Self::Error) -> bool {
         false
     }
 }
 
-/// What hyper asks of a service and its bodies; an error of either ends the connection.
+/// The error of a service or a body; it ends the connection.
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 mod http1 {
@@ -117,7 +117,7 @@ mod auto {
     };
     use hyper_util::server::conn::auto::{Connection, HttpServerConnExec, UpgradeableConnection};
 
-    /// How `auto` ends a connection whose version it has not read yet.
+    /// Returns whether `auto` has ended a connection whose version it had not read yet.
     fn is_interrupted(error: &BoxError) -> bool {
         error
             .downcast_ref::<std::io::Error>()

@@ -5,7 +5,8 @@ use std::{
 
 use futures_io::{AsyncRead, AsyncWrite};
 
-/// Makes a connection what HTTP is spoken on; any `Fn(connection) -> impl Future` is one.
+/// Turns an accepted connection into the stream HTTP runs on; any `Fn(connection) -> impl Future`
+/// is one.
 ///
 /// ```no_run
 /// # use async_drain::{Drain, hyper::Server};
@@ -23,14 +24,14 @@ use futures_io::{AsyncRead, AsyncWrite};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handshake",
     label = "this server's handshake",
-    note = "give `handshake` a closure from the accepted connection to a future of `io::Result<stream>`, where the stream \
-            is `AsyncRead + AsyncWrite + Unpin + Send + 'static` (of futures-io), e.g. \
-            `move |connection| acceptor.accept(connection)`"
+    note = "give `handshake` a closure from the accepted connection to a future of \
+            `io::Result<stream>`, where the stream is `AsyncRead + AsyncWrite + Unpin + Send + \
+            'static` (of futures-io), e.g. `move |connection| acceptor.accept(connection)`"
 )]
 pub trait Handshake<C> {
-    /// What it makes of the connection.
+    /// The stream HTTP runs on.
     type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
-    /// The handshake; an error ends the connection, and concerns nobody else.
+    /// The handshake; an error ends this connection and no other.
     type Future: Future<Output = io::Result<Self::Io>>;
 
     /// Begins the handshake.
@@ -51,7 +52,7 @@ where
     }
 }
 
-/// No handshake.
+/// No handshake: HTTP runs on the connection itself.
 impl<C: AsyncRead + AsyncWrite + Unpin + Send + 'static> Handshake<C> for () {
     type Io = C;
     type Future = Ready<io::Result<C>>;

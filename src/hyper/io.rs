@@ -8,7 +8,7 @@ use std::{
 use ::hyper::rt::{Read, ReadBufCursor, Write};
 use futures_io::{AsyncRead, AsyncWrite};
 
-use super::{activity::Activity, scratch};
+use super::{activity::Activity, read_buffer};
 use crate::net::Delivery;
 
 impl Activity {
@@ -17,7 +17,7 @@ impl Activity {
         self.io_lingering(conn, Arc::default())
     }
 
-    /// The same; `delivery` is that of the [`Linger`](crate::net::Linger) beneath.
+    /// Does the same; `delivery` is that of the [`Linger`](crate::net::Linger) beneath.
     pub(super) fn io_lingering<C: AsyncRead + AsyncWrite + Unpin>(
         &self,
         conn: C,
@@ -32,12 +32,12 @@ impl Activity {
     }
 }
 
-/// A futures-io connection for hyper, watched for what it is doing; made by [`Activity::io`].
+/// A futures-io connection for hyper, which reports what it is doing; made by [`Activity::io`].
 #[derive(Debug)]
 pub struct Io<C> {
     conn: C,
     activity: Activity,
-    /// The connection has ended, by its own close.
+    /// Set once the connection has ended by its own close.
     closed: bool,
 }
 
@@ -61,15 +61,15 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Read for Io<C> {
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         if self.activity.is_left() {
-            // The peer is not expected to say anything. Close the connection here rather than leave
-            // that to the reader: before it knows the version of HTTP, hyper-util drops a
-            // connection without closing it.
+            // Nothing is expected of the peer. Close the connection here rather than leave that to
+            // the reader: before hyper-util knows the version of HTTP, it drops a connection
+            // without closing it.
             let _ = ready!(self.poll_end(cx));
             return Poll::Ready(Ok(()));
         }
-        scratch::with(buf.remaining(), |scratch| {
-            let read = ready!(Pin::new(&mut self.conn).poll_read(cx, scratch))?;
-            let bytes = &scratch[..read];
+        read_buffer::with(buf.remaining(), |read_buffer| {
+            let read = ready!(Pin::new(&mut self.conn).poll_read(cx, read_buffer))?;
+            let bytes = &read_buffer[..read];
             self.activity.received(bytes);
             buf.put_slice(bytes);
             Poll::Ready(Ok(()))

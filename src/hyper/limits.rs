@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// How long a peer may take for what it must finish before it is served; given to
+/// Limits how long a peer may take for what it must finish before it is served; see
 /// [`Server::limits`](super::Server::limits).
 ///
 /// ```
@@ -17,7 +17,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The defaults: 30 seconds for a request's head, 10 for a handshake.
+    /// Makes the default limits: 30 seconds for a request's head, 10 for a handshake.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -26,8 +26,10 @@ impl Limits {
         }
     }
 
-    /// Sets how long a request's head may take from its first byte to its last, or the preface of HTTP/2. An idle
-    /// connection has no head, and may be idle for as long as it likes.
+    /// Sets how long a request's head, or the preface of HTTP/2, may take from its first byte to
+    /// its last.
+    ///
+    /// The time between two requests is not limited.
     #[must_use]
     pub fn head(mut self, limit: Duration) -> Self {
         self.head = limit;

@@ -1,44 +1,58 @@
 use std::{fmt, future, future::Future, io, pin::Pin, sync::Arc, time::Duration};
 
-use ::hyper::{
-    Request, Response,
-    body::{Body, Incoming},
-    rt::Executor,
-    service::Service,
-};
+use ::hyper::{body::Incoming, rt::Executor};
 use futures_core::Stream;
 use hyper_util::server::conn::auto;
 
 use super::{
-    activity::Activity,
+    activity::{Activity, Unanswered},
+    closing::Closing,
     connection::{Connection, Start},
-    ending::Ending,
-    graceful::BoxError,
     handshake::Handshake,
+    http_service::HttpService,
     limits::Limits,
-    service::{Answer, Respond},
+    service::Call,
     spawn::{LocalSpawner, LocalTask, SendSpawner, SendTask, Tasks},
     timer::ReactorTimer,
 };
 use crate::{
-    Drain,
+    Drain, Observer,
     drain::connection_guard::ConnectionGuard,
+    http::{Answer, Respond},
     net::{self, Accept, IntoAccept, Linger, STALL_LIMIT, idle::Graces},
 };
 
 /// An HTTP/1 and HTTP/2 server that stops without losing a request.
 ///
-/// It accepts connections and serves each in a task of its own until draining begins. Then it empties the listener's
-/// queue and closes it (Z1), and its connections end one by one: those that are idle within the keep-alive grace, in
-/// which they may place one more request (Z2), the others after their last answer, which says
-/// `Connection: close` (Z3), HTTP/2 by two GOAWAYs. Its [`serve`](Self::serve) ends when the listener is closed;
-/// the drain is drained when the last byte of the last connection is written (Z5). Aborting cuts
-/// what is left (Z12). Time comes from the async-io reactor.
+/// It accepts connections until draining begins, and serves each in a task of its own. Then it
+/// empties the listener's queue and closes the listener, and its connections end one by one:
 ///
-/// A connection counts as in flight from the first byte of a request to the last byte of its answer. In a report it is
-/// one straggler, named after its latest request; where the requests of an HTTP/2 connection are to be counted and named
-/// one by one, put a `DrainLayer` (feature `tower`) around the service. An upgraded connection is not the server's any
-/// more: give its task a guard.
+/// - An idle connection ends with the keep-alive grace, in which it may send one more request.
+/// - An HTTP/1 connection with a request ends after its answer, which says `Connection: close`.
+/// - An HTTP/2 connection is told by two GOAWAYs, and ends after its last stream.
+///
+/// The drain is drained when peers have acknowledged the last byte. Aborting cuts what is left.
+///
+/// A connection is in flight from the first byte of a request to the last byte of its answer. In a
+/// report it is one straggler, named after its latest request. To count and name the requests of an
+/// HTTP/2 connection one by one, put a `DrainLayer` (feature `tower`) around the service.
+///
+/// An upgraded connection is no longer the server's: give its task a guard, as
+/// [`FromHyper`](super::FromHyper) shows. A tunnel in an HTTP/2 stream keeps its connection open,
+/// but it is not in flight without a guard.
+///
+/// A service of tower's, such as axum's `Router`, is served as
+/// `hyper_util::service::TowerToHyperService::new(router)`.
+///
+/// The server observes its drain and doesn't keep it running: keep the
+/// [`Drain`](crate::Drain) itself until the program is to stop.
+///
+/// # What is cut while it is silent
+///
+/// An HTTP/2 peer that has no request under way has five seconds to react to the first GOAWAY: any
+/// byte from it will do, and hyper sends a PING with the GOAWAY. An answer that it has not received
+/// and an open tunnel are under way. An upload is not, if its handler has answered it already and
+/// reads on: the rest of its body is lost if the peer sends nothing at all for these five seconds.
 ///
 /// ```no_run
 /// use std::{convert::Infallible, io, net::TcpListener};
@@ -59,7 +73,7 @@ use crate::{
 /// ```
 #[must_use = "a server does nothing until it serves"]
 pub struct Server<E, H = ()> {
-    drain: Drain,
+    drain: Observer,
     tasks: Tasks<E>,
     builder: auto::Builder<Tasks<E>>,
     handshake: H,
@@ -70,7 +84,8 @@ pub struct Server<E, H = ()> {
 }
 
 impl<F: Fn(SendTask)> Server<SendSpawner<F>> {
-    /// A server whose connections `drain` waits for, on an executor with several threads, such as smol's global one.
+    /// Makes a server whose connections `drain` waits for, on an executor with several threads,
+    /// such as smol's global one.
     ///
     /// `spawn` is called for each connection and each HTTP/2 stream.
     pub fn new(drain: &Drain, spawn: F) -> Self {
@@ -79,15 +94,16 @@ impl<F: Fn(SendTask)> Server<SendSpawner<F>> {
 }
 
 impl<F: Fn(LocalTask)> Server<LocalSpawner<F>> {
-    /// A server on an executor of one thread: nothing that serves need be `Send`.
+    /// Makes a server on an executor of one thread, where nothing has to be `Send`.
     ///
     /// ```no_run
     /// # use std::rc::Rc;
     /// # use async_drain::{Drain, hyper::Server};
     /// # use async_executor::LocalExecutor;
+    /// let drain = Drain::new();
     /// let executor = Rc::new(LocalExecutor::new());
     /// let spawner = Rc::clone(&executor);
-    /// let server = Server::local(&Drain::new(), move |task| spawner.spawn(task).detach());
+    /// let server = Server::local(&drain, move |task| spawner.spawn(task).detach());
     /// ```
     pub fn local(drain: &Drain, spawn: F) -> Self {
         Self::with_executor(drain, LocalSpawner(spawn))
@@ -95,8 +111,7 @@ impl<F: Fn(LocalTask)> Server<LocalSpawner<F>> {
 }
 
 impl<E> Server<E> {
-    /// A server on any executor of hyper's. Unlike the functions given to [`new`](Server::new) and
-    /// [`local`](Server::local), it gets its tasks unboxed.
+    /// Makes a server on any executor of hyper's, which is given its tasks unboxed.
     ///
     /// ```no_run
     /// # use std::future::Future;
@@ -109,21 +124,23 @@ impl<E> Server<E> {
     ///     }
     /// }
     ///
-    /// let server = Server::with_executor(&Drain::new(), Global);
+    /// # let drain = Drain::new();
+    /// let server = Server::with_executor(&drain, Global);
     /// ```
     pub fn with_executor(drain: &Drain, executor: E) -> Self {
-        let tasks = Tasks::new(executor, Arc::clone(drain.node()));
+        let tasks = Tasks::new(executor, drain.node());
         let mut builder = auto::Builder::new(tasks.clone());
         // A peer may close its side after its request; hyper would drop the request then.
         builder.http1().half_close(true);
-        // hyper's own limit of 30 s for a head runs between requests as well, and would close idle connections.
+        // hyper's own limit of 30 s for a head runs between requests as well, and would close idle
+        // connections.
         builder
             .http1()
             .timer(ReactorTimer)
             .header_read_timeout(None);
         builder.http2().timer(ReactorTimer);
         Self {
-            drain: drain.clone(),
+            drain: drain.observer(),
             tasks,
             builder,
             handshake: (),
@@ -140,7 +157,8 @@ impl<E, H> Server<E, H> {
     ///
     /// ```no_run
     /// # use async_drain::{Drain, hyper::Server};
-    /// let server = Server::new(&Drain::new(), |task| smol::spawn(task).detach())
+    /// # let drain = Drain::new();
+    /// let server = Server::new(&drain, |task| smol::spawn(task).detach())
     ///     .configure(|http| {
     ///         http.http1().max_buf_size(64 * 1024);
     ///     });
@@ -150,8 +168,10 @@ impl<E, H> Server<E, H> {
         self
     }
 
-    /// Makes each connection what HTTP is spoken on, by a TLS handshake say. It runs in the connection's task, and a peer
-    /// that stalls in it is closed like one that has sent nothing.
+    /// Turns each accepted connection into the stream HTTP runs on, e.g. by a TLS handshake.
+    ///
+    /// The handshake runs in the connection's task. Once draining has begun, a peer that stalls in
+    /// it is closed like one that has sent nothing.
     pub fn handshake<N>(self, handshake: N) -> Server<E, N> {
         Server {
             drain: self.drain,
@@ -165,16 +185,18 @@ impl<E, H> Server<E, H> {
         }
     }
 
-    /// How long an idle connection may still place one more request after draining has begun; one second by default.
-    /// Zero closes it at once.
+    /// Sets how long an idle connection may still send one more request after draining has begun;
+    /// one second by default. Zero closes it at once.
     pub fn keep_alive_grace(mut self, grace: Duration) -> Self {
         self.graces.keep_alive = grace;
         self
     }
 
-    /// How long after it was accepted a connection that has sent nothing may send its first request when draining has
-    /// begun; five seconds by default. A handshake is part of it. It is never shorter than the keep-alive grace, so one
-    /// that has long been silent is closed with the idle ones.
+    /// Sets how long after it was accepted a silent connection may still send its first request
+    /// once draining has begun; five seconds by default.
+    ///
+    /// A handshake is part of that time. It is never shorter than the keep-alive grace, so a
+    /// connection that has long been silent is closed together with the idle ones.
     pub fn first_request_grace(mut self, grace: Duration) -> Self {
         self.graces.first_request = grace;
         self
@@ -187,57 +209,68 @@ impl<E, H> Server<E, H> {
         self
     }
 
-    /// How long a peer may take for a request's head, and for its handshake.
+    /// Sets how long a peer may take for a request's head, and for its handshake.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Whether requests carry their peer's [`SocketAddr`](std::net::SocketAddr) as an extension, where it has one. It
-    /// takes a few allocations for each request, so they don't unless told to.
+    /// Sets whether requests carry their peer's [`SocketAddr`](std::net::SocketAddr) as an
+    /// extension, if it has one; they don't by default.
+    ///
+    /// It costs a few allocations for each request.
     pub fn peer_addresses(mut self, peer_addresses: bool) -> Self {
         self.peer_addresses = peer_addresses;
         self
     }
 
-    /// Serves the connections of `listener` until draining begins: any TCP or Unix listener of std, async-io or smol, or
-    /// what else is [`IntoAccept`].
+    /// Serves the connections of `listener`; it ends when the *listener* is closed, and its
+    /// connections need their executor until the drain is drained.
     ///
-    /// It ends when the *listener* is closed. Connections are served on: they need their executor until the drain
-    /// is drained, so an executor per thread runs both, e.g. `executor.run(zip(serving, drain.until_drained()))`. A
-    /// connection that is dropped at work, with its executor, is reported as abandoned.
+    /// An executor per thread therefore runs both, e.g.
+    /// `executor.run(zip(serving, drain.until_drained()))`. A connection that is dropped at work,
+    /// together with its executor, is reported as abandoned.
     ///
-    /// From this call on, and not only from the first poll, the drain waits for it: a drain that begins earlier
-    /// finds the queue emptied all the same.
+    /// The listener is closed once draining has begun and its queue is empty. It is any TCP or Unix
+    /// listener of std, async-io or smol, and whatever else is [`IntoAccept`].
+    ///
+    /// The drain waits for the server from this call on, and not only from the first poll: if
+    /// draining begins between the two, the queue is emptied all the same.
     ///
     /// # Errors
     ///
-    /// If the listener can't be accepted from, or stops listening. Connections that are being served go on.
+    /// Returns an error if the listener can't be accepted from, or stops listening. Connections
+    /// that are being served go on.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future closes the listener, with the connections in its queue.
     #[track_caller]
-    pub fn serve<L, S, B>(
+    pub fn serve<L, S>(
         self,
         listener: L,
         service: S,
-    ) -> impl Future<Output = io::Result<()>> + use<L, S, B, E, H>
+    ) -> impl Future<Output = io::Result<()>> + use<L, S, E, H>
     where
         L: IntoAccept,
         L::Accept: Unpin,
         H: Handshake<Linger<<L::Accept as Accept>::Conn>>,
-        S: Service<Request<Incoming>, Response = Response<B>> + Clone + 'static,
-        S::Future: 'static,
-        S::Error: Into<BoxError>,
-        B: Body + 'static,
-        B::Error: Into<BoxError>,
+        S: HttpService<
+                Respond = Respond<Call<S, Incoming>, Unanswered>,
+                Task<H, Linger<<L::Accept as Accept>::Conn>, Tasks<E>> = Connection<
+                    H,
+                    Linger<<L::Accept as Accept>::Conn>,
+                    S,
+                    Tasks<E>,
+                >,
+            >,
         E: 'static,
-        Tasks<E>: auto::HttpServerConnExec<Respond<S, Incoming>, Answer<B>>
-            + Executor<Connection<H, Linger<<L::Accept as Accept>::Conn>, S, Tasks<E>>>,
+        Tasks<E>: auto::HttpServerConnExec<S::Respond, Answer<S::ResponseBody, Unanswered>>
+            + Executor<S::Task<H, Linger<<L::Accept as Accept>::Conn>, Tasks<E>>>,
     {
-        let mut incoming = self.drain.accept(listener).stall_limit(self.stall_limit);
-        let begin = Arc::new(self.builder);
+        let incoming = net::Incoming::new(self.drain.clone(), listener);
+        let mut incoming = incoming.stall_limit(self.stall_limit);
+        let builder = Arc::new(self.builder);
         let handshake = Arc::new(self.handshake);
         async move {
             while let Some(accepted) =
@@ -250,25 +283,25 @@ impl<E, H> Server<E, H> {
                     ..
                 } = accepted?;
                 let delivery = io.delivery();
-                let standby = ConnectionGuard::new(guard).with_connection(&mut io);
+                let guard = ConnectionGuard::new(guard).with_connection(&mut io);
                 if let Some(peer) = peer {
-                    // Until it has sent a request.
-                    standby.label(|| peer.to_string().into());
+                    // Its name until it has sent a request.
+                    guard.label(|| peer.to_string().into());
                 }
                 let start = Start {
-                    activity: Activity::new(&self.drain),
+                    activity: Activity::observing(&self.drain),
                     delivery,
                     peer: peer.filter(|_| self.peer_addresses),
                     service: service.clone(),
-                    builder: Arc::clone(&begin),
+                    builder: Arc::clone(&builder),
                 };
-                let ending = Ending::new(self.drain.node(), self.graces).limits(self.limits);
+                let closing = Closing::new(&self.drain, self.graces).limits(self.limits);
                 self.tasks.execute(Connection::new(
                     Arc::clone(&handshake),
                     io,
                     start,
-                    ending,
-                    standby,
+                    closing,
+                    guard,
                 ));
             }
             Ok(())

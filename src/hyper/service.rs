@@ -16,12 +16,13 @@ use pin_project_lite::pin_project;
 use super::{
     activity::{Activity, Unanswered},
     framing::Body,
-    unwritten::Unwritten,
+    response_data::ResponseData,
 };
-use crate::http::{self, Asked};
+use crate::http::{self, Answer, Keep, RequestKind, Respond, forward_body};
 
 impl Activity {
-    /// Makes `service` tell peers to leave from lame duck on (Z3), and lets this activity know of its requests.
+    /// Wraps `service`: its answers tell peers to leave from lame duck on, and this activity knows
+    /// of its requests.
     pub fn service<S>(&self, service: S) -> DrainService<S> {
         DrainService {
             service,
@@ -31,7 +32,8 @@ impl Activity {
     }
 }
 
-/// A service whose answers say `Connection: close` from lame duck on; made by [`Activity::service`].
+/// A service whose answers say `Connection: close` from lame duck on; made by
+/// [`Activity::service`].
 #[derive(Clone, Debug)]
 pub struct DrainService<S> {
     service: S,
@@ -40,23 +42,22 @@ pub struct DrainService<S> {
 }
 
 impl<S> DrainService<S> {
-    /// Gives requests the peer's address, as an extension of the type [`SocketAddr`].
-    #[must_use]
-    pub fn peer(mut self, peer: Option<SocketAddr>) -> Self {
+    /// Gives requests their peer's address, as an extension of the type [`SocketAddr`].
+    pub(super) fn peer(mut self, peer: Option<SocketAddr>) -> Self {
         self.peer = peer;
         self
     }
 }
 
-impl<S, Q, P> Service<Request<Q>> for DrainService<S>
+impl<S, Q, B> Service<Request<Q>> for DrainService<S>
 where
-    S: Service<Request<Q>, Response = Response<P>> + Clone,
+    S: Service<Request<Q>, Response = Response<B>> + Clone,
     Q: HttpBody,
-    P: HttpBody,
+    B: HttpBody,
 {
-    type Response = Response<Answer<P>>;
+    type Response = Response<Answer<B, Unanswered>>;
     type Error = S::Error;
-    type Future = Respond<S, Q>;
+    type Future = Respond<Call<S, Q>, Unanswered>;
 
     fn call(&self, mut request: Request<Q>) -> Self::Future {
         let body = body_of(request.body());
@@ -65,24 +66,14 @@ where
         if let Some(peer) = self.peer {
             request.extensions_mut().insert(peer);
         }
-        let asked = Asked::of(&request);
-        let unanswered = Some(unanswered);
+        let kind = RequestKind::of(&request);
         if http2 {
             // This is the connection's task, whose other streams a panic would end (Z11).
             let call = Some((self.service.clone(), request));
-            return Respond {
-                stage: Stage::Begun { call },
-                asked,
-                unanswered,
-            };
+            return Respond::new(Call::Begun { call }, kind, unanswered);
         }
-        Respond {
-            stage: Stage::Called {
-                response: self.service.call(request),
-            },
-            asked,
-            unanswered,
-        }
+        let response = self.service.call(request);
+        Respond::new(Call::Called { response }, kind, unanswered)
     }
 }
 
@@ -97,22 +88,10 @@ fn body_of(body: &impl HttpBody) -> Body {
 }
 
 pin_project! {
-    /// The answer of a [`DrainService`].
+    /// A call of the service.
+    #[project = CallProj]
     #[must_use = "futures do nothing unless polled"]
-    pub struct Respond<S, Q>
-    where
-        S: Service<Request<Q>>,
-    {
-        #[pin]
-        stage: Stage<S, Q>,
-        asked: Asked,
-        unanswered: Option<Unanswered>,
-    }
-}
-
-pin_project! {
-    #[project = StageProj]
-    enum Stage<S, Q>
+    pub enum Call<S, Q>
     where
         S: Service<Request<Q>>,
     {
@@ -122,87 +101,69 @@ pin_project! {
     }
 }
 
-impl<S, Q, P> Future for Respond<S, Q>
+impl<S, Q> Future for Call<S, Q>
 where
-    S: Service<Request<Q>, Response = Response<P>>,
-    P: HttpBody,
+    S: Service<Request<Q>>,
 {
-    type Output = Result<Response<Answer<P>>, S::Error>;
+    type Output = Result<S::Response, S::Error>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        if let StageProj::Begun { call } = this.stage.as_mut().project() {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let CallProj::Begun { call } = self.as_mut().project() {
             let Some((service, request)) = call.take() else {
                 // The call has panicked.
                 return Poll::Pending;
             };
             let response = service.call(request);
-            this.stage.set(Stage::Called { response });
+            self.set(Self::Called { response });
         }
-        let StageProj::Called { response } = this.stage.project() else {
-            return Poll::Pending;
-        };
-        let mut response = ready!(response.poll(cx))?;
-        let mut unanswered = this.unanswered.take();
-        if let Some(unanswered) = &mut unanswered {
-            this.asked.farewell(unanswered.phase(), &mut response);
-            if this.asked.is_tunnel(response.status()) {
-                unanswered.upgraded();
-            } else if this.asked.is_close_delimited(&response)
-                && !response.body().is_end_stream()
-                && response.body().size_hint().exact().is_none()
-            {
-                unanswered.set_unended();
-            }
+        match self.project() {
+            CallProj::Called { response } => response.poll(cx),
+            CallProj::Begun { .. } => Poll::Pending,
         }
-        Poll::Ready(Ok(response.map(|body| Answer { body, unanswered })))
     }
 }
 
-impl<S: Service<Request<Q>>, Q> fmt::Debug for Respond<S, Q> {
+impl<S: Service<Request<Q>>, Q> fmt::Debug for Call<S, Q> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Respond")
-            .field("called", &matches!(self.stage, Stage::Called { .. }))
+        f.debug_struct("Call")
+            .field("called", &matches!(self, Self::Called { .. }))
             .finish_non_exhaustive()
     }
 }
 
-pin_project! {
-    /// The body of a [`DrainService`]'s answer: unanswered until it is dropped, and of HTTP/2 until
-    /// its last bytes are written.
-    #[derive(Debug)]
-    pub struct Answer<P> {
-        #[pin]
-        body: P,
-        unanswered: Option<Unanswered>,
+impl<B: HttpBody> Keep<B> for Unanswered {
+    fn answer(&mut self, request: RequestKind, response: &mut Response<B>) {
+        request.add_close(self.phase(), response);
+        if request.is_tunnel(response.status()) {
+            self.upgraded();
+        } else if request.is_close_delimited(response)
+            && !response.body().is_end_stream()
+            && response.body().size_hint().exact().is_none()
+        {
+            self.set_unended();
+        }
     }
 }
 
-impl<P: HttpBody> HttpBody for Answer<P> {
-    type Data = Unwritten<P::Data>;
-    type Error = P::Error;
+impl<B: HttpBody> HttpBody for Answer<B, Unanswered> {
+    type Data = ResponseData<B::Data>;
+    type Error = B::Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, P::Error>>> {
+    ) -> Poll<Option<Result<Frame<Self::Data>, B::Error>>> {
         let this = self.project();
         let frame = ready!(this.body.poll_frame(cx));
-        let unanswered = this.unanswered.as_ref();
+        let kept = this.kept.as_ref();
         Poll::Ready(frame.map(|frame| {
             frame.map(|frame| {
                 frame.map_data(|data| {
-                    Unwritten::new(data, unanswered.and_then(Unanswered::until_written))
+                    ResponseData::new(data, kept.and_then(Unanswered::until_written))
                 })
             })
         }))
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    forward_body!();
 }

@@ -11,8 +11,10 @@ use pin_project_lite::pin_project;
 use super::activity::Tunnel;
 use crate::{
     Phase,
-    drain::node::{Node, Presence},
-    drain::sync::Arc,
+    drain::{
+        node::{Node, Presence},
+        sync::Arc,
+    },
     futures::UntilAborting,
 };
 
@@ -22,10 +24,10 @@ pub(super) type SendTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// A task for an executor of one thread.
 pub(super) type LocalTask = Pin<Box<dyn Future<Output = ()>>>;
 
-/// The executor of [`Server::new`](super::Server::new): boxes each task for a function that spawns it.
+/// Boxes each task for the function given to [`Server::new`](super::Server::new).
 pub struct SendSpawner<F>(pub(super) F);
 
-/// The executor of [`Server::local`](super::Server::local): the same without `Send`.
+/// Boxes each task for the function given to [`Server::local`](super::Server::local).
 pub struct LocalSpawner<F>(pub(super) F);
 
 impl<F, T> Executor<T> for SendSpawner<F>
@@ -50,28 +52,31 @@ where
 
 /// Spawns a server's connections and HTTP/2 streams on `E`.
 ///
-/// The tasks end when aborting begins, and until then keep the drain from being drained (Z12).
+/// When aborting begins, the tasks end. Until then they keep the drain from being drained (Z12).
 pub struct Tasks<E>(Arc<Shared<E>>);
 
 /// The one executor of all connections.
 struct Shared<E> {
     executor: E,
-    core: Arc<Node>,
+    node: Arc<Node>,
 }
 
 impl<E> Tasks<E> {
-    pub(super) fn new(executor: E, core: Arc<Node>) -> Self {
-        Self(Arc::new(Shared { executor, core }))
+    pub(super) fn new(executor: E, node: &Arc<Node>) -> Self {
+        let node = Arc::clone(node);
+        Self(Arc::new(Shared { executor, node }))
     }
 }
 
 impl<E, T> Executor<T> for Tasks<E>
 where
-    E: Executor<Cut<T>>,
+    E: Executor<UntilAborted<T>>,
     T: Future<Output = ()>,
 {
     fn execute(&self, task: T) {
-        self.0.executor.execute(Cut::new(&self.0.core, task));
+        self.0
+            .executor
+            .execute(UntilAborted::new(&self.0.node, task));
     }
 }
 
@@ -84,45 +89,44 @@ impl<E> Clone for Tasks<E> {
 pin_project! {
     /// A task that ends when aborting begins.
     #[must_use = "futures do nothing unless polled"]
-    pub struct Cut<T> {
+    pub struct UntilAborted<T> {
         #[pin]
         task: Option<T>,
-        // Made when the task has to wait: most HTTP/2 streams never do.
+        // Made when the task first has to wait: most HTTP/2 streams never do.
         aborting: Option<UntilAborting>,
-        // Kept if it is the task of a tunnel over HTTP/2 (Z6).
+        // Set if it is the task of a tunnel over HTTP/2 (Z6).
         tunnel: Option<Tunnel>,
-        // The last to go. Without one the drain is drained, and the task is over before it has begun.
-        hold: Option<Presence>,
+        // Dropped last. `None` if the drain was already drained: the task ends before it has begun.
+        presence: Option<Presence>,
     }
 }
 
-impl<T> Cut<T> {
-    fn new(core: &Node, task: T) -> Self {
+impl<T> UntilAborted<T> {
+    fn new(node: &Node, task: T) -> Self {
         Self {
             task: Some(task),
             aborting: None,
             tunnel: Tunnel::next(),
-            hold: core.presence_for_task(),
+            presence: node.presence_for_task(),
         }
     }
 }
 
-impl<T: Future<Output = ()>> Future for Cut<T> {
+impl<T: Future<Output = ()>> Future for UntilAborted<T> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        if let (Some(task), Some(hold)) = (this.task.as_mut().as_pin_mut(), &this.hold) {
-            let core = hold.node();
-            if !core.latch.is(Phase::Aborting) && task.poll(cx).is_pending() {
-                let aborting = (this.aborting).get_or_insert_with(|| UntilAborting::new(core));
+        if let (Some(task), Some(presence)) = (this.task.as_mut().as_pin_mut(), &this.presence) {
+            let node = presence.node();
+            if !node.latch.is(Phase::Aborting) && task.poll(cx).is_pending() {
+                let aborting = (this.aborting).get_or_insert_with(|| UntilAborting::new(node));
                 ready!(Pin::new(aborting).poll(cx));
             }
         }
-        // Cut or done, it is over.
         this.task.set(None);
         *this.tunnel = None;
-        *this.hold = None;
+        *this.presence = None;
         Poll::Ready(())
     }
 }
@@ -137,4 +141,4 @@ macro_rules! debug {
     )*};
 }
 
-debug!(SendSpawner, LocalSpawner, Tasks, Cut);
+debug!(SendSpawner, LocalSpawner, Tasks, UntilAborted);

@@ -7,10 +7,13 @@ use std::{
 use ::hyper::rt::{Read, ReadBuf, Write};
 use futures_io::{AsyncRead, AsyncWrite};
 
-/// A futures-io view of one of hyper's connections, such as [`hyper::upgrade::Upgraded`](::hyper::upgrade::Upgraded).
+/// Makes one of hyper's connections, such as
+/// [`hyper::upgrade::Upgraded`](::hyper::upgrade::Upgraded), one of futures-io.
 ///
-/// An upgraded connection is no longer the server's, and its guard is gone: give it a guard of its own (Z6), taken
-/// before the upgrade is answered.
+/// An upgraded connection is no longer the server's, and the server's guard is dropped: give it a
+/// guard of its own, taken before the upgrade is answered. So a WebSocket is told when draining
+/// begins, and isn't cut before aborting begins. On axum too: its own feature `ws` needs tokio, so
+/// let the handler answer the handshake and take the connection as below.
 ///
 /// ```no_run
 /// # use ::hyper::{Request, body::Incoming};
@@ -37,7 +40,7 @@ impl<T> FromHyper<T> {
         Self(io)
     }
 
-    /// Gives it back.
+    /// Returns what was wrapped.
     pub fn into_inner(self) -> T {
         self.0
     }

@@ -201,20 +201,7 @@ impl Drain {
     #[cfg_attr(docsrs, doc(cfg(feature = "net")))]
     #[track_caller]
     pub fn accept<L: IntoAccept>(&self, listener: L) -> Incoming<L> {
-        Incoming {
-            state: match listener.into_accept() {
-                Ok(accept) => State::Listening(accept),
-                Err(error) => State::Failed(error),
-            },
-            drain: self.observer(),
-            draining: self.until_draining(),
-            aborting: self.until_aborting(),
-            hold: self.node().presence(),
-            stall_limit: STALL_LIMIT,
-            place: Location::caller(),
-            backoff: Backoff::default(),
-            burst: 0,
-        }
+        Incoming::new(self.observer(), listener)
     }
 }
 
@@ -232,6 +219,25 @@ where
 impl<L: IntoAccept> Unpin for Incoming<L> where L::Accept: Unpin {}
 
 impl<L: IntoAccept> Incoming<L> {
+    #[track_caller]
+    pub(crate) fn new(drain: Observer, listener: L) -> Self {
+        let node = drain.node();
+        Self {
+            state: match listener.into_accept() {
+                Ok(accept) => State::Listening(accept),
+                Err(error) => State::Failed(error),
+            },
+            draining: UntilDraining::new(node),
+            aborting: UntilAborting::new(node),
+            hold: node.presence(),
+            drain,
+            stall_limit: STALL_LIMIT,
+            place: Location::caller(),
+            backoff: Backoff::default(),
+            burst: 0,
+        }
+    }
+
     /// Sets how long the close of a [connection](Linger) may go on without an acknowledgement by
     /// the peer; two seconds by default.
     pub fn stall_limit(mut self, limit: Duration) -> Self {

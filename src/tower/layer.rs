@@ -3,19 +3,21 @@ use std::{fmt, panic::Location};
 use tower_layer::Layer;
 
 use super::service::DrainService;
-use crate::{Drain, Guard, drain::node::Node, drain::sync::Arc};
+use crate::{Drain, Guard, Observer, drain::sync::Arc};
 
-/// Gives each request a guard until the last of its response's body, and tells peers to leave.
+/// Gives each request a guard until the end of its answer's body, and tells peers to leave.
 ///
-/// Where the drain tracks its guards, that of a request is named by its method and path. From lame duck on, answers to
-/// HTTP/1 requests say `Connection: close` (Z3). It is no handle of the drain.
+/// If the drain tracks its guards, that of a request is named by its method and path. From lame
+/// duck on, answers to HTTP/1 requests say `Connection: close`. The layer observes the drain: it
+/// does not keep it running.
 ///
-/// Once the drain is drained there are no guards any more; requests are served all the same, and told to leave.
-/// To refuse them is for a service that knows why it should.
+/// Once the drain is drained there are no new guards. Requests are served all the same, and told to
+/// leave: a service that knows a reason can refuse them.
 ///
-/// It counts and names, and must not be all that a process waits for before it exits: see the
-/// [module](crate::tower). Under `hyper::Server`, whose connections count and are named already, it
-/// counts each request once more, and is of use only for a part of a router.
+/// The layer counts and names, and must not be all that a process waits for before it exits: see
+/// the [module](crate::tower). Under `hyper::Server`, whose connections count and are named
+/// already, it counts each request once more. There it is of use for a part of a router, or to
+/// count the requests of HTTP/2 one by one.
 ///
 /// ```
 /// use async_drain::{Drain, tower::DrainLayer};
@@ -26,40 +28,63 @@ use crate::{Drain, Guard, drain::node::Node, drain::sync::Arc};
 ///     .route("/export", get(|| async { "a long answer" }))
 ///     .layer(DrainLayer::new(&drain));
 /// ```
+///
+/// # axum on `hyper::Server`
+///
+/// A `Router` is a service of tower's. hyper-util's `TowerToHyperService` (feature `service`) makes
+/// it one of hyper's:
+///
+/// ```
+/// # use async_drain::{Drain, hyper::Server};
+/// # use axum::Router;
+/// # use std::{io, net::TcpListener};
+/// use hyper_util::service::TowerToHyperService;
+///
+/// # async fn serve(drain: Drain, listener: TcpListener, app: Router) -> io::Result<()> {
+/// Server::new(&drain, |task| smol::spawn(task).detach())
+///     .serve(listener, TowerToHyperService::new(app))
+///     .await
+/// # }
+/// ```
+///
+/// axum's own feature `ws` needs tokio. Without it, a handler answers the handshake itself, takes
+/// the connection from `hyper::upgrade::on`, and speaks WebSocket on it by a crate such as
+/// async-tungstenite, under a guard of its own: see
+/// [`FromHyper`](crate::hyper::FromHyper).
 #[derive(Clone)]
 pub struct DrainLayer(Arc<Requests>);
 
 /// Where the guards of requests come from.
 struct Requests {
-    core: Arc<Node>,
-    /// Of the layer, since that of the call would be within some library.
+    observer: Observer,
+    /// Where the layer was made: the place of a call would be within some library.
     place: &'static Location<'static>,
 }
 
 impl DrainLayer {
-    /// A layer whose requests `drain` counts.
+    /// Makes a layer whose requests `drain` counts.
     #[must_use]
     #[track_caller]
     pub fn new(drain: &Drain) -> Self {
         Self(Arc::new(Requests {
-            core: Arc::clone(drain.node()),
+            observer: drain.observer(),
             place: Location::caller(),
         }))
     }
 
-    pub(super) fn node(&self) -> &Arc<Node> {
-        &self.0.core
+    pub(super) fn observer(&self) -> &Observer {
+        &self.0.observer
     }
 
-    /// A guard for `request`, unless the drain is drained.
+    /// Returns a guard for `request`, unless the drain is drained.
     pub(super) fn guard<B>(&self, request: &::http::Request<B>) -> Option<Guard> {
-        let Requests { core, place } = &*self.0;
-        let label = core.registry.is_some().then(|| {
+        let node = self.0.observer.node();
+        let label = node.registry.is_some().then(|| {
             let mut label = String::new();
             crate::http::label(request, &mut label);
             label.into()
         });
-        core.seat(place, label).map(Guard::new)
+        node.seat(self.0.place, label).map(Guard::new)
     }
 }
 
@@ -74,7 +99,7 @@ impl<S> Layer<S> for DrainLayer {
 impl fmt::Debug for DrainLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DrainLayer")
-            .field("phase", &self.node().latch.phase())
+            .field("phase", &self.observer().phase())
             .finish_non_exhaustive()
     }
 }

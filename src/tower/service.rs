@@ -1,10 +1,17 @@
-use std::task::{Context, Poll};
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use ::http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
 use tower_service::Service;
 
-use super::{body::GuardedBody, future::GuardedResponse, layer::DrainLayer};
-use crate::http::Asked;
+use super::layer::DrainLayer;
+use crate::{
+    Guard, Observer,
+    http::{Answer, Keep, RequestKind, Respond, forward_body},
+};
 
 /// A service whose requests hold a guard; made by [`DrainLayer`].
 #[derive(Clone, Debug)]
@@ -19,22 +26,52 @@ impl<S> DrainService<S> {
     }
 }
 
-impl<S, Q, P> Service<Request<Q>> for DrainService<S>
+impl<S, Q, B> Service<Request<Q>> for DrainService<S>
 where
-    S: Service<Request<Q>, Response = Response<P>>,
+    S: Service<Request<Q>, Response = Response<B>>,
 {
-    type Response = Response<GuardedBody<P>>;
+    type Response = Response<Answer<B, Counted>>;
     type Error = S::Error;
-    type Future = GuardedResponse<S::Future>;
+    type Future = Respond<S::Future, Counted>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.service.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request<Q>) -> Self::Future {
-        let guard = self.layer.guard(&request);
-        let asked = Asked::of(&request);
-        let response = self.service.call(request);
-        GuardedResponse::new(response, guard, asked, self.layer.node())
+        let counted = Counted {
+            _guard: self.layer.guard(&request),
+            observer: self.layer.observer().clone(),
+        };
+        let kind = RequestKind::of(&request);
+        Respond::new(self.service.call(request), kind, counted)
     }
+}
+
+/// A request that holds a guard.
+#[derive(Debug)]
+pub struct Counted {
+    /// `None` if the drain was already drained when the request came.
+    _guard: Option<Guard>,
+    observer: Observer,
+}
+
+impl<B> Keep<B> for Counted {
+    fn answer(&mut self, request: RequestKind, response: &mut Response<B>) {
+        request.add_close(self.observer.phase(), response);
+    }
+}
+
+impl<B: Body> Body for Answer<B, Counted> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        self.project().body.poll_frame(cx)
+    }
+
+    forward_body!();
 }

@@ -221,7 +221,8 @@ impl Standing {
     const HEAD_ALONE: u8 = 64;
     const PARSED_LATER: u8 = 128;
 
-    /// hyper has parsed a head without a body. The [`Framing`] hears of it when the next bytes come.
+    /// hyper has parsed a head without a body. The [`Framing`] hears of it when the next bytes
+    /// come.
     pub(crate) const PARSED: Self = Self(Self::PARSED_LATER);
 
     pub(crate) fn from_byte(byte: u8) -> Self {

@@ -4,15 +4,17 @@ use ::hyper::body::{Buf, Bytes};
 
 use super::activity::Buffered;
 
-/// Data of an answer. Over HTTP/2 the request is unanswered until h2, which buffers it, has written it.
+/// Data of an answer. Over HTTP/2, the request is unanswered until h2, which buffers the data, has
+/// written it.
 #[derive(Debug)]
-pub struct Unwritten<D> {
+pub struct ResponseData<D> {
     data: D,
-    /// Set over HTTP/2: hyper drops a body once h2 has all of it, however little of that is written.
+    /// Set over HTTP/2: hyper drops a body once h2 has all of it, however little of that is
+    /// written.
     _buffered: Option<Buffered>,
 }
 
-impl<D> Unwritten<D> {
+impl<D> ResponseData<D> {
     pub(super) fn new(data: D, buffered: Option<Buffered>) -> Self {
         Self {
             data,
@@ -21,7 +23,7 @@ impl<D> Unwritten<D> {
     }
 }
 
-impl<D: Buf> Buf for Unwritten<D> {
+impl<D: Buf> Buf for ResponseData<D> {
     #[inline]
     fn remaining(&self) -> usize {
         self.data.remaining()

@@ -1,20 +1,21 @@
 use std::cell::RefCell;
 
-/// What one read takes at most.
+/// The most that one read takes.
 const SIZE: usize = 64 * 1024;
 
-/// Runs `read` once, with a buffer of at most `limit` bytes, whose content means nothing.
+/// Runs `read` once, with a buffer of at most `limit` bytes whose content means nothing.
 ///
-/// hyper's own buffer has never been written to, and safe code would have to fill all of it with zeros before each read
-/// that brings a few bytes or none. One buffer per thread is written once, and connections that wait have none.
+/// hyper's own buffer is uninitialized: safe code would have to fill all of it with zeros before
+/// each read, which brings a few bytes or none. A buffer per thread is filled once, and a
+/// connection that waits has none.
 pub(super) fn with<T>(limit: usize, mut read: impl FnMut(&mut [u8]) -> T) -> T {
     thread_local! {
-        static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SIZE].into());
+        static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SIZE].into());
     }
     let limit = limit.min(SIZE);
-    // In the destructors of a thread there is none, and a read may be of a connection that reads another of ours.
-    let result =
-        SCRATCH.try_with(|scratch| Some(read(&mut scratch.try_borrow_mut().ok()?[..limit])));
+    // In the destructors of a thread there is none, and a read may be of a connection that reads
+    // from another one of ours.
+    let result = BUFFER.try_with(|buffer| Some(read(&mut buffer.try_borrow_mut().ok()?[..limit])));
     match result {
         Ok(Some(result)) => result,
         _ => read(&mut vec![0; limit]),

@@ -1,4 +1,4 @@
-//! When to ask a connection to end, and when to cut it (Z2 Z4 Z9 Z12).
+//! When to ask a connection to end, and when to cut it (Z2 Z4 Z6 Z9 Z12 Z13).
 
 use std::{
     future::Future,
@@ -9,62 +9,64 @@ use std::{
 
 use super::{activity::Activity, graceful::GracefulConnection, limits::Limits};
 use crate::{
+    Observer,
     drain::connection_guard::ConnectionGuard,
-    drain::node::Node,
-    drain::sync::Arc,
     futures::{UntilAborting, UntilLameDuck},
     net::idle::{Alarm, Graces, IdleTimer},
     shutdown::timer,
 };
 
-/// How long an HTTP/2 peer without a stream has to react to our first GOAWAY and its PING; gRPC's limit.
+/// How long an HTTP/2 peer without a stream has to react to the first GOAWAY and its PING, which is
+/// also the limit of gRPC.
 const GOAWAY: Duration = Duration::from_secs(5);
 
-/// When to ask a connection to end.
+/// Decides when to ask a connection to end, and when to cut it.
 #[derive(Debug)]
-pub(super) struct Ending {
+pub(super) struct Closing {
     lame_duck: UntilLameDuck,
     aborting: UntilAborting,
     pub(super) activity: Option<Activity>,
-    pub(super) patience: IdleTimer,
-    /// When it was asked to end.
+    pub(super) idle_timer: IdleTimer,
+    /// When the connection was asked to end, or when its last tunnel was seen after that.
     pub(super) asked: Option<Instant>,
-    /// Set if a stream was a tunnel when the connection was looked at last.
+    /// Set if a stream was a tunnel at the last look.
     tunnel: bool,
     goaway: Alarm,
     /// How much the peer had acknowledged when it was last seen to acknowledge more, and when that
-    /// was; set once it was asked to end.
+    /// was; set once the connection was asked to end.
     acknowledged: Option<(usize, Instant)>,
     limits: Limits,
-    /// When the head that has begun, or the handshake, must be complete: set when a poll first finds it is not.
+    /// When the head that has begun, or the handshake, must be complete: set by the first poll that
+    /// finds it incomplete.
     unfinished: Option<Instant>,
-    /// How many requests came before that head.
-    before: usize,
+    /// How many requests had come before that head.
+    requests_before: usize,
     too_long: Alarm,
 }
 
-/// What to do with a connection that has nothing to do right now.
+/// What to do with a connection that waits.
 pub(super) enum Next {
     Wait,
     Ask,
     Cut,
 }
 
-impl Ending {
+impl Closing {
     /// For a connection that has just been accepted.
-    pub(super) fn new(core: &Arc<Node>, graces: Graces) -> Self {
+    pub(super) fn new(observer: &Observer, graces: Graces) -> Self {
+        let node = observer.node();
         Self {
-            lame_duck: UntilLameDuck::new(core),
-            aborting: UntilAborting::new(core),
+            lame_duck: UntilLameDuck::new(node),
+            aborting: UntilAborting::new(node),
             activity: None,
-            patience: IdleTimer::of(core, graces),
+            idle_timer: IdleTimer::of(node, graces),
             asked: None,
             tunnel: false,
             goaway: Alarm::default(),
             acknowledged: None,
             limits: Limits::new(),
             unfinished: None,
-            before: 0,
+            requests_before: 0,
             too_long: Alarm::default(),
         }
     }
@@ -93,17 +95,17 @@ impl Ending {
             self.unfinished = None;
             return Poll::Pending;
         };
-        let before = activity.requests();
-        if self.before != before {
+        let requests = activity.requests();
+        if self.requests_before != requests {
             // The next head has begun in the same poll that brought the end of the last.
-            self.before = before;
+            self.requests_before = requests;
             self.unfinished = None;
         }
         self.poll_unfinished(self.limits.head, cx)
     }
 
     /// Returns when the peer was last seen to acknowledge something and to lack more; `asked` if it
-    /// never was. What it reads slowly comes before our GOAWAY, so it is there (Z5).
+    /// never was. What it reads slowly comes before the GOAWAY, so it is there (Z5).
     fn acknowledged_at(&mut self, asked: Instant) -> Instant {
         let Some((acknowledged, missing)) = self.activity.as_ref().map(Activity::acknowledged)
         else {
@@ -129,46 +131,46 @@ impl Ending {
         if self.poll_unfinished(self.limits.handshake, cx).is_ready() {
             return Poll::Ready(());
         }
-        self.patience.set_idle(true);
-        self.patience.poll(true, cx)
+        self.idle_timer.set_idle(true);
+        self.idle_timer.poll(true, cx)
     }
 
-    /// The handshake is over, and its time with it.
-    pub(super) fn served(&mut self) {
+    /// Notes that the handshake is complete: its time limit ends with it.
+    pub(super) fn handshake_done(&mut self) {
         self.unfinished = None;
         self.too_long = Alarm::default();
     }
 
-    /// Whether `error` only says that the connection ended as it was asked to.
+    /// Returns whether `error` only says that the connection ended as it was asked to.
     pub(super) fn is_expected<C: GracefulConnection>(&self, error: &C::Error) -> bool {
-        let left = self.activity.as_ref().is_some_and(Activity::is_left);
-        self.asked.is_some() && (left || C::is_cancelled(error))
+        let unasked = self.activity.as_ref().is_some_and(Activity::is_left);
+        self.asked.is_some() && (unasked || C::is_cancelled(error))
     }
 
-    /// What [`report`](Self::report) wants to know of the time before the connection is polled.
+    /// Returns what [`report`](Self::report) needs to know of the time before the connection is
+    /// polled.
+    #[inline]
     pub(super) fn before_poll(&self) -> usize {
         self.activity.as_ref().map_or(0, Activity::ended)
     }
 
-    /// Lets the guard say whether this is work, and which.
-    pub(super) fn report(&mut self, before_poll: usize, standby: Option<&mut ConnectionGuard>) {
+    /// Tells the guard whether the connection is at work.
+    pub(super) fn report(&mut self, before_poll: usize, guard: Option<&mut ConnectionGuard>) {
         if let Some(activity) = &self.activity {
             activity.polled(before_poll, self.asked.is_some());
         }
         // Bytes that the peer has still to acknowledge are work, until the grace period ends.
-        let delivering = standby
-            .as_deref()
-            .is_some_and(ConnectionGuard::is_delivering);
+        let delivering = guard.as_deref().is_some_and(ConnectionGuard::is_delivering);
         let idle = self.activity.as_ref().is_none_or(Activity::is_idle) && !delivering;
-        self.patience.set_idle(idle);
-        // Of a connection whose activity is not known, all is work.
-        let Some(standby) = standby.filter(|_| self.activity.is_some()) else {
+        self.idle_timer.set_idle(idle);
+        // A connection whose activity is not known is always at work.
+        let Some(guard) = guard.filter(|_| self.activity.is_some()) else {
             return;
         };
         if idle {
-            standby.rest();
+            guard.rest();
         } else {
-            standby.work();
+            guard.work();
         }
     }
 
@@ -179,37 +181,48 @@ impl Ending {
         if Pin::new(&mut self.lame_duck).poll(cx).is_pending() {
             return Next::Wait;
         }
-        let http2 = self.activity.as_ref().is_some_and(Activity::is_http2);
         if let Some(asked) = self.asked {
-            // hyper waits for our PING to come back, however long that takes. A peer that has sent anything since is
-            // there, and hyper ends the connection after its last stream, of which a task of somebody's may yet read.
-            let reacted = self.activity.as_ref().is_some_and(Activity::has_reacted);
-            let tunnel = self.activity.as_ref().is_some_and(Activity::has_tunnel);
-            let asked = if tunnel || self.tunnel {
-                // A peer has its time to react anew when its last tunnel has ended (Z6).
-                *self.asked.insert(Instant::now())
-            } else {
-                asked
-            };
-            self.tunnel = tunnel;
-            let since = (self.patience.idle_after(asked)).filter(|_| http2 && !reacted && !tunnel);
-            let since = since.map(|since| since.max(self.acknowledged_at(asked)));
-            return match self.goaway.poll(timer::later(since, GOAWAY), cx) {
-                Poll::Ready(()) => Next::Cut,
-                Poll::Pending => Next::Wait,
-            };
+            return self.next_after(asked, cx);
         }
+        let http2 = self.activity.as_ref().is_some_and(Activity::is_http2);
         let silent = self
             .activity
             .as_ref()
             .is_some_and(|activity| activity.requests() == 0);
         if http2 && !silent {
-            // Its peer is told at once, and loses nothing: streams that it opens meanwhile are served.
+            // Its peer is told at once and loses nothing: streams that it opens until it has heard
+            // are served.
             return Next::Ask;
         }
-        // Of HTTP/1, the next answer of one that is not idle says `close`.
-        match self.patience.poll(silent, cx) {
+        // Over HTTP/1, the next answer of a connection that is not idle says `close`.
+        match self.idle_timer.poll(silent, cx) {
             Poll::Ready(()) => Next::Ask,
+            Poll::Pending => Next::Wait,
+        }
+    }
+
+    /// What to do with a connection that was `asked` to end.
+    ///
+    /// hyper waits for its PING to come back, however long that takes, and then for the last
+    /// stream. A peer that has sent anything since it was told is there, and a task of the user's
+    /// may still read from a stream of it. While a stream is a tunnel, its peer need not react
+    /// (Z6).
+    fn next_after(&mut self, asked: Instant, cx: &mut Context<'_>) -> Next {
+        let Some(activity) = (self.activity.as_ref()).filter(|activity| activity.is_http2()) else {
+            return Next::Wait;
+        };
+        let reacted = activity.has_reacted();
+        let tunnel = activity.has_tunnel();
+        let asked = if tunnel || self.tunnel {
+            *self.asked.insert(Instant::now())
+        } else {
+            asked
+        };
+        self.tunnel = tunnel;
+        let since = (self.idle_timer.idle_after(asked)).filter(|_| !reacted);
+        let since = since.map(|since| since.max(self.acknowledged_at(asked)));
+        match self.goaway.poll(timer::later(since, GOAWAY), cx) {
+            Poll::Ready(()) => Next::Cut,
             Poll::Pending => Next::Wait,
         }
     }

@@ -1,6 +1,3 @@
-//! What every HTTP adapter does with a request and its answer: name the one, and let the other tell
-//! the peer to leave.
-
 #[cfg(feature = "hyper")]
 use ::http::header::CONTENT_LENGTH;
 use ::http::{
@@ -10,24 +7,16 @@ use ::http::{
 
 use crate::Phase;
 
-/// Writes what a guard is called after its request: without the query, which may hold what does not
-/// belong into a log.
-pub(crate) fn label<B>(request: &Request<B>, label: &mut String) {
-    label.push_str(request.method().as_str());
-    label.push(' ');
-    label.push_str(request.uri().path());
-}
-
 /// What the head of an answer depends on in its request.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Asked {
+pub struct RequestKind {
     version: Version,
     connect: bool,
     #[cfg(feature = "hyper")]
     head: bool,
 }
 
-impl Asked {
+impl RequestKind {
     #[inline]
     pub(crate) fn of<B>(request: &Request<B>) -> Self {
         Self {
@@ -42,13 +31,13 @@ impl Asked {
     ///
     /// HTTP/2 has no such header, and a connection that becomes a tunnel is not HTTP's to close.
     #[inline]
-    pub(crate) fn farewell<B>(self, phase: Phase, response: &mut Response<B>) {
+    pub(crate) fn add_close<B>(self, phase: Phase, response: &mut Response<B>) {
         if phase >= Phase::LameDuck {
-            self.tell(response);
+            self.say_close(response);
         }
     }
 
-    fn tell<B>(self, response: &mut Response<B>) {
+    fn say_close<B>(self, response: &mut Response<B>) {
         if self.version >= Version::HTTP_2
             || response.status().is_informational()
             || self.is_tunnel(response.status())
@@ -60,7 +49,7 @@ impl Asked {
             // of HTTP/1.1.
             *response.version_mut() = Version::HTTP_10;
         }
-        say_close(response.headers_mut());
+        add_option_close(response.headers_mut());
     }
 
     /// Returns whether the answer's body, if its length is unknown, ends only with the connection:
@@ -88,7 +77,7 @@ impl Asked {
 
 /// Adds the option `close` to those that the answer has (RFC 9110, 7.6.1), all but `keep-alive`,
 /// which contradicts it.
-fn say_close(headers: &mut HeaderMap) {
+fn add_option_close(headers: &mut HeaderMap) {
     const CLOSE: HeaderValue = HeaderValue::from_static("close");
     const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
     let mut value = Vec::new();
@@ -118,7 +107,7 @@ fn say_close(headers: &mut HeaderMap) {
 mod tests {
     use ::http::{HeaderMap, Method, Request, Response, StatusCode, Version, header::CONNECTION};
 
-    use super::Asked;
+    use super::RequestKind;
     use crate::Phase;
 
     fn told(request: (&str, Version), status: u16, connection: &[&str]) -> (Version, HeaderMap) {
@@ -135,7 +124,7 @@ mod tests {
             response = response.header(CONNECTION, *value);
         }
         let mut response = response.body(()).unwrap();
-        Asked::of(&request).farewell(Phase::Draining, &mut response);
+        RequestKind::of(&request).add_close(Phase::Draining, &mut response);
         (response.version(), response.into_parts().0.headers)
     }
 
@@ -205,7 +194,7 @@ mod tests {
             if length {
                 response = response.header("content-length", "5");
             }
-            Asked::of(&request).is_close_delimited(&response.body(()).unwrap())
+            RequestKind::of(&request).is_close_delimited(&response.body(()).unwrap())
         };
         let (http10, http11) = (Version::HTTP_10, Version::HTTP_11);
         assert!(ends(("GET", http10), http11, 200, false));
@@ -220,11 +209,11 @@ mod tests {
 
     /// Z3: while running, no answer says so.
     #[test]
-    fn nobody_is_told_while_running() {
+    fn no_answer_says_close_while_running() {
         let request = Request::builder().method(Method::GET).body(()).unwrap();
         for (phase, says) in [(Phase::Running, false), (Phase::LameDuck, true)] {
             let mut response = Response::builder().status(StatusCode::OK).body(()).unwrap();
-            Asked::of(&request).farewell(phase, &mut response);
+            RequestKind::of(&request).add_close(phase, &mut response);
             assert_eq!(response.headers().contains_key(CONNECTION), says);
         }
     }
