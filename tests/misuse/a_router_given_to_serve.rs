@@ -1,6 +1,6 @@
 //! An axum `Router` is a service of tower, not of hyper.
-//~ Router: Service<Request<Incoming>>` is not satisfied
-//~ implements similarly named trait `tower_service::Service`
+//~ the server can't call `Router`
+//~ hyper_util::service::TowerToHyperService::new(router)
 
 use async_drain::{Drain, hyper::Server};
 

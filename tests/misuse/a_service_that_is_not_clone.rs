@@ -1,6 +1,7 @@
 //! Each connection has a clone of the service.
-//~ the trait `Clone` is not implemented for `Hello`
-//~ consider annotating `Hello` with `#[derive(Clone)]`
+//~ the server can't call `Hello`
+//~ not a service of hyper's that is `Clone` and `'static`
+//~ derive `Clone` for it
 
 use async_drain::{Drain, hyper::Server};
 use hyper::{Request, Response, body::Incoming, service::Service};
