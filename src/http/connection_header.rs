@@ -53,7 +53,7 @@ impl RequestKind {
     }
 
     /// Returns whether the answer's body, if its length is unknown, ends only with the connection:
-    /// HTTP/1.0 has no chunks, and there is no `Content-Length`.
+    /// HTTP/1.0 has no chunks, and the answer lacks a `Content-Length`.
     #[cfg(feature = "hyper")]
     #[inline]
     pub(crate) fn is_close_delimited<B>(self, response: &Response<B>) -> bool {
