@@ -179,6 +179,10 @@ broken answers-are-not-missed http2::an_answer_that_stays_in_the_kernel_is_aband
     'delivery.set_own(self.is_written());' '{ let _ = self.is_written(); delivery.set_own(true); }'
 broken called-in-the-connection http2::a_panic_in_the_call_ends_its_own_stream hyper/service.rs \
     'if http2 {' 'if false && http2 {'
+broken handshake-begun-by-the-accept-loop limits::a_panic_that_begins_a_handshake_ends_its_own_connection hyper/connection.rs \
+    'stage: Stage::Accepted {
+                accepted: Some((handshake, conn)),
+            },' 'stage: Stage::Handshake { handshake: handshake.handshake(conn) },'
 broken goaway-time-from-idle-on idle::an_http2_connection_that_was_idle_for_long_may_place_one_more_request net/idle.rs \
     'Self::SinceRunning => Some(told),' 'Self::SinceRunning => told.checked_sub(Duration::from_secs(60)),'
 broken one-goaway streams::a_stream_between_the_goaways_is_served_and_a_later_one_may_be_retried hyper/watch.rs \

@@ -253,7 +253,7 @@ fn a_panic_in_flight_harms_no_other_connection() {
     assert!(exit.stderr.contains("asked to panic"), "{}", exit.stderr);
 }
 
-/// Z11: over HTTP/2 it ends only its own stream.
+/// Z11 S8: over HTTP/2 it ends only its own stream, and its request is not abandoned.
 #[test]
 fn a_panic_on_an_http2_stream_harms_no_other_stream() {
     let mut server = hyper(&[]);
@@ -268,6 +268,7 @@ fn a_panic_on_an_http2_stream_harms_no_other_stream() {
     assert_eq!(answer, complete(b"slept\n"));
     let exit = drained(&mut server);
     assert!(exit.stderr.contains("asked to panic"), "{}", exit.stderr);
+    assert!(exit.report.contains("none abandoned"), "{}", exit.stderr);
 }
 
 /// Z11: a client that disconnects, with a reset or without, does not delay the exit for longer than
