@@ -2,8 +2,8 @@
 //!
 //! If a protocol has requests, each of its connections takes a [`ConnectionGuard`], which is at
 //! work from the first byte of a request to the last byte of its answer, and an [`IdleTimer`],
-//! which tells when an idle peer has had its time. If the requests are unknown, as in a proxy,
-//! [`Traffic`] tells when bytes no longer move.
+//! which tells when an idle connection should be closed. If the requests are unknown, as in a
+//! proxy, [`Traffic`] tells when bytes no longer move.
 
 use std::{
     fmt,
@@ -69,7 +69,7 @@ impl Graces {
     }
 }
 
-/// Tells when an idle connection has had its time, once draining has begun.
+/// Tells when an idle connection should be closed, once draining has begun.
 ///
 /// In each poll of the connection, read what has arrived, then tell whether the connection is idle
 /// by [`set_idle`](Self::set_idle), and then [`poll`](Self::poll).
@@ -93,9 +93,9 @@ impl IdleTimer {
         Self::of(drain.node(), graces)
     }
 
-    pub(crate) fn of(core: &Arc<Node>, graces: Graces) -> Self {
+    pub(crate) fn of(node: &Arc<Node>, graces: Graces) -> Self {
         Self {
-            draining: UntilDraining::new(core),
+            draining: UntilDraining::new(node),
             graces,
             accepted: Instant::now(),
             begun: None,
@@ -120,8 +120,8 @@ impl IdleTimer {
         self.idle.after(told)
     }
 
-    /// Ready when draining has begun and the connection has been idle for its grace: close it.
-    /// `silent` tells that it has never sent a request.
+    /// Polls whether the connection should be closed: ready once draining has begun and it has been
+    /// idle for its grace. `silent` tells that it has never sent a request.
     pub fn poll(&mut self, silent: bool, cx: &mut Context<'_>) -> Poll<()> {
         let begun = match self.begun {
             Some(begun) => begun,
@@ -227,7 +227,7 @@ impl Alarm {
 /// # }
 /// ```
 pub struct Traffic {
-    core: Arc<Node>,
+    node: Arc<Node>,
     created: Instant,
     /// When bytes moved last, in nanoseconds since `created`; zero until draining has begun. Set by
     /// `Watched`.
@@ -241,7 +241,7 @@ impl Traffic {
     #[must_use]
     pub fn new(guard: &Guard) -> Self {
         Self {
-            core: Arc::clone(guard.node()),
+            node: Arc::clone(guard.node()),
             created: Instant::now(),
             moved: AtomicU64::new(0),
             blocked: AtomicUsize::new(0),
@@ -267,7 +267,7 @@ impl Traffic {
     pub fn until_quiet(&self, quiet: Duration) -> impl Future<Output = ()> + Unpin {
         UntilQuiet {
             traffic: self,
-            draining: UntilDraining::new(&self.core),
+            draining: UntilDraining::new(&self.node),
             begun: None,
             quiet,
             alarm: Alarm::default(),
@@ -276,7 +276,7 @@ impl Traffic {
 
     // Relaxed throughout: `UntilQuiet` reads it, and reads it again when its timer fires.
     fn note(&self) {
-        if self.core.latch.is(Phase::Draining) {
+        if self.node.latch.is(Phase::Draining) {
             let since = u64::try_from(self.created.elapsed().as_nanos()).unwrap_or(u64::MAX);
             self.moved.store(since, Ordering::Relaxed);
         }

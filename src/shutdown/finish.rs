@@ -1,4 +1,5 @@
-//! A drain's own shutdown, for programs that need no signals, lame duck or abort grace.
+//! Ends a drain without [`Shutdown`](crate::Shutdown), for programs that need no signals, lame duck
+//! or abort grace.
 
 use std::{
     future::{Future, poll_fn},
@@ -10,8 +11,8 @@ use std::{
 use crate::{Drain, Phase, Report};
 
 impl Drain {
-    /// Begins draining and waits until the drain has drained or `timer` completes; in the latter
-    /// case, begins aborting.
+    /// Begins draining and waits until the drain has drained. If `timer` completes first, begins
+    /// aborting.
     ///
     /// The timer is any future, so no runtime is needed. The report tells what was abandoned: the
     /// work that was alive when aborting began, here and in children, even if other code began it.
@@ -39,10 +40,11 @@ impl Drain {
         self.finish_by(None, timer).await
     }
 
-    /// Like [`finish`](Self::finish), with a timer of the async-io reactor, and with the deadline
-    /// set.
+    /// Begins draining and waits until the drain has drained. If that takes longer than `limit`,
+    /// begins aborting.
     ///
-    /// A duration that overflows [`Instant`] means no limit.
+    /// It is [`finish`](Self::finish) with a timer of the async-io reactor, and sets the
+    /// [deadline](Self::deadline). A duration that overflows [`Instant`] means no limit.
     #[cfg(feature = "async-io")]
     #[cfg_attr(docsrs, doc(cfg(feature = "async-io")))]
     pub async fn finish_within(&self, limit: std::time::Duration) -> Report {
