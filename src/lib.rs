@@ -117,6 +117,8 @@ mod drain;
 mod error;
 mod ext;
 #[cfg(any(feature = "hyper", feature = "tower"))]
+// Exported by tower.
+#[cfg_attr(not(feature = "tower"), allow(unreachable_pub))]
 mod http;
 #[cfg(feature = "hyper")]
 #[cfg_attr(docsrs, doc(cfg(feature = "hyper")))]
