@@ -17,10 +17,10 @@ re_poll              20
 '
 # Of a server in memory, with all of hyper and of the adapter.
 requests='
-http1_get            7480
-http1_post           12040
-http2_get            29470
-http2_post           34860
+http1_get            7600
+http1_post           12200
+http2_get            29800
+http2_post           35540
 '
 times=1000 # as in benches/examples/{instructions,requests}.rs
 
