@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every set of features builds. `http1`, `http2` and `hyper-util` are other names of `hyper`.
+# Every set of features builds.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,4 +8,4 @@ if ! cargo hack --version >/dev/null 2>&1; then
 fi
 RUSTFLAGS="-D warnings" CARGO_TARGET_DIR=target/features \
     cargo hack check --package async-drain --feature-powerset --no-dev-deps \
-    --exclude-features http1,http2,hyper-util,default
+    --exclude-features default
