@@ -157,7 +157,7 @@ broken grace-not-from-idle-on idle::a_connection_that_falls_idle_late_may_place_
 broken handshake-not-raced idle::a_stalled_tls_handshake_ends_with_the_first_request_grace hyper/connection.rs \
     'ready!(closing.poll_handshake(cx));' 'ready!(closing.poll_aborting(cx));'
 broken preface-in-pieces-is-a-head idle::half_an_http2_preface_ends_with_the_first_request_grace hyper/framing/mod.rs \
-    'let http2 = stage & !(Standing::IN_HEAD | Standing::HEAD_BEGUN)' 'let http2 = stage'
+    'Standing(stage & !(Standing::IN_HEAD | Standing::HEAD_BEGUN) |' 'Standing(stage |'
 broken silent-http2-peer-not-asked idle::an_http2_peer_that_asks_for_nothing_ends_with_the_first_request_grace hyper/closing.rs \
     'match self.idle_timer.poll(silent, cx) {' 'match self.idle_timer.poll(silent, cx) {
             Poll::Ready(()) if http2 => Next::Wait,'
@@ -241,6 +241,18 @@ broken no-limit-for-a-head limits::half_a_head_is_closed_while_running hyper/clo
     'if self.poll_head(cx).is_ready() {' 'if false && self.poll_head(cx).is_ready() {'
 broken one-limit-for-all-heads limits::heads_that_follow_each_other_have_a_time_each hyper/closing.rs \
     'if self.requests_before != requests {' 'if false && self.requests_before != requests {'
+broken http2-head-ends-with-its-first-frame limits::an_http2_head_that_is_not_continued_is_closed_while_running hyper/framing/frames.rs \
+    'self.open = flags & END_HEADERS == 0;' 'self.open = false && flags & END_HEADERS == 0;'
+broken http2-head-is-idle http2::half_a_head_may_be_completed_over_http2 hyper/framing/frames.rs \
+    'self.open = flags & END_HEADERS == 0;' 'self.open = false && flags & END_HEADERS == 0;'
+broken http2-head-beside-a-request limits::an_http2_head_that_is_not_continued_is_closed_while_running hyper/activity.rs \
+    '|| standing.is_in_http2_head() &&' '|| false && standing.is_in_http2_head() &&'
+broken http2-head-begins-with-a-whole-frame limits::half_a_headers_frame_is_closed_while_running hyper/framing/frames.rs \
+    'self.open || self.come' 'self.open || false && self.come'
+broken http2-head-begins-with-a-type limits::a_frame_that_stops_before_its_type_is_closed_while_running hyper/framing/frames.rs \
+    '(1..TYPED).contains(&self.come) && self.greeted' 'false'
+broken http2-head-of-the-handshake limits::a_preface_without_settings_is_closed_while_running hyper/framing/frames.rs \
+    '!self.greeted' 'false && !self.greeted'
 broken no-limit-for-a-handshake limits::a_stalled_handshake_is_closed_while_running hyper/closing.rs \
     'if self.poll_unfinished(self.limits.handshake, cx).is_ready() {' \
     'if false && self.poll_unfinished(self.limits.handshake, cx).is_ready() {'

@@ -26,7 +26,8 @@ pub struct Activity(Arc<State>);
 
 struct State {
     drain: Observer,
-    /// Where the connection stands in HTTP/1. Only the connection's task takes the lock.
+    /// Where the connection stands in HTTP/1, or in the frames of HTTP/2. Only the connection's
+    /// task takes the lock.
     framing: Mutex<Framing>,
     /// The [`Standing`] of `framing`, written whenever that changes.
     standing: AtomicU8,
@@ -114,6 +115,7 @@ impl Activity {
             // What a peer of HTTP/2 doesn't read may be nothing but acknowledgements of its own
             // PINGs.
             return standing.is_http2()
+                && !standing.is_head_begun()
                 && !self.0.copied.load(Ordering::Relaxed)
                 && self.ended() == self.0.flushed.load(Ordering::Relaxed);
         }
@@ -172,9 +174,13 @@ impl Activity {
     /// sending it: the requests before it have been answered (Z13). An empty line does not begin a
     /// head.
     ///
-    /// So has the preface of HTTP/2, until it is whole.
+    /// So has the preface of HTTP/2, until it and the frame behind it are whole. A head of HTTP/2
+    /// doesn't wait for answers, but it may wait until the peer reads: h2 may read nothing before.
     pub(super) fn is_reading_head(&self) -> bool {
-        self.standing().is_in_head() && self.is_answered()
+        let standing = self.standing();
+        standing.is_in_head()
+            && (self.is_answered()
+                || standing.is_in_http2_head() && !self.0.blocked.load(Ordering::Relaxed))
     }
 
     /// Returns whether the connection began as HTTP/2 does; the first bytes may look so and turn
@@ -217,10 +223,11 @@ impl Activity {
     pub(super) fn received(&self, bytes: &[u8]) {
         let standing = self.standing();
         if standing.is_foreign() {
-            if self.0.told.load(Ordering::Relaxed) && !bytes.is_empty() {
-                self.0.reacted.store(true, Ordering::Relaxed);
-            }
             return;
+        }
+        if standing.is_http2_for_good() && self.0.told.load(Ordering::Relaxed) && !bytes.is_empty()
+        {
+            self.0.reacted.store(true, Ordering::Relaxed);
         }
         self.frame(|framing| {
             if standing.is_parsed_later() {

@@ -26,8 +26,8 @@ impl Limits {
         }
     }
 
-    /// Sets how long a request's head, or the preface of HTTP/2, may take from its first byte to
-    /// its last.
+    /// Sets how long a request's head may take from its first byte to its last, in HTTP/2 that of
+    /// its last CONTINUATION; so may the preface of HTTP/2 with the SETTINGS that follow it.
     ///
     /// The time between two requests is not limited.
     #[must_use]

@@ -23,6 +23,7 @@ const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
 
 /// Means `END_STREAM` on DATA and HEADERS, ACK on SETTINGS and PING.
 const END_OR_ACK: u8 = 0x1;
@@ -134,6 +135,20 @@ impl Session {
             string(&mut block, value);
         }
         self.open(&block, end)
+    }
+
+    /// Queues a GET request but for the last frame of its head, and returns its stream.
+    pub fn begin_head(&mut self, path: &str) -> u32 {
+        let begin = self.output.len();
+        let stream = self.request("GET", path, true);
+        // The flags of its only frame.
+        self.output[begin + 4] &= !END_HEADERS;
+        stream
+    }
+
+    /// Queues the last frame of a head.
+    pub fn end_head(&mut self, stream: u32) {
+        self.queue(CONTINUATION, END_HEADERS, stream, &[]);
     }
 
     fn open(&mut self, block: &[u8], end: bool) -> u32 {

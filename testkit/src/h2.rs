@@ -59,6 +59,25 @@ impl H2Conn {
         Ok(stream)
     }
 
+    /// Sends a GET request on a new stream but for the last frame of its head, and returns its id.
+    /// [`end_head`](Self::end_head) brings that frame.
+    pub fn begin_head(&mut self, path: &str) -> Result<u32> {
+        let stream = self.session.begin_head(path);
+        self.flush()?;
+        Ok(stream)
+    }
+
+    /// Sends the last frame of a head.
+    pub fn end_head(&mut self, stream: u32) -> Result<()> {
+        self.session.end_head(stream);
+        self.flush()
+    }
+
+    /// Sends bytes as they are.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        (self.stream.write_all(bytes)).map_err(|error| during("writing", &error))
+    }
+
     /// Begins a POST request on a new stream, and returns its id. [`H2Conn::send_data`] brings the
     /// body.
     pub fn post(&mut self, path: &str) -> Result<u32> {

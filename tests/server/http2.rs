@@ -16,7 +16,7 @@ use socket2::{Domain, Socket, Type};
 use testkit::{
     frames::{Frame, Session},
     h2::{Answer, H2Conn},
-    subject::{drained, end, hyper},
+    subject::{drained, end, hyper, overtaken},
 };
 
 /// Longer than the five seconds that a peer has to react to a GOAWAY.
@@ -297,4 +297,30 @@ fn a_panic_in_the_call_ends_its_own_stream() {
     conn.read_to_end().expect("no reset");
     smol::block_on(serving).expect("no failure");
     drain.until_drained().wait();
+}
+
+/// Z4: a head of HTTP/2 that is not complete is a request that has begun, on a fresh connection and
+/// behind an answer: the peer has more time than to react to a GOAWAY.
+#[test]
+fn half_a_head_may_be_completed_over_http2() {
+    let mut server = hyper(&[("GRACE_MS", "15000"), ("FIRST_REQUEST_GRACE_MS", "0")]);
+    let open = || H2Conn::open(server.addr()).expect("the server listens");
+    let mut conns = [open(), open()];
+    let stream = conns[1].get("/").expect("an open connection");
+    conns[1].read_answer(stream).expect("an end of the stream");
+    let streams = conns
+        .each_mut()
+        .map(|conn| conn.begin_head("/").expect("an open connection"));
+    overtaken(&server);
+    server.signal(Signal::TERM).expect("a live process");
+    thread::sleep(LONG);
+    for (conn, stream) in conns.iter_mut().zip(streams) {
+        conn.end_head(stream).expect("an open connection");
+        let answer = conn.read_answer(stream).expect("an end of the stream");
+        assert!(
+            matches!(answer, Answer::Complete { status: 200, .. }),
+            "{answer:?}"
+        );
+    }
+    drained(&mut server);
 }

@@ -2,7 +2,7 @@
 
 use std::{
     convert::Infallible,
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     thread,
     time::Duration,
@@ -28,7 +28,10 @@ fn listener() -> (Async<TcpListener>, SocketAddr) {
     (listener, addr)
 }
 
-async fn answer(_: Request<Incoming>) -> Result<Response<String>, Infallible> {
+async fn answer(request: Request<Incoming>) -> Result<Response<String>, Infallible> {
+    if request.uri().path() == "/never" {
+        pending::<()>().await;
+    }
     Ok(Response::new("hello\n".to_owned()))
 }
 
@@ -75,17 +78,100 @@ fn half_a_preface_is_closed_while_running() {
     assert!(is_closed(&peer));
 }
 
+/// Z13: so is a peer of HTTP/2 that sends its preface and no whole frame after it.
+#[test]
+fn a_preface_without_settings_is_closed_while_running() {
+    for rest in [&b""[..], b"\0", b"\0\0\x06\x04\0\0\0\0\0\0"] {
+        let (_drain, addr) = serve_with_short_limits();
+        let mut peer = TcpStream::connect(addr).expect("the server listens");
+        peer.write_all(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", rest].concat())
+            .expect("an open connection");
+        peer.set_read_timeout(Some(TIMEOUT)).expect("a socket");
+        let mut settings = Vec::new();
+        let end = peer.read_to_end(&mut settings);
+        assert!(end.is_ok(), "{rest:?}: {end:?}");
+    }
+}
+
+/// A connection of HTTP/2 that has been answered once.
+fn answered_over_http2(addr: SocketAddr) -> H2Conn {
+    let mut conn = H2Conn::open(addr).expect("the server listens");
+    let stream = conn.get("/").expect("an open connection");
+    let answer = conn.read_answer(stream).expect("an end of the stream");
+    assert!(matches!(answer, Answer::Complete { status: 200, .. }));
+    conn
+}
+
+/// Begins a head on a fresh connection of HTTP/2, behind an answer, and beside a request that is
+/// never answered; all are closed.
+fn heads_of_http2_are_closed(begin: impl Fn(&mut H2Conn)) {
+    let (_drain, addr) = serve_with_short_limits();
+    let mut beside = answered_over_http2(addr);
+    beside.get("/never").expect("an open connection");
+    let fresh = H2Conn::open(addr).expect("the server listens");
+    for mut conn in [fresh, answered_over_http2(addr), beside] {
+        begin(&mut conn);
+        if let Err(error) = conn.read_to_end() {
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+        }
+    }
+}
+
+/// Z13: a head of HTTP/2 whose last frame never comes is closed after its limit.
+#[test]
+fn an_http2_head_that_is_not_continued_is_closed_while_running() {
+    heads_of_http2_are_closed(|conn| {
+        conn.begin_head("/").expect("an open connection");
+    });
+}
+
+/// Z13: so is half of a frame that begins a head.
+#[test]
+fn half_a_headers_frame_is_closed_while_running() {
+    let (length, kind, flags, stream) = (20, 1, 5, 99);
+    let half = [0, 0, length, kind, flags, 0, 0, 0, stream, 0x82];
+    for cut in [4, 9, 10] {
+        heads_of_http2_are_closed(|conn| conn.send(&half[..cut]).expect("an open connection"));
+    }
+}
+
+/// Z13: so are the first bytes of a frame, which may begin a head.
+#[test]
+fn a_frame_that_stops_before_its_type_is_closed_while_running() {
+    let (_drain, addr) = serve_with_short_limits();
+    let mut conn = answered_over_http2(addr);
+    conn.send(b"\0\0").expect("an open connection");
+    if let Err(error) = conn.read_to_end() {
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+    }
+}
+
 /// Z13: the limit applies only to heads: a connection may be idle for longer between two requests,
-/// and before the first.
+/// and before the first; in HTTP/2, a body may pause.
 #[test]
 fn idle_connections_have_no_limit() {
     let (_drain, addr) = serve_with_short_limits();
     let mut idle = Conn::open(addr).expect("the server listens");
     hello(&mut idle, false);
     let mut silent = Conn::open(addr).expect("the server listens");
+    let mut http2 = [
+        H2Conn::open(addr).expect("the server listens"),
+        answered_over_http2(addr),
+        answered_over_http2(addr),
+    ];
+    let upload = http2[2].post("/").expect("an open connection");
+    let data = [0, 0, 4, 0, 1, 0, 0, 0, 3, b'a'];
+    assert_eq!(upload, u32::from(data[8]));
+    http2[2].send(&data).expect("an open connection");
     thread::sleep(SHORT * 4);
     hello(&mut idle, false);
     hello(&mut silent, false);
+    http2[2].send(b"bcd").expect("an open connection");
+    for mut conn in http2 {
+        let stream = conn.get("/").expect("an open connection");
+        let answer = conn.read_answer(stream).expect("an end of the stream");
+        assert!(matches!(answer, Answer::Complete { status: 200, .. }));
+    }
 }
 
 /// Z13: each head has the full time, even if no head ends where a segment ends.

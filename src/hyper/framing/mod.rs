@@ -1,4 +1,4 @@
-//! Where an HTTP/1 connection stands: between two requests, in a head, or in a body.
+//! Where a connection stands in HTTP/1: between two requests, in a head, or in a body.
 //!
 //! hyper knows, and doesn't tell. The boundary between two requests is needed by these promises,
 //! since neither the bytes that arrive nor their acknowledgements show it:
@@ -15,14 +15,18 @@
 //! its body ends. So it reads only as much of HTTP as it takes to find the end of each part: lines,
 //! lengths and chunk sizes. Whether a message is well formed is hyper's business, which ends the
 //! connection if it is not.
+//!
+//! Of HTTP/2 it reads the headers of the frames, for Z4 and Z13: until the peer has sent the last
+//! frame of a head, neither hyper nor its service knows of the request.
 
 mod chunks;
+mod frames;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod property;
 
 use memchr::memchr;
 
-use self::chunks::Chunks;
+use self::{chunks::Chunks, frames::Frames};
 
 /// Where a connection stands, as far as bytes have come.
 #[derive(Debug, Default)]
@@ -45,7 +49,9 @@ enum Stage {
     Exact(u64),
     /// In a chunked body.
     Chunked(Chunks),
-    /// What comes is no longer HTTP/1: it is HTTP/2, or the protocol after an upgrade.
+    /// In HTTP/2, behind its preface.
+    Http2(Frames),
+    /// What comes is no longer HTTP: it is the protocol after an upgrade.
     Foreign,
 }
 
@@ -110,12 +116,19 @@ impl Framing {
     /// Takes in `bytes`, which hyper has not seen yet.
     pub(crate) fn receive(&mut self, bytes: &[u8]) {
         if !self.not_http2 {
+            if let Stage::Http2(frames) = &mut self.stage {
+                return frames.receive(bytes);
+            }
             let rest = &PREFACE[self.preface..];
             let length = rest.len().min(bytes.len());
             self.preface += length;
             self.not_http2 = rest[..length] != bytes[..length];
             if self.is_http2_for_good() {
-                self.stage = Stage::Foreign;
+                let mut frames = Frames::default();
+                frames.receive(&bytes[length..]);
+                self.stage = Stage::Http2(frames);
+                self.ahead = Vec::new();
+                return;
             }
         }
         self.advance(bytes);
@@ -167,7 +180,7 @@ impl Framing {
                     Some(rest) => (Stage::default(), rest),
                     None => return,
                 },
-                Stage::Foreign => return,
+                Stage::Http2(_) | Stage::Foreign => return,
             };
             self.stage = next;
             bytes = rest;
@@ -192,18 +205,25 @@ impl Framing {
             Stage::Unparsed if self.ahead.is_empty() => Standing::HEAD_BEGUN | Standing::HEAD_ALONE,
             Stage::Unparsed => Standing::HEAD_BEGUN,
             Stage::Exact(_) | Stage::Chunked(_) => Standing::OWED,
+            Stage::Http2(frames) => {
+                let head = if frames.is_in_head() {
+                    Standing::IN_HEAD | Standing::HEAD_BEGUN
+                } else if frames.may_be_in_head() {
+                    Standing::HEAD_BEGUN
+                } else if frames.is_greeting() {
+                    Standing::IN_HEAD
+                } else {
+                    0
+                };
+                return Standing(head | Standing::HTTP2 | Standing::HTTP2_FOR_GOOD);
+            }
             Stage::Foreign => Standing::FOREIGN,
         };
         if self.not_http2 || !self.is_http2() {
             return Standing(stage);
         }
         // What may be HTTP/2's preface is not half a head.
-        let http2 = stage & !(Standing::IN_HEAD | Standing::HEAD_BEGUN) | Standing::HTTP2;
-        Standing(if self.is_http2_for_good() {
-            http2 | Standing::HTTP2_FOR_GOOD
-        } else {
-            http2
-        })
+        Standing(stage & !(Standing::IN_HEAD | Standing::HEAD_BEGUN) | Standing::HTTP2)
     }
 }
 
@@ -248,9 +268,17 @@ impl Standing {
     }
 
     /// Returns whether a head has begun and its end has not come; so has the preface of HTTP/2,
-    /// until it is whole.
+    /// until it and the frame behind it are whole. Of HTTP/2, the first bytes of any frame count
+    /// until its type has come.
     pub(crate) fn is_in_head(self) -> bool {
-        self.has(Self::IN_HEAD) || self.is_http2() && !self.is_http2_for_good()
+        self.has(Self::IN_HEAD)
+            || self.is_http2() && (self.is_head_begun() || !self.is_http2_for_good())
+    }
+
+    /// Returns whether the peer is in a HEADERS frame of HTTP/2, or in what continues it.
+    pub(crate) fn is_in_http2_head(self) -> bool {
+        let head = Self::IN_HEAD | Self::HEAD_BEGUN | Self::HTTP2_FOR_GOOD;
+        self.0 & head == head
     }
 
     /// Returns whether a head has begun and hyper has not parsed it, since it is not whole or
@@ -274,7 +302,7 @@ impl Standing {
         self.has(Self::PARSED_LATER)
     }
 
-    /// Returns whether no byte that comes matters any longer: it is of HTTP/2, or of a tunnel.
+    /// Returns whether no byte that comes matters any longer: it is a tunnel's.
     pub(crate) fn is_foreign(self) -> bool {
         self.has(Self::FOREIGN)
     }
