@@ -19,8 +19,8 @@ re_poll              20
 requests='
 http1_get            7600
 http1_post           12200
-http2_get            29800
-http2_post           35540
+http2_get            30470
+http2_post           35620
 '
 times=1000 # as in benches/examples/{instructions,requests}.rs
 
