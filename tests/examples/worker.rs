@@ -41,6 +41,6 @@ fn jobs_that_outlast_the_grace_period_are_named() {
     let cut = ended
         .lines
         .iter()
-        .any(|line| line.contains("aborted by the drain"));
+        .any(|line| line.contains("cancelled: the drain is aborting"));
     assert!(cut, "{:?}", ended.lines);
 }
