@@ -101,6 +101,7 @@ impl ConnectionGuard {
 
     /// Returns whether the connection is being closed and bytes of it are on their way: it is at
     /// work.
+    #[inline]
     pub fn is_delivering(&self) -> bool {
         (self.delivery.as_ref()).is_some_and(|delivery| delivery.is_unacknowledged())
     }
@@ -158,6 +159,7 @@ impl ConnectionGuard {
     }
 
     /// Returns the guard.
+    #[inline]
     pub fn guard(&self) -> &Guard {
         let guard = self.guard.as_ref();
         guard.unwrap_or_else(|| unreachable!("only `drop` takes it"))
@@ -169,6 +171,7 @@ impl ConnectionGuard {
         self.guard().phase()
     }
 
+    #[inline]
     fn node(&self) -> &Node {
         self.guard().seat().node()
     }
@@ -197,6 +200,7 @@ pub(crate) struct WorkStarter {
 
 impl WorkStarter {
     /// Begins work under `node`; `label` writes its name.
+    #[inline]
     pub(crate) fn start(&self, node: &Node, label: impl FnOnce(&mut String)) {
         if self.work.is_abandoned() {
             return;
@@ -205,9 +209,10 @@ impl WorkStarter {
         if !at_work {
             node.resume(&self.work);
         }
-        let seat = self.seat.as_ref().and_then(Weak::upgrade);
-        if let Some(entry) = seat.as_ref().and_then(|seat| seat.entry()) {
-            entry.begin(label);
+        if let Some(seat) = &self.seat {
+            if let Some(entry) = seat.upgrade().as_ref().and_then(|seat| seat.entry()) {
+                entry.begin(label);
+            }
         }
         if !at_work {
             self.work.set_at_work(true);

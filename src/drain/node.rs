@@ -547,6 +547,7 @@ impl Node {
     }
 
     /// Marks a connection at work again.
+    #[inline]
     pub(crate) fn resume(&self, work: &WorkState) {
         // E8: work that begins again during the count is in the record, and what the connection did
         // before may be as well.
@@ -606,6 +607,7 @@ pub(crate) struct Presence {
 }
 
 impl Presence {
+    #[inline]
     pub(crate) fn node(&self) -> &Node {
         let seat = self.seat.as_ref();
         seat.unwrap_or_else(|| unreachable!("only `drop` takes it"))

@@ -38,6 +38,7 @@ impl Observer {
         }
     }
 
+    #[inline]
     pub(crate) fn node(&self) -> &Arc<Node> {
         &self.node
     }

@@ -56,6 +56,7 @@ impl Tally {
 
     /// Begins a presence, whose `Arc` the caller has already created. Returns whether `look` has
     /// counted that `Arc` as work.
+    #[inline]
     pub(crate) fn begin_presence(&self) -> bool {
         // E5: `Release` for the `Arc`. E8 needs no more than the bit.
         self.begun.fetch_add(ONE, Ordering::Release) & LOOKED != 0
@@ -63,6 +64,7 @@ impl Tally {
 
     /// Ends a presence, whose `Arc` the caller still has. Returns whether `look` has left that
     /// `Arc` out.
+    #[inline]
     pub(crate) fn end_presence(&self) -> bool {
         // E5: the drop of the `Arc` releases it. E7: `Acquire`, pairs with `look`.
         self.ended.fetch_add(ONE, Ordering::Acquire) & LOOKED != 0

@@ -29,10 +29,12 @@ impl<B: fmt::Debug, K> fmt::Debug for Answer<B, K> {
 /// Lets a body through unchanged, but for its frames.
 macro_rules! forward_body {
     () => {
+        #[inline]
         fn is_end_stream(&self) -> bool {
             self.body.is_end_stream()
         }
 
+        #[inline]
         fn size_hint(&self) -> SizeHint {
             self.body.size_hint()
         }

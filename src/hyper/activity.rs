@@ -87,11 +87,13 @@ impl Activity {
         }))
     }
 
+    #[inline]
     pub(super) fn node(&self) -> &Node {
         self.0.drain.node()
     }
 
     /// Changes what is known of the connection's framing.
+    #[inline]
     fn frame(&self, change: impl FnOnce(&mut Framing)) {
         // Nothing in there panics halfway.
         let mut framing = (self.0.framing.lock()).unwrap_or_else(PoisonError::into_inner);
@@ -100,12 +102,14 @@ impl Activity {
         self.0.standing.store(standing, Ordering::Relaxed);
     }
 
+    #[inline]
     fn standing(&self) -> Standing {
         Standing::from_byte(self.0.standing.load(Ordering::Relaxed))
     }
 
     /// Returns whether nothing has begun that is not over: no head begun, no request unanswered, no
     /// body that has yet to come, no byte of an answer unwritten.
+    #[inline]
     pub(super) fn is_idle(&self) -> bool {
         if !self.is_answered() {
             return false;
@@ -132,14 +136,21 @@ impl Activity {
     /// Notes that the connection was polled and has to wait: the answers that had `ended` before
     /// have left h2, unless the socket is blocked. One that has ended since may have come too late
     /// for this poll.
+    #[inline]
     pub(super) fn polled(&self, ended: usize, asked: bool) {
-        if self.is_http2() && !self.0.blocked.load(Ordering::Relaxed) {
+        if self.is_http2() {
+            self.polled_http2(ended, asked);
+        }
+    }
+
+    fn polled_http2(&self, ended: usize, asked: bool) {
+        if !self.0.blocked.load(Ordering::Relaxed) {
             self.0.flushed.store(ended, Ordering::Relaxed);
             if asked {
                 self.0.told.store(true, Ordering::Relaxed);
             }
         }
-        if let (true, Some(delivery)) = (self.is_http2(), self.0.socket.get()) {
+        if let Some(delivery) = self.0.socket.get() {
             delivery.set_own(self.is_written());
         }
     }
@@ -176,6 +187,7 @@ impl Activity {
     ///
     /// So has the preface of HTTP/2, until it and the frame behind it are whole. A head of HTTP/2
     /// doesn't wait for answers, but it may wait until the peer reads: h2 may read nothing before.
+    #[inline]
     pub(super) fn is_reading_head(&self) -> bool {
         let standing = self.standing();
         standing.is_in_head()
@@ -185,6 +197,7 @@ impl Activity {
 
     /// Returns whether the connection began as HTTP/2 does; the first bytes may look so and turn
     /// out to be HTTP/1.
+    #[inline]
     pub(super) fn is_http2(&self) -> bool {
         self.standing().is_http2()
     }
@@ -220,6 +233,7 @@ impl Activity {
     }
 
     /// Notes that `bytes` have arrived, which hyper has not seen yet.
+    #[inline]
     pub(super) fn received(&self, bytes: &[u8]) {
         let standing = self.standing();
         if standing.is_foreign() {
@@ -272,6 +286,7 @@ impl Activity {
     }
 
     /// Notes that hyper has parsed a head, which announces `body`.
+    #[inline]
     fn parsed(&self, body: Body) {
         if body == Body::None && self.standing().is_head_alone() {
             // The common case takes no lock.
@@ -285,6 +300,7 @@ impl Activity {
     /// Notes that a head has been read. The request lasts until the value is dropped.
     ///
     /// It counts and is named before its handler is called, which may never return.
+    #[inline]
     pub(super) fn request(
         &self,
         http2: bool,
@@ -299,8 +315,10 @@ impl Activity {
         }
         self.0.requests.fetch_add(1, Ordering::Relaxed);
         self.0.unanswered.fetch_add(1, Ordering::Relaxed);
-        if let (true, Some(delivery)) = (http2, self.0.socket.get()) {
-            delivery.set_own(false);
+        if http2 {
+            if let Some(delivery) = self.0.socket.get() {
+                delivery.set_own(false);
+            }
         }
         Unanswered {
             activity: self.clone(),
@@ -342,6 +360,7 @@ impl Unanswered {
 
     /// Returns what keeps the request unanswered until h2 has written a piece of its answer; of
     /// HTTP/2 only.
+    #[inline]
     pub(super) fn until_written(&self) -> Option<Buffered> {
         (self.of == Of::Http2).then(|| Buffered::new(&self.activity))
     }
@@ -365,6 +384,7 @@ impl Unanswered {
 }
 
 impl Drop for Unanswered {
+    #[inline]
     fn drop(&mut self) {
         // First: a poll that finds the connection answered must know that it may not be flushed.
         match self.of {

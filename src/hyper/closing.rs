@@ -89,6 +89,7 @@ impl Closing {
     }
 
     /// Ready when a head that has begun is not complete in time (Z13).
+    #[inline]
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let reading = (self.activity.as_ref()).filter(|activity| activity.is_reading_head());
         let Some(activity) = reading else {
@@ -119,6 +120,7 @@ impl Closing {
         *at
     }
 
+    #[inline]
     pub(super) fn poll_aborting(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         Pin::new(&mut self.aborting).poll(cx)
     }
@@ -155,6 +157,7 @@ impl Closing {
     }
 
     /// Tells the guard whether the connection is at work.
+    #[inline]
     pub(super) fn report(&mut self, before_poll: usize, guard: Option<&mut ConnectionGuard>) {
         if let Some(activity) = &self.activity {
             activity.polled(before_poll, self.asked.is_some());
@@ -174,6 +177,7 @@ impl Closing {
         }
     }
 
+    #[inline]
     pub(super) fn next(&mut self, cx: &mut Context<'_>) -> Next {
         if self.poll_head(cx).is_ready() {
             return Next::Cut;

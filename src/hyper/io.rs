@@ -55,6 +55,7 @@ impl<C: AsyncWrite + Unpin> Io<C> {
 }
 
 impl<C: AsyncRead + AsyncWrite + Unpin> Read for Io<C> {
+    #[inline]
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -78,6 +79,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Read for Io<C> {
 }
 
 impl<C: AsyncWrite + Unpin> Write for Io<C> {
+    #[inline]
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -88,6 +90,7 @@ impl<C: AsyncWrite + Unpin> Write for Io<C> {
         written
     }
 
+    #[inline]
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -98,6 +101,7 @@ impl<C: AsyncWrite + Unpin> Write for Io<C> {
         written
     }
 
+    #[inline]
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.conn).poll_flush(cx);
         self.activity.set_blocked(flushed.is_pending());

@@ -59,6 +59,7 @@ where
     type Error = S::Error;
     type Future = Respond<Call<S, Q>, Unanswered>;
 
+    #[inline]
     fn call(&self, mut request: Request<Q>) -> Self::Future {
         let body = body_of(request.body());
         let http2 = request.version() == Version::HTTP_2;
@@ -77,6 +78,7 @@ where
     }
 }
 
+#[inline]
 fn body_of(body: &impl HttpBody) -> Body {
     if body.is_end_stream() {
         return Body::None;
@@ -107,18 +109,19 @@ where
 {
     type Output = Result<S::Response, S::Error>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let CallProj::Begun { call } = self.as_mut().project() {
+        loop {
+            let call = match self.as_mut().project() {
+                CallProj::Called { response } => return response.poll(cx),
+                CallProj::Begun { call } => call,
+            };
             let Some((service, request)) = call.take() else {
                 // The call has panicked.
                 return Poll::Pending;
             };
             let response = service.call(request);
             self.set(Self::Called { response });
-        }
-        match self.project() {
-            CallProj::Called { response } => response.poll(cx),
-            CallProj::Begun { .. } => Poll::Pending,
         }
     }
 }
@@ -132,6 +135,7 @@ impl<S: Service<Request<Q>>, Q> fmt::Debug for Call<S, Q> {
 }
 
 impl<B: HttpBody> Keep<B> for Unanswered {
+    #[inline]
     fn answer(&mut self, request: RequestKind, response: &mut Response<B>) {
         request.add_close(self.phase(), response);
         if request.is_tunnel(response.status()) {
@@ -149,6 +153,7 @@ impl<B: HttpBody> HttpBody for Answer<B, Unanswered> {
     type Data = ResponseData<B::Data>;
     type Error = B::Error;
 
+    #[inline]
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

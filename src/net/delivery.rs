@@ -71,6 +71,7 @@ impl Delivery {
         self.own.store(own, Ordering::Relaxed);
     }
 
+    #[inline]
     pub(super) fn is_own(&self) -> bool {
         self.own.load(Ordering::Relaxed)
     }
@@ -81,6 +82,7 @@ impl Delivery {
         self.watched.store(true, Ordering::Relaxed);
     }
 
+    #[inline]
     pub(super) fn is_watched(&self) -> bool {
         self.watched.load(Ordering::Relaxed)
     }
@@ -99,6 +101,7 @@ impl Delivery {
         self.missing.store(missing, Ordering::Relaxed);
     }
 
+    #[inline]
     pub(super) fn is_unended(&self) -> bool {
         self.unended.load(Ordering::Relaxed)
     }

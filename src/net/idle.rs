@@ -106,6 +106,7 @@ impl IdleTimer {
 
     /// Sets whether the connection is idle: no request has begun, none is unanswered, and every
     /// byte of the answers is written.
+    #[inline]
     pub fn set_idle(&mut self, idle: bool) {
         self.idle = match self.idle {
             _ if !idle => Idle::No,

@@ -75,13 +75,21 @@ enum Head {
 
 impl Head {
     /// Reads to the end of the head; returns what follows it, or `None` if the end has not come.
+    #[inline]
     fn receive<'b>(&mut self, mut bytes: &'b [u8]) -> Option<&'b [u8]> {
         loop {
             if let Self::InLine = self {
                 // Nothing else ends a line, and most of a head is lines.
-                let end = memchr(b'\n', bytes)?;
+                loop {
+                    let end = memchr(b'\n', bytes)?;
+                    bytes = &bytes[end + 1..];
+                    match bytes {
+                        [b'\n', rest @ ..] | [b'\r', b'\n', rest @ ..] => return Some(rest),
+                        [] | [b'\r'] => break,
+                        _ => {}
+                    }
+                }
                 *self = Self::LineStart;
-                bytes = &bytes[end + 1..];
             }
             let (&byte, rest) = bytes.split_first()?;
             *self = match (*self, byte) {
@@ -114,6 +122,7 @@ const METHOD: usize = 3;
 
 impl Framing {
     /// Takes in `bytes`, which hyper has not seen yet.
+    #[inline]
     pub(crate) fn receive(&mut self, bytes: &[u8]) {
         if !self.not_http2 {
             if let Stage::Http2(frames) = &mut self.stage {
@@ -135,6 +144,7 @@ impl Framing {
     }
 
     /// Notes that hyper has parsed the next head, which announces `body`.
+    #[inline]
     pub(crate) fn parsed(&mut self, body: Body) {
         let Stage::Unparsed = self.stage else {
             // The request came over HTTP/2.
@@ -146,12 +156,16 @@ impl Framing {
             Body::Chunked => Stage::Chunked(Chunks::default()),
         };
         if !self.ahead.is_empty() {
-            let mut ahead = std::mem::take(&mut self.ahead);
-            self.advance(&ahead);
-            if self.ahead.is_empty() && ahead.capacity() <= MOST_KEPT {
-                ahead.clear();
-                self.ahead = ahead;
-            }
+            self.advance_ahead();
+        }
+    }
+
+    fn advance_ahead(&mut self) {
+        let mut ahead = std::mem::take(&mut self.ahead);
+        self.advance(&ahead);
+        if self.ahead.is_empty() && ahead.capacity() <= MOST_KEPT {
+            ahead.clear();
+            self.ahead = ahead;
         }
     }
 
@@ -198,6 +212,7 @@ impl Framing {
     }
 
     /// Returns where the connection stands, as far as bytes have come.
+    #[inline]
     pub(crate) fn standing(&self) -> Standing {
         let stage = match &self.stage {
             Stage::Head(Head::Blank) => 0,
