@@ -161,6 +161,19 @@ impl Framing {
     }
 
     fn advance_ahead(&mut self) {
+        let length = self.ahead.len() as u64;
+        match &mut self.stage {
+            // Most bodies that come with their head end there, or after it.
+            Stage::Exact(left) if *left >= length && self.ahead.capacity() <= MOST_KEPT => {
+                *left -= length;
+                if *left == 0 {
+                    self.stage = Stage::default();
+                }
+                self.ahead.clear();
+                return;
+            }
+            _ => {}
+        }
         let mut ahead = std::mem::take(&mut self.ahead);
         self.advance(&ahead);
         if self.ahead.is_empty() && ahead.capacity() <= MOST_KEPT {
