@@ -253,6 +253,10 @@ broken http2-head-begins-with-a-type limits::a_frame_that_stops_before_its_type_
     '(1..TYPED).contains(&self.come) && self.greeted' 'false'
 broken http2-head-of-the-handshake limits::a_preface_without_settings_is_closed_while_running hyper/framing/frames.rs \
     '!self.greeted' 'false && !self.greeted'
+broken aborting-not-waited-for by_hand::aborting_wakes_a_watched_connection_in_each_phase hyper/closing.rs \
+    'if self.poll_aborting(cx).is_ready() {
+            return Next::Cut;
+        }' ''
 broken no-limit-for-a-handshake limits::a_stalled_handshake_is_closed_while_running hyper/closing.rs \
     'if self.poll_unfinished(self.limits.handshake, cx).is_ready() {' \
     'if false && self.poll_unfinished(self.limits.handshake, cx).is_ready() {'

@@ -120,6 +120,12 @@ impl Closing {
         *at
     }
 
+    /// Returns whether aborting has begun. It is waited for in [`next`](Self::next).
+    #[inline]
+    pub(super) fn is_aborting(&self) -> bool {
+        self.aborting.is_reached()
+    }
+
     #[inline]
     pub(super) fn poll_aborting(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         Pin::new(&mut self.aborting).poll(cx)
@@ -183,7 +189,11 @@ impl Closing {
             return Next::Cut;
         }
         if Pin::new(&mut self.lame_duck).poll(cx).is_pending() {
+            // Aborting begins with lame duck, or after it.
             return Next::Wait;
+        }
+        if self.poll_aborting(cx).is_ready() {
+            return Next::Cut;
         }
         if let Some(asked) = self.asked {
             return self.next_after(asked, cx);

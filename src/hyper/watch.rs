@@ -109,7 +109,7 @@ impl<C: GracefulConnection> Future for Watch<C> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let result = loop {
-            if this.closing.poll_aborting(cx).is_ready() {
+            if this.closing.is_aborting() {
                 break Ok(());
             }
             let Some(conn) = this.conn.as_mut().as_pin_mut() else {

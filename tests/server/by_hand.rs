@@ -1,8 +1,23 @@
 //! `Drain::watch`, for users that write their own accept loop: the same promises.
 
-use std::{convert::Infallible, net::SocketAddr, net::TcpListener, rc::Rc, thread, time::Duration};
+use std::{
+    convert::Infallible,
+    net::{SocketAddr, TcpListener},
+    pin::{Pin, pin},
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    thread,
+    time::Duration,
+};
 
-use async_drain::{Drain, Phase, hyper::Activity};
+use async_drain::{
+    Drain, Phase,
+    hyper::{Activity, GracefulConnection},
+};
 use async_executor::LocalExecutor;
 use futures_lite::{StreamExt, future::block_on};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
@@ -97,4 +112,50 @@ fn a_watched_connection_is_cut_by_aborting() {
     drain.abort();
     server.join().expect("no panic");
     assert_eq!((drain.phase(), drain.in_flight()), (Phase::Drained, 0));
+}
+
+/// A connection that never ends.
+struct Endless;
+
+impl Future for Endless {
+    type Output = Result<(), Infallible>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Pending
+    }
+}
+
+impl GracefulConnection for Endless {
+    type Error = Infallible;
+
+    fn graceful_shutdown(self: Pin<&mut Self>) {}
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Z12: whatever has begun before, aborting wakes a watched connection that waits, and cuts it.
+#[test]
+fn aborting_wakes_a_watched_connection_in_each_phase() {
+    let begins: [fn(&Drain) -> bool; 3] = [|_| true, Drain::enter_lame_duck, Drain::begin];
+    for begin in begins {
+        let drain = Drain::new();
+        let mut watched = pin!(drain.watch(Endless));
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut cx = Context::from_waker(&waker);
+        assert!(watched.as_mut().poll(&mut cx).is_pending());
+        assert!(begin(&drain));
+        assert!(watched.as_mut().poll(&mut cx).is_pending());
+        woken.0.store(false, Ordering::Relaxed);
+        drain.abort();
+        assert!(woken.0.load(Ordering::Relaxed));
+        assert!(watched.as_mut().poll(&mut cx).is_ready());
+    }
 }
