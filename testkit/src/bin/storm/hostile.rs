@@ -80,8 +80,8 @@ pub(crate) const STUCK_LABELS: [&str; 5] = [
     "POST /echo",
     "GET /sleep/60000",
     "GET /block/60000",
-    // Half a head has no label yet.
-    "unlabeled",
+    // Half a head is named after its peer's address.
+    "127.0.0.1:",
 ];
 
 impl Hostile {
