@@ -17,10 +17,10 @@ re_poll              20
 '
 # Of a server in memory, with all of hyper and of the adapter.
 requests='
-http1_get            7600
-http1_post           12200
-http2_get            30470
-http2_post           35620
+http1_get            7260
+http1_post           11720
+http2_get            29250
+http2_post           34690
 '
 times=1000 # as in benches/examples/{instructions,requests}.rs
 
