@@ -65,8 +65,10 @@ fn build_examples(profile: &Path) {
     let mut build = Command::new(cargo);
     build.args(["build", "--quiet", "--examples", "--manifest-path"]);
     build.arg(Path::new(&package).join("Cargo.toml"));
-    // Each `--target` has a directory of its own below the target directory, which is tagged.
-    if target.join("CACHEDIR.TAG").exists() {
+    // Each `--target` has a directory of its own below the target directory. Only the latter is
+    // tagged, unless it was there before cargo came, and has what cargo knows of the compiler.
+    let own = ["CACHEDIR.TAG", ".rustc_info.json"];
+    if own.iter().any(|file| target.join(file).exists()) {
         build.arg("--target-dir").arg(target);
     } else {
         let triple = target.file_name().expect("the name of a target");
