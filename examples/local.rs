@@ -5,7 +5,15 @@
 //! still ends within its budget.
 
 use std::{
-    cell::Cell, convert::Infallible, env, error::Error, net::TcpListener, process, rc::Rc, thread,
+    cell::Cell,
+    convert::Infallible,
+    env,
+    error::Error,
+    io::{self, Write},
+    net::TcpListener,
+    process,
+    rc::Rc,
+    thread,
     time::Duration,
 };
 
@@ -40,7 +48,8 @@ fn main() -> Result<Report, Box<dyn Error>> {
     .serve(Async::new(listener)?, service);
 
     let run = shutdown.run_with_watchdog(server, |report| {
-        eprintln!("the executor is blocked\n{report}");
+        // Unlike `eprintln!`, this does not panic if stderr is closed.
+        let _ = writeln!(io::stderr(), "the executor is blocked\n{report}");
         process::exit(1);
     });
     let report = future::block_on(executor.run(run))?;

@@ -188,9 +188,12 @@ impl Shutdown {
     /// # use async_drain::{Drain, Shutdown, signal};
     /// # async fn serve(drain: &Drain) {}
     /// # let drain = Drain::new();
+    /// use std::io::{self, Write};
+    ///
     /// let shutdown = Shutdown::new(&drain).on(signal::termination()?);
     /// let report = smol::block_on(shutdown.run_with_watchdog(serve(&drain), |report| {
-    ///     eprintln!("{report}");
+    ///     // Unlike `eprintln!`, this does not panic if stderr is closed.
+    ///     let _ = writeln!(io::stderr(), "{report}");
     ///     std::process::exit(1);
     /// }));
     /// # std::io::Result::Ok(())

@@ -4,7 +4,15 @@
 //! Run with: `cargo run --bin local`; the settings are in `testkit/src/settings.rs`. Then `curl
 //! localhost:PORT/block/60000` and Ctrl-C: the process ends within its budget all the same.
 
-use std::{cell::Cell, error::Error, net::TcpListener, process, process::ExitCode, rc::Rc};
+use std::{
+    cell::Cell,
+    error::Error,
+    io::{self, Write},
+    net::TcpListener,
+    process,
+    process::ExitCode,
+    rc::Rc,
+};
 
 use async_drain::{Drain, Report, Shutdown, hyper::Server, signal};
 use async_executor::LocalExecutor;
@@ -50,7 +58,8 @@ fn run() -> Result<Report, Box<dyn Error>> {
 
     serve::announce(address);
     let run = shutdown.run_with_watchdog(server, |report| {
-        eprintln!("the executor is blocked\n{report}");
+        // Unlike `eprintln!`, this does not panic if stderr is closed.
+        let _ = writeln!(io::stderr(), "the executor is blocked\n{report}");
         process::exit(1);
     });
     let report = future::block_on(executor.run(run))?;
