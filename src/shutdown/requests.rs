@@ -29,15 +29,15 @@ impl StopRequest for () {
     }
 }
 
-/// How long after a request that counted another one is the same request: wrappers, process groups
-/// and supervisors send a signal twice.
+/// A request that arrives within this time of the last one that counted is the same request:
+/// wrappers, process groups and supervisors send a signal twice.
 ///
-/// The signal handler, in `crates/async-drain-os/src/signal.rs`, has the same value.
+/// The signal handler, in `crates/async-drain-os/src/signal.rs`, uses the same value.
 const SAME_REQUEST: Duration = Duration::from_millis(250);
 
-/// How many items one poll takes from a stream, so that a stream that is always ready doesn't keep
-/// the thread.
-const AT_ONCE: usize = 64;
+/// The most items that one poll takes from a stream, so that a stream that is always ready doesn't
+/// monopolize the thread.
+const MOST_PER_POLL: usize = 64;
 
 /// Counts the requests of all streams that [`Shutdown::on`](crate::Shutdown::on) was given.
 #[derive(Default)]
@@ -65,13 +65,13 @@ impl Requests {
         self.streams.push(Box::pin(Timed { inner: requests }));
     }
 
-    /// Ready when one more request counts, with the number of requests so far. The third one has
-    /// ended the process, if its [`StopRequest::end_process`] does so.
+    /// Ready with the number of requests so far when another one counts. From the third on, it
+    /// calls [`StopRequest::end_process`] first, which usually doesn't return.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
         let mut next = 0;
         while let Some(stream) = self.streams.get_mut(next) {
             for turn in 0.. {
-                if turn == AT_ONCE {
+                if turn == MOST_PER_POLL {
                     cx.waker().wake_by_ref();
                     next += 1;
                     break;
@@ -108,13 +108,13 @@ impl fmt::Debug for Requests {
     }
 }
 
-/// Returns whether a request made `at` this time is not the `last` one again.
+/// Returns whether a request made at `at` is a new one, not the `last` one repeated.
 fn is_another(last: Option<Instant>, at: Instant) -> bool {
     last.is_none_or(|last| at.saturating_duration_since(last) >= SAME_REQUEST)
 }
 
 pin_project! {
-    /// Adds to each request of a stream the time when it was made, as far as that is known.
+    /// Adds to each request of a stream the time at which it was made, as far as that is known.
     struct Timed<R> {
         #[pin]
         inner: R,

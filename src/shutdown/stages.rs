@@ -32,8 +32,8 @@ pub(super) struct Stages<'a, F> {
     timer: BoxTimer,
     requests: Requests,
     budget: Budget,
-    /// When the whole budget is used up; `None` until the shutdown starts, and if there is no
-    /// limit.
+    /// When the whole budget is used up, set when the shutdown starts. `None` until then, and if
+    /// nothing limits it.
     ends: Option<Instant>,
     /// `None` once the server has ended.
     server: Pin<&'a mut Option<F>>,
@@ -43,7 +43,7 @@ pub(super) struct Stages<'a, F> {
 
 #[derive(PartialEq)]
 enum Event {
-    /// One more request counts: the nth.
+    /// The nth request has been counted.
     Requested(usize),
     ServerEnded,
     /// The stage has reached what it waits for.
@@ -89,7 +89,7 @@ where
             draining = Instant::now();
         }
 
-        // A lame duck that was cut short doesn't make the grace period longer.
+        // Cutting lame duck short doesn't lengthen the grace period.
         let grace_ends = earlier(latest, timer::later(Some(draining), grace));
         drain.node().raise(Phase::Draining, grace_ends);
         let mut report = Report::begun(drain.node().begun_with());
@@ -111,13 +111,14 @@ where
         report
     }
 
-    /// Waits until the shutdown starts: by a request, by hand, or because the server has ended.
+    /// Waits until the shutdown starts: a request arrives, code moves the drain on, or the server
+    /// ends.
     async fn running(&mut self) {
         self.next(Phase::LameDuck, None).await;
     }
 
-    /// Waits until lame duck is over or the second request ends it. The first request comes here if
-    /// lame duck was begun by hand, and ends nothing.
+    /// Waits until lame duck is over or the second request ends it. If lame duck was entered by
+    /// hand, the first request arrives here, and ends nothing.
     async fn lame_duck(&mut self, end: Option<Instant>) {
         while self.next(Phase::Draining, end).await == Event::Requested(1) {}
     }
@@ -136,8 +137,8 @@ where
         self.event(|cx| reached.poll(cx), deadline).await
     }
 
-    /// Waits for `taken` until `end`, and from the second request on until `insisted_end`. Returns
-    /// whether `taken` was ready in time.
+    /// Waits for `taken` until `end`, or until `insisted_end` once a second request has arrived.
+    /// Returns whether `taken` was ready in time.
     pub(super) async fn wait_for(
         &mut self,
         mut taken: impl FnMut(&mut Context<'_>) -> Poll<()>,
@@ -154,7 +155,7 @@ where
         }
     }
 
-    /// Returns when the whole budget is used up; `None` for never.
+    /// Returns when the whole budget is used up; `None` means never.
     pub(super) fn ends(&self) -> Option<Instant> {
         self.ends
     }
@@ -204,7 +205,7 @@ fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     }
 }
 
-/// Ready once, when the server ends, with its error if it failed.
+/// Polls the server. Ready once, when the server ends, with its error if it failed.
 fn poll_server<F>(
     mut server: Pin<&mut Option<F>>,
     cx: &mut Context<'_>,

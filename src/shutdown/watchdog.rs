@@ -18,8 +18,8 @@ use std::{
 use super::{ServerEnd, builder::Shutdown, stages::Stages, timer::BoxTimer};
 use crate::{Report, drain::park::Parker};
 
-/// How long a task that was woken for the report may take to be polled, before its executor counts
-/// as blocked.
+/// How long the executor may take to poll the task that was woken for the report. After that it
+/// counts as blocked.
 const POLL_LIMIT: Duration = Duration::from_millis(250);
 
 pub(super) async fn run<F>(
@@ -55,7 +55,8 @@ where
     let report = poll_fn(|cx| {
         let mut report = handover.take(cx);
         if let Some(running) = server.as_mut().as_pin_mut() {
-            // Even if the report is here: this may be the first poll in the last phase.
+            // Poll it even if the report is here: it may not have been polled since the phase last
+            // changed.
             if let Poll::Ready(end) = running.poll(cx) {
                 server.set(None);
                 match (end.failure(), &mut report) {
@@ -93,7 +94,7 @@ async fn watch(shutdown: Shutdown, handover: &Handover, stuck: impl FnOnce(&Repo
     }
 }
 
-/// Ends the thread when the task no longer waits for it.
+/// Ends the thread when dropped, i.e. when the task no longer waits for the report.
 struct Cancel {
     thread: Waker,
     handover: Arc<Handover>,
@@ -107,7 +108,7 @@ impl Drop for Cancel {
     }
 }
 
-/// The report on its way from the thread to the task.
+/// Passes the report from the thread to the task.
 #[derive(Default)]
 struct Handover {
     state: Mutex<State>,
@@ -116,11 +117,15 @@ struct Handover {
 
 #[derive(Default)]
 struct State {
+    /// Set by the thread when the shutdown is over, until the task or `stuck` takes it.
     report: Option<Report>,
+    /// Set when the task has taken the report.
     taken: bool,
     /// Why the server failed, set by the task.
     failure: Option<Box<dyn Error + Send + Sync>>,
+    /// Woken when there is a report to take.
     task: Option<Waker>,
+    /// Woken when the task has polled.
     thread: Option<Waker>,
 }
 
@@ -197,8 +202,8 @@ impl State {
     }
 }
 
-/// The timer of the thread: it notes the deadlines that are polled, and the thread sleeps until the
-/// earliest.
+/// The thread's timer: it records the earliest of the deadlines that are polled, and the thread
+/// sleeps until then.
 #[derive(Clone, Default)]
 struct Clock(Arc<Mutex<Option<Instant>>>);
 
@@ -214,8 +219,8 @@ impl Future for Sleep {
         if self.deadline <= Instant::now() {
             return Poll::Ready(());
         }
-        let mut asked = self.clock.asked();
-        *asked = Some(asked.map_or(self.deadline, |asked| asked.min(self.deadline)));
+        let mut earliest = self.clock.earliest();
+        *earliest = Some(earliest.map_or(self.deadline, |other| other.min(self.deadline)));
         Poll::Pending
     }
 }
@@ -231,8 +236,8 @@ impl Clock {
         })
     }
 
-    /// Returns the earliest deadline that was polled since the last sleep.
-    fn asked(&self) -> MutexGuard<'_, Option<Instant>> {
+    /// Returns the earliest deadline that has been polled since the last sleep.
+    fn earliest(&self) -> MutexGuard<'_, Option<Instant>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -242,11 +247,11 @@ impl Clock {
         let waker = parker.waker();
         let mut cx = Context::from_waker(&waker);
         while !handover.cancelled.load(Ordering::Acquire) {
-            *self.asked() = None;
+            *self.earliest() = None;
             if future.as_mut().poll(&mut cx).is_ready() {
                 return;
             }
-            let deadline = *self.asked();
+            let deadline = *self.earliest();
             parker.park(deadline);
         }
     }
