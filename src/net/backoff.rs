@@ -1,4 +1,4 @@
-//! Decides what follows a failed accept, and waits where something has run out.
+//! Decides what follows a failed accept, and waits if a resource has run out.
 
 use std::{
     future::Future,
@@ -56,15 +56,15 @@ fn closed(code: i32) -> bool {
     errno == Errno::BADF || errno == Errno::NOTSOCK || errno == Errno::OPNOTSUPP
 }
 
-/// The waits between accepts that fail: 10 ms at first, doubled up to a second. (Go's net/http
-/// begins with 5 ms.)
+/// The wait after a failed accept: 10 ms at first, doubled with each failure up to a second. (Go's
+/// net/http starts at 5 ms.)
 ///
 /// A wait ends early when a connection of this accept loop releases its descriptor.
 #[derive(Debug)]
 pub(super) struct Backoff {
     /// How long the last wait was; zero if the last accept succeeded.
     wait: Duration,
-    /// How long a wait may be.
+    /// The longest that a wait may last.
     longest: Duration,
     /// Set while a wait lasts, by [`start`](Self::start).
     timer: Option<Timer>,
@@ -88,13 +88,13 @@ impl Backoff {
     /// Shorter, since the grace period may end soon.
     const LONGEST_WHILE_DRAINING: Duration = Duration::from_millis(150);
 
-    /// Ends the present wait, and shortens later ones: draining has begun.
+    /// Notes that draining has begun: ends the current wait, and shortens later ones.
     pub(super) fn draining(&mut self) {
         self.longest = Self::LONGEST_WHILE_DRAINING;
         self.timer = None;
     }
 
-    /// Begins a wait after a failure, and returns how long it lasts; zero if the caller should try
+    /// Starts a wait after a failure, and returns how long it lasts; zero if the caller should try
     /// again at once.
     pub(super) fn start(&mut self) -> Duration {
         if !self.released.awaited.swap(true, Ordering::SeqCst) {
@@ -108,7 +108,7 @@ impl Backoff {
         self.wait
     }
 
-    /// Begins with the shortest wait again: an accept has succeeded.
+    /// Notes that an accept has succeeded: the next wait is the shortest again.
     pub(super) fn reset(&mut self) {
         self.wait = Duration::ZERO;
     }
@@ -128,8 +128,8 @@ impl Backoff {
         Poll::Ready(())
     }
 
-    /// Returns the descriptor of a connection that has just been accepted. Drop it after the
-    /// connection.
+    /// Returns what stands for the descriptor of a connection that has just been accepted. Drop it
+    /// after the connection.
     pub(super) fn descriptor(&self) -> Descriptor {
         Descriptor(Some(Arc::clone(&self.released)))
     }

@@ -1,4 +1,4 @@
-//! What a connection's socket knows of the bytes that were written to it.
+//! What is known of the delivery of the bytes that were written to a connection.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
@@ -15,12 +15,12 @@ pub(crate) struct Delivery {
     unacknowledged: AtomicBool,
     /// Set by `Linger` when it gives up bytes that the peer has not acknowledged.
     lost: AtomicBool,
-    /// Set by the protocol while it writes a message that only the end of the connection ends, and
-    /// that is not complete.
+    /// Set by the protocol from the start of a message that only the end of the connection ends
+    /// until the message is complete.
     unended: AtomicBool,
-    /// Set by the protocol while it writes bytes that belong to itself, and not to an answer.
+    /// Set by the protocol while it writes bytes of its own rather than of an answer.
     own: AtomicBool,
-    /// Set by the protocol if it wants `acknowledged` and `missing`.
+    /// Set by the protocol if it needs `acknowledged` and `missing`.
     watched: AtomicBool,
     /// How many bytes the peer had acknowledged at the last look; set by `Linger`.
     acknowledged: AtomicUsize,
@@ -35,7 +35,7 @@ pub(crate) struct Delivery {
 #[repr(u8)]
 pub(crate) enum Expected {
     /// Unknown: the close waits until the peer has acknowledged it, and longer if bytes arrive
-    /// until then.
+    /// before that.
     #[default]
     Unknown = 0,
     /// The rest of a message: the close waits for it.
@@ -56,16 +56,16 @@ impl Deliver for Delivery {
 }
 
 impl Delivery {
-    /// Tells whether a message is being written that only the end of the connection ends, and that
-    /// is not complete. While it is, dropping the connection resets it: the peer would take any
-    /// other end for the end of the message.
+    /// Sets whether a message that only the end of the connection ends is incomplete. Until it is
+    /// complete, dropping the connection resets it: the peer would take any other end for the end
+    /// of the message.
     #[cfg(feature = "hyper")]
     pub(crate) fn set_unended(&self, unended: bool) {
         self.unended.store(unended, Ordering::Relaxed);
     }
 
-    /// Tells whether bytes that are written from now on belong to the protocol itself, so that the
-    /// peer doesn't lack them.
+    /// Sets whether bytes that are written from now on belong to the protocol itself: they never
+    /// count as missing.
     #[cfg(feature = "hyper")]
     pub(crate) fn set_own(&self, own: bool) {
         self.own.store(own, Ordering::Relaxed);
@@ -76,7 +76,7 @@ impl Delivery {
         self.own.load(Ordering::Relaxed)
     }
 
-    /// Makes `Linger` note what the peer has acknowledged whenever a read or write waits.
+    /// Makes `Linger` record what the peer has acknowledged whenever a read or write has to wait.
     #[cfg(feature = "hyper")]
     pub(crate) fn watch(&self) {
         self.watched.store(true, Ordering::Relaxed);
@@ -114,7 +114,7 @@ impl Delivery {
         self.lost.store(true, Ordering::Relaxed);
     }
 
-    /// Tells what the peer may still send.
+    /// Sets what the peer may still send.
     #[cfg(feature = "hyper")]
     pub(crate) fn expect(&self, expected: Expected) {
         self.expected.store(expected as u8, Ordering::Relaxed);

@@ -1,9 +1,9 @@
 //! Idle connections, and how long they are kept once draining has begun.
 //!
-//! If a protocol has requests, each of its connections takes a [`ConnectionGuard`], which is at
-//! work from the first byte of a request to the last byte of its answer, and an [`IdleTimer`],
-//! which tells when an idle connection should be closed. If the requests are unknown, as in a
-//! proxy, [`Traffic`] tells when bytes no longer move.
+//! If the protocol has requests, give each connection a [`ConnectionGuard`], which is at work from
+//! the first byte of a request to the last byte of its answer, and an [`IdleTimer`], which tells
+//! when an idle connection should be closed. If the requests are unknown, as in a proxy,
+//! [`Traffic`] tells when bytes no longer move.
 
 use std::{
     fmt,
@@ -56,9 +56,9 @@ impl Default for Graces {
 }
 
 impl Graces {
-    /// Returns until when a connection may be silent that has never sent a request; a TLS handshake
-    /// is part of that time. A connection that has been silent for long, such as those that
-    /// browsers keep in reserve, has the keep-alive grace of an idle one.
+    /// Returns the time until which a connection that has never sent a request may stay silent. A
+    /// TLS handshake is part of that time. A connection that was accepted long ago, such as one
+    /// that a browser keeps in reserve, gets the keep-alive grace of an idle one.
     fn first_request(self, accepted: Instant, begun: Instant) -> Option<Instant> {
         let since_accept = accepted.checked_add(self.first_request)?;
         Some(since_accept.max(self.keep_alive(begun)?))
@@ -71,8 +71,8 @@ impl Graces {
 
 /// Tells when an idle connection should be closed, once draining has begun.
 ///
-/// In each poll of the connection, read what has arrived, then tell whether the connection is idle
-/// by [`set_idle`](Self::set_idle), and then [`poll`](Self::poll).
+/// In each poll of the connection, first read what has arrived, then tell whether the connection is
+/// idle by [`set_idle`](Self::set_idle), and then [`poll`](Self::poll).
 // Z2 Z4 Z9
 #[derive(Debug)]
 pub struct IdleTimer {
@@ -116,13 +116,15 @@ impl IdleTimer {
         };
     }
 
+    /// Returns when the connection became idle, or when its peer was `told` to leave, whichever is
+    /// later; `None` if it is not idle.
     #[cfg(feature = "hyper")]
     pub(crate) fn idle_after(&self, told: Instant) -> Option<Instant> {
         self.idle.after(told)
     }
 
-    /// Polls whether the connection should be closed: ready once draining has begun and it has been
-    /// idle for its grace. `silent` tells that it has never sent a request.
+    /// Ready when the connection should be closed: draining has begun, and it has been idle for its
+    /// grace. `silent` tells that it has never sent a request.
     pub fn poll(&mut self, silent: bool, cx: &mut Context<'_>) -> Poll<()> {
         let begun = match self.begun {
             Some(begun) => begun,
@@ -140,7 +142,7 @@ impl IdleTimer {
     }
 }
 
-/// Since when a connection has been idle.
+/// Whether a connection is idle, and since when.
 #[derive(Clone, Copy, Debug)]
 enum Idle {
     No,
@@ -151,8 +153,7 @@ enum Idle {
 }
 
 impl Idle {
-    /// Returns since when it has been idle, counted from when its peer was `told` to leave at the
-    /// earliest; `None` if it is not idle.
+    /// Returns when it became idle, or `told` if that is later; `None` if it is not idle.
     fn after(self, told: Instant) -> Option<Instant> {
         match self {
             Self::No => None,
@@ -230,10 +231,10 @@ impl Alarm {
 pub struct Traffic {
     node: Arc<Node>,
     created: Instant,
-    /// When bytes moved last, in nanoseconds since `created`; zero until draining has begun. Set by
+    /// When bytes last moved, in nanoseconds since `created`; zero until draining has begun. Set by
     /// `Watched`.
     moved: AtomicU64,
-    /// How many `Watched` have bytes that their peer does not take.
+    /// How many `Watched` wait for their peer to take bytes.
     blocked: AtomicUsize,
 }
 
@@ -249,7 +250,7 @@ impl Traffic {
         }
     }
 
-    /// Wraps a connection, or a half of one, and notes when its bytes move.
+    /// Wraps a connection, or one half of it, and records when its bytes move.
     pub fn watch<C>(&self, io: C) -> impl AsyncRead + AsyncWrite + Unpin
     where
         C: AsyncRead + AsyncWrite + Unpin,
@@ -337,7 +338,7 @@ impl Future for UntilQuiet<'_> {
 struct Watched<'a, C> {
     io: C,
     traffic: &'a Traffic,
-    /// Set while `traffic.blocked` counts this: its last write was pending.
+    /// Set while its last write is pending: `traffic.blocked` counts it.
     blocked: bool,
 }
 

@@ -41,10 +41,10 @@ const FIRST_LOOK: Duration = Duration::from_millis(10);
 /// peer acknowledges bytes, however slowly.
 ///
 /// If the peer acknowledges nothing for the [stall limit](Self::stall_limit), two seconds by
-/// default, the close ends: by a reset if the peer lacks bytes. Bytes that arrive don't extend that
+/// default, the close ends, with a reset if the peer lacks bytes. Bytes that arrive don't extend that
 /// time, so a peer that uploads for ever doesn't delay the exit. On Linux and Android, neither does
 /// a peer that has everything and keeps its socket open. On other systems only the peer's own close
-/// tells that it has everything, and a close takes at most the stall limit.
+/// shows that it has everything, and a close takes at most the stall limit.
 ///
 /// A `Linger` can also be read and written by reference, by one reader and one writer at a time.
 ///
@@ -59,19 +59,19 @@ pub struct Linger<C: Transport> {
     conn: C,
     close: Close,
     stall_limit: Duration,
-    /// Whether a drop resets the socket, since a message is unended.
+    /// Set while a drop resets the socket, since a message is unended.
     resets_on_drop: bool,
     /// How many bytes were written, not counting those written by reference. It wraps around.
     written: usize,
-    /// How many of the last bytes belong to the protocol itself, and not to an answer.
+    /// How many of the bytes written last belong to the protocol itself rather than to an answer.
     own: usize,
-    /// Whether the end of the stream was written. Relaxed: a reader that misses it counts one byte
-    /// too many as missing.
+    /// Set once the end of the stream has been written. Relaxed: a reader that misses it counts one
+    /// byte too many as missing.
     ended: AtomicBool,
     delivery: Arc<Delivery>,
     /// Where losses are reported; `None` unless the connection was accepted by `Incoming`.
     record: Option<LossRecord>,
-    /// Cleared by [`delivery`](Self::delivery): its caller reports losses.
+    /// Cleared by [`delivery`](Self::delivery), whose caller reports losses instead.
     reports_losses: bool,
     // After the connection, so that it is dropped later.
     descriptor: Descriptor,
@@ -85,21 +85,21 @@ enum Close {
 
 struct Lingering {
     acks: AckWatch,
-    /// Whether the connection was idle and had everything acknowledged before our FIN: then there
-    /// is nothing to wait for.
+    /// Set if the connection was idle, and its peer had acknowledged everything, before our FIN:
+    /// there is nothing to wait for.
     was_over: bool,
     /// How many bytes were unacknowledged at the last look at the socket; `None` if the system
     /// can't tell.
     unacknowledged: Option<usize>,
-    /// When the stall limit passes, unless bytes are acknowledged before; `None` for never.
+    /// When the stall limit passes, unless bytes are acknowledged before; `None` means never.
     stalled_at: Option<Instant>,
-    /// Set while waiting for the next look at the socket that no event causes.
+    /// Set while waiting until it is time to look at the socket without an event.
     look: Option<Timer>,
     /// How long `look` waits.
     interval: Duration,
-    /// Whether bytes have arrived since our FIN: more may follow.
+    /// Set once bytes have arrived after our FIN: more may follow.
     arriving: bool,
-    /// Whether the peer has closed too: nothing more can arrive.
+    /// Set once the peer has closed too: nothing more can arrive.
     peer_ended: bool,
 }
 
@@ -139,7 +139,7 @@ impl<C: Transport> Linger<C> {
 
     /// Returns a handle that tells whether written bytes have reached the peer.
     ///
-    /// From now on the caller reports losses.
+    /// The caller reports losses from now on.
     pub(crate) fn delivery(&mut self) -> Arc<Delivery> {
         self.reports_losses = false;
         Arc::clone(&self.delivery)
@@ -156,8 +156,8 @@ impl<C: Transport> Linger<C> {
         SockRef::from(&socket).local_addr().ok()?.as_socket()
     }
 
-    /// Tells the socket whether a drop resets it. Called before the write that changes the answer,
-    /// since a process that is killed can't do it later.
+    /// Makes a drop reset the socket while a message is unended. Called before the write that makes
+    /// the difference, since a process that is killed can't do it later.
     #[inline]
     fn set_drop_action(&mut self) {
         let unended = self.delivery.is_unended();
@@ -222,7 +222,7 @@ impl<C: Transport> Linger<C> {
 
     /// Discards bytes that have arrived. Ready when no more can arrive.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        /// Enough to empty a socket's buffer of the usual size. Then other tasks get their turn.
+        /// Enough to empty a socket's buffer of the usual size. After that, other tasks get a turn.
         const READS: usize = 16;
         let Close::Lingering(lingering) = &mut self.close else {
             return Poll::Ready(Ok(()));
@@ -243,7 +243,7 @@ impl<C: Transport> Linger<C> {
     /// Ready when nothing more can be lost, or when bytes have been given up.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let peer_ended = match self.poll_discard(cx) {
-            // The peer has gone, and nothing can be lost.
+            // The peer is gone, so nothing can be lost.
             Poll::Ready(Err(_)) => return Poll::Ready(()),
             Poll::Ready(Ok(())) => true,
             Poll::Pending => false,
@@ -293,7 +293,7 @@ impl<C: Transport> Linger<C> {
         unacknowledged.is_some_and(|bytes| bytes > end.saturating_add(self.own))
     }
 
-    /// Gives up the bytes that the peer does not take.
+    /// Gives up the bytes that the peer has not acknowledged.
     fn reset(&mut self) {
         self.set_reset_on_drop(true);
         self.report_loss();
@@ -308,10 +308,10 @@ impl<C: Transport> Linger<C> {
 }
 
 impl Lingering {
-    /// Ready when it is time for the next look at the socket.
+    /// Ready when it is time to look at the socket again.
     ///
-    /// The kernel reports no event for an acknowledgement unless it is the last one, so the bytes
-    /// that are outstanding are polled, every quarter of the stall limit.
+    /// The kernel reports no event for an acknowledgement unless it is the last one, so outstanding
+    /// bytes are polled every quarter of the stall limit.
     fn poll_look(&mut self, over: bool, stall_limit: Duration, cx: &mut Context<'_>) -> Poll<()> {
         let look = match &mut self.look {
             Some(look) => look,
@@ -322,7 +322,7 @@ impl Lingering {
                     (self.interval * 2).clamp(FIRST_LOOK, FIRST_LOOK.max(stall_limit / 4))
                 };
                 let next = Instant::now().checked_add(self.interval);
-                // If the peer has everything, no look before the stall limit can tell more.
+                // If the peer has everything, a look before the stall limit tells nothing new.
                 let next = next.filter(|_| !over).into_iter().chain(self.stalled_at);
                 self.look
                     .insert(next.min().map_or_else(Timer::never, Timer::at))
@@ -344,7 +344,7 @@ impl<C: Transport> Drop for Linger<C> {
     }
 }
 
-/// Repeats a call that a signal has interrupted: that is not a failure of the connection.
+/// Repeats a call while signals interrupt it, which is not a failure of the connection.
 fn uninterrupted<T>(mut call: impl FnMut() -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
     loop {
         match call() {
@@ -452,7 +452,7 @@ impl<C: Transport> AsyncWrite for Linger<C> {
             let was_over =
                 this.delivery.expects_nothing() && os::unacknowledged(&this.conn) == Some(0);
             match ready!(uninterrupted(|| this.conn.poll_half_close(cx))) {
-                // The peer has gone, and nothing can be lost.
+                // The peer is gone, so nothing can be lost.
                 Err(_) => this.close = Close::Done,
                 Ok(()) => {
                     this.ended.store(true, Ordering::Relaxed);

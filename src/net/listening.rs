@@ -1,4 +1,4 @@
-//! Accepts from a listener of the operating system, retires it, and leaves it as it was found.
+//! Accepts from a TCP or Unix listener, retires it, and restores it for its other holders.
 
 #[cfg(unix)]
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -20,8 +20,7 @@ use super::{
     transport::Transport,
 };
 
-/// Accepts from a listener of the operating system. TCP connections send without delay
-/// (`TCP_NODELAY`).
+/// Accepts from a TCP or Unix listener. TCP connections send without delay (`TCP_NODELAY`).
 pub struct Listening<L: Listener> {
     /// `None` only during the drop.
     listener: Option<Arc<Async<L>>>,
@@ -29,7 +28,7 @@ pub struct Listening<L: Listener> {
     /// each with a registration of its own.
     readable: Option<ReadableOwned<L>>,
     holders: Holders,
-    /// What [`retire`](Accept::retire) made of the queue, once it was called. The drop undoes it.
+    /// What [`retire`](Accept::retire) returned, once it was called. The drop undoes it.
     retired: Option<Queue>,
 }
 
@@ -41,7 +40,7 @@ pub(super) enum Holders {
     None,
     /// Unknown: any descriptor may have been duplicated, passed on or inherited.
     Unknown,
-    /// A supervisor, as `LISTEN_FDS` tells.
+    /// A supervisor: `LISTEN_FDS` names the listener.
     Supervisor,
 }
 
@@ -53,7 +52,8 @@ pub trait Listener: Sized + 'static {
     /// Accepts a queued connection without blocking.
     fn accept(&self) -> io::Result<(Self::Conn, Option<SocketAddr>)>;
 
-    /// Stops the queueing of new connections; `alone` if no other process can hold the socket.
+    /// Stops the queueing of new connections; `alone` tells that no other process can hold the
+    /// socket.
     fn retire(&self, alone: bool) -> Queue;
 
     /// Undoes [`retire`](Self::retire) for other holders of the socket.
@@ -105,7 +105,7 @@ impl<L: Listener> Accept for Listening<L> {
         let Some(listener) = &self.listener else {
             return Poll::Ready(None);
         };
-        // Try first and wait second: under load a listener is always ready.
+        // Try before waiting: under load a listener is always ready.
         loop {
             match listener.as_ref().get_ref().accept() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -150,8 +150,8 @@ impl<L: Listener> Drop for Listening<L> {
             return;
         };
         // Between the restore and the close, new connections are queued again, and are reset if no
-        // other process holds the socket. Deregister from the reactor first, so that this time is
-        // as short as possible.
+        // other process holds the socket. Deregister from the reactor first, which keeps that
+        // time short.
         match Arc::try_unwrap(listener).map(Async::into_inner) {
             Ok(Ok(listener)) => listener.restore(retired),
             Ok(Err(_)) => {}
