@@ -14,11 +14,11 @@ use crate::{
     net::{Delivery, Expected},
 };
 
-/// Knows what a connection is doing: its socket and its service report to it, and
-/// [`Watch`](super::Watch) asks it before it takes the connection for idle.
+/// Tracks what a connection is doing: its socket and its service report to it, and
+/// [`Watch`](super::Watch) asks it whether the connection is idle.
 ///
-/// hyper knows this too and does not tell.
-// Relaxed throughout: all of it is written and read in the connection's own task, but for the ends
+/// hyper knows this too, but doesn't expose it.
+// Relaxed throughout: all of it is written and read in the connection's own task, except the ends
 // of HTTP/2 streams. A poll that finds them answered (`Acquire`) must see that they `ended`
 // (`Release`, in the drop of `Unanswered`).
 #[derive(Clone)]
@@ -32,35 +32,35 @@ struct State {
     /// The [`Standing`] of `framing`, written whenever that changes.
     standing: AtomicU8,
     /// Set if the connection's socket is an [`Io`](super::Io), which closes an idle HTTP/1
-    /// connection by itself. What is written here reaches the socket.
+    /// connection by itself. What is set in it reaches the socket.
     socket: OnceLock<Arc<Delivery>>,
     /// How many requests' heads have been read.
     requests: AtomicUsize,
-    /// How many of these have an answer that is not in hyper's buffer yet, plus the pieces of
-    /// answers that h2 has buffered.
+    /// How many of these have an answer that is not yet in hyper's buffer, plus the number of
+    /// pieces of answers that h2 has buffered.
     unanswered: AtomicUsize,
     /// How many answers h2 has been given.
     ended: AtomicUsize,
-    /// How many of these have left h2: written after a poll that found the socket not blocked.
+    /// How many of these have left h2: set after a poll that found the socket not blocked.
     flushed: AtomicUsize,
     /// How many streams of HTTP/2 are tunnels; hyper runs a task for each.
     tunnels: AtomicUsize,
-    /// Set if data has left h2 since h2's buffer, into which small frames are copied, was flushed.
+    /// Set if data has left h2 since the buffer was flushed into which h2 copies small frames.
     copied: AtomicBool,
     /// Set while the socket has not taken all that hyper has written.
     blocked: AtomicBool,
     /// Set over HTTP/2 once the connection was asked to end and the GOAWAY is flushed.
     told: AtomicBool,
-    /// Set if bytes have come since then.
+    /// Set if bytes have arrived since then.
     reacted: AtomicBool,
-    /// Set when an idle HTTP/1 connection is to close without a word.
+    /// Set when an idle HTTP/1 connection is to close without a message to its peer.
     left: AtomicBool,
     /// Sets the connection's guard to work and names it after its latest request.
     starter: OnceLock<WorkStarter>,
 }
 
 impl Activity {
-    /// Makes the activity of one connection, whose work `drain` waits for. It observes the drain
+    /// Creates the activity of one connection, whose work `drain` waits for. It observes the drain
     /// and doesn't keep it running.
     #[must_use]
     pub fn new(drain: &Drain) -> Self {
@@ -92,10 +92,10 @@ impl Activity {
         self.0.drain.node()
     }
 
-    /// Changes what is known of the connection's framing.
+    /// Updates what is known of the connection's framing.
     #[inline]
     fn frame(&self, change: impl FnOnce(&mut Framing)) {
-        // Nothing in there panics halfway.
+        // No update panics halfway.
         let mut framing = (self.0.framing.lock()).unwrap_or_else(PoisonError::into_inner);
         change(&mut framing);
         let standing = framing.standing().byte();
@@ -107,8 +107,8 @@ impl Activity {
         Standing::from_byte(self.0.standing.load(Ordering::Relaxed))
     }
 
-    /// Returns whether nothing has begun that is not over: no head begun, no request unanswered, no
-    /// body that has yet to come, no byte of an answer unwritten.
+    /// Returns whether nothing is under way: no head has begun, no request is unanswered, no body
+    /// has yet to arrive, and no byte of an answer is unwritten.
     #[inline]
     pub(super) fn is_idle(&self) -> bool {
         if !self.is_answered() {
@@ -126,8 +126,8 @@ impl Activity {
         !standing.is_head_begun() && !standing.is_owed()
     }
 
-    /// Returns how many answers h2 has been given. Ask before the connection is polled, and pass it
-    /// to [`polled`](Self::polled) afterwards.
+    /// Returns how many answers h2 has been given. Call it before polling the connection, and pass
+    /// the result to [`polled`](Self::polled) afterwards.
     #[inline]
     pub(super) fn ended(&self) -> usize {
         self.0.ended.load(Ordering::Relaxed)
@@ -155,8 +155,8 @@ impl Activity {
         }
     }
 
-    /// Returns whether all answers of HTTP/2 have left h2, and no tunnel writes: until there is
-    /// another request, what is written is HTTP/2's own.
+    /// Returns whether all answers of HTTP/2 have left h2, and no tunnel writes: until the next
+    /// request, whatever is written belongs to HTTP/2 itself.
     fn is_written(&self) -> bool {
         self.is_answered()
             && self.ended() == self.0.flushed.load(Ordering::Relaxed)
@@ -165,8 +165,8 @@ impl Activity {
             && self.standing().is_http2_for_good()
     }
 
-    /// Returns how many bytes the peer had acknowledged when it was last waited for after it was
-    /// asked to leave, and how many it had not.
+    /// Returns how many bytes the peer had acknowledged, and how many it had not, when a read or
+    /// write last waited for it after it was asked to leave.
     pub(super) fn acknowledged(&self) -> (usize, usize) {
         (self.0.socket.get()).map_or((0, 0), |delivery| delivery.acknowledged())
     }
@@ -176,17 +176,17 @@ impl Activity {
         self.0.reacted.load(Ordering::Relaxed)
     }
 
-    /// Returns whether a stream of HTTP/2 is a tunnel: the connection lives for as long as it (Z6).
+    /// Returns whether a stream of HTTP/2 is a tunnel, which keeps the connection open (Z6).
     pub(super) fn has_tunnel(&self) -> bool {
         self.0.tunnels.load(Ordering::Acquire) > 0
     }
 
-    /// Returns whether a head has begun, its end has not come, and nothing keeps the peer from
-    /// sending it: the requests before it have been answered (Z13). An empty line does not begin a
-    /// head.
+    /// Returns whether a head is incomplete and nothing keeps the peer from sending the rest: the
+    /// requests before it have been answered (Z13). An empty line does not begin a head.
     ///
-    /// So has the preface of HTTP/2, until it and the frame behind it are whole. A head of HTTP/2
-    /// doesn't wait for answers, but it may wait until the peer reads: h2 may read nothing before.
+    /// The preface of HTTP/2 counts as a head until it and the frame behind it are complete. A head
+    /// of HTTP/2 doesn't wait for answers, but it may have to wait until the peer reads: h2 may
+    /// read nothing before that.
     #[inline]
     pub(super) fn is_reading_head(&self) -> bool {
         let standing = self.standing();
@@ -195,8 +195,8 @@ impl Activity {
                 || standing.is_in_http2_head() && !self.0.blocked.load(Ordering::Relaxed))
     }
 
-    /// Returns whether the connection began as HTTP/2 does; the first bytes may look so and turn
-    /// out to be HTTP/1.
+    /// Returns whether the connection began like HTTP/2; its first bytes may look like HTTP/2 and
+    /// turn out to be HTTP/1.
     #[inline]
     pub(super) fn is_http2(&self) -> bool {
         self.standing().is_http2()
@@ -212,7 +212,7 @@ impl Activity {
         self.0.unanswered.load(Ordering::Acquire) == 0
     }
 
-    /// Notes that the connection's socket is watched: it hears what is expected of its peer.
+    /// Notes that the connection's socket is watched, and is told what its peer may still send.
     pub(super) fn set_socket(&self, delivery: Arc<Delivery>) {
         // A second socket for the same connection would be the caller's mistake; the first stays.
         let _ = self.0.socket.set(delivery);
@@ -256,14 +256,14 @@ impl Activity {
         self.0.blocked.store(blocked, Ordering::Relaxed);
     }
 
-    /// Notes that all of h2's buffer is written.
+    /// Notes that all of h2's buffer has been written.
     #[inline]
     pub(super) fn set_flushed(&self) {
         self.0.copied.store(false, Ordering::Relaxed);
     }
 
-    /// Gives up the peer of an idle connection: an HTTP/1 peer is told nothing and expected to send
-    /// nothing. Returns whether the socket ends the connection, so that hyper need not be asked to.
+    /// Makes an idle connection end: an HTTP/1 peer is told nothing, and nothing more is expected
+    /// of it. Returns whether the socket ends the connection, so that hyper need not be asked to.
     pub(super) fn leave(&self) -> bool {
         let left = !self.standing().is_http2_for_good();
         self.0.left.store(left, Ordering::Relaxed);
@@ -280,8 +280,7 @@ impl Activity {
     }
 
     pub(super) fn set_work_starter(&self, starter: WorkStarter) {
-        // A second guard for the same connection would be the caller's mistake; the first keeps its
-        // name.
+        // A second guard for the same connection would be the caller's mistake; the first stays.
         let _ = self.0.starter.set(starter);
     }
 
@@ -297,9 +296,9 @@ impl Activity {
         }
     }
 
-    /// Notes that a head has been read. The request lasts until the value is dropped.
+    /// Notes that a head has been read. The request is unanswered until the value is dropped.
     ///
-    /// It counts and is named before its handler is called, which may never return.
+    /// It is counted and named before its handler is called, which may never return.
     #[inline]
     pub(super) fn request(
         &self,
@@ -348,7 +347,7 @@ pub struct Unanswered {
 enum Of {
     Http1,
     Http2,
-    /// Of HTTP/2, answered by a tunnel.
+    /// A request of HTTP/2 whose answer opens a tunnel.
     Tunnel,
 }
 
@@ -358,8 +357,8 @@ impl Unanswered {
         self.activity.node().latch.phase()
     }
 
-    /// Returns what keeps the request unanswered until h2 has written a piece of its answer; of
-    /// HTTP/2 only.
+    /// Returns what keeps the request unanswered until h2 has written a piece of its answer; `None`
+    /// over HTTP/1.
     #[inline]
     pub(super) fn until_written(&self) -> Option<Buffered> {
         (self.of == Of::Http2).then(|| Buffered::new(&self.activity))
@@ -372,7 +371,7 @@ impl Unanswered {
         }
     }
 
-    /// Notes that the answer opens a tunnel: of HTTP/1 the whole connection, of HTTP/2 a stream.
+    /// Notes that the answer makes a tunnel of the whole connection, or of a stream over HTTP/2.
     pub(super) fn upgraded(&mut self) {
         if self.of == Of::Http2 {
             self.of = Of::Tunnel;
@@ -386,14 +385,15 @@ impl Unanswered {
 impl Drop for Unanswered {
     #[inline]
     fn drop(&mut self) {
-        // First: a poll that finds the connection answered must know that it may not be flushed.
+        // Before `unanswered`: a poll that finds the connection answered must know that the answer
+        // may not be flushed.
         match self.of {
             Of::Http1 => {}
             Of::Http2 => _ = self.activity.0.ended.fetch_add(1, Ordering::Relaxed),
             Of::Tunnel => {
                 self.activity.0.ended.fetch_add(1, Ordering::Relaxed);
-                // hyper drops the answer last: it has spawned the tunnel's task by then, or never
-                // will.
+                // hyper drops the answer last: by then it has spawned the tunnel's task, or it
+                // never will.
                 drop(Tunnel::next());
             }
         }
@@ -414,7 +414,7 @@ impl Buffered {
 
 impl Drop for Buffered {
     fn drop(&mut self) {
-        // First, as above.
+        // Before `unanswered`, as above.
         self.0.0.copied.store(true, Ordering::Relaxed);
         self.0.0.unanswered.fetch_sub(1, Ordering::Release);
     }
@@ -426,10 +426,10 @@ thread_local! {
     static NEXT_TUNNEL: Cell<Option<Tunnel>> = const { Cell::new(None) };
 }
 
-/// A stream of HTTP/2 that has become a tunnel; kept by the task of hyper's that writes to it,
-/// which lives as long as the stream.
+/// A stream of HTTP/2 that has become a tunnel. The task that hyper spawns to write to it keeps
+/// this for as long as the stream lives.
 ///
-/// hyper spawns that task through the server's executor, with nothing that names its connection.
+/// hyper spawns that task through the server's executor, and nothing tells its connection.
 #[derive(Debug)]
 pub(super) struct Tunnel(Activity);
 
@@ -438,7 +438,7 @@ impl Tunnel {
     fn announce(activity: &Activity) {
         activity.0.tunnels.fetch_add(1, Ordering::Relaxed);
         let tunnel = Self(activity.clone());
-        // If the thread is ending, the place is gone, and so is the executor.
+        // If the thread is ending, the thread-local is gone, and so is the executor.
         let _ = NEXT_TUNNEL.try_with(|next| next.set(Some(tunnel)));
     }
 
@@ -450,7 +450,7 @@ impl Tunnel {
 
 impl Drop for Tunnel {
     fn drop(&mut self) {
-        // What it wrote last may be in h2's buffer.
+        // Its last bytes may be in h2's buffer.
         self.0.0.copied.store(true, Ordering::Relaxed);
         self.0.0.tunnels.fetch_sub(1, Ordering::Release);
     }

@@ -16,8 +16,8 @@ use crate::{
     shutdown::timer,
 };
 
-/// How long an HTTP/2 peer without a stream has to react to the first GOAWAY and its PING, which is
-/// also the limit of gRPC.
+/// How long an HTTP/2 peer without a stream has to react to the first GOAWAY and its PING; gRPC has
+/// the same limit.
 const GOAWAY: Duration = Duration::from_secs(5);
 
 /// Decides when to ask a connection to end, and when to cut it.
@@ -27,32 +27,33 @@ pub(super) struct Closing {
     aborting: UntilAborting,
     pub(super) activity: Option<Activity>,
     pub(super) idle_timer: IdleTimer,
-    /// When the connection was asked to end, or when its last tunnel was seen after that.
+    /// When the connection was asked to end, or when a tunnel on it was last seen after that.
     pub(super) asked: Option<Instant>,
-    /// Set if a stream was a tunnel at the last look.
+    /// Set if a stream was a tunnel at the last poll.
     tunnel: bool,
     goaway: Alarm,
-    /// How much the peer had acknowledged when it was last seen to acknowledge more, and when that
-    /// was; set once the connection was asked to end.
+    /// How many bytes the peer had acknowledged when that number last grew, and when that was; set
+    /// once the connection has been asked to end.
     acknowledged: Option<(usize, Instant)>,
     limits: Limits,
     /// When the head that has begun, or the handshake, must be complete: set by the first poll that
     /// finds it incomplete.
     unfinished: Option<Instant>,
-    /// How many requests had come before that head.
+    /// How many requests had arrived before that head.
     requests_before: usize,
     too_long: Alarm,
 }
 
-/// What to do with a connection that waits.
+/// What to do with a connection whose poll is pending.
 pub(super) enum Next {
     Wait,
+    /// Ask it to end.
     Ask,
     Cut,
 }
 
 impl Closing {
-    /// For a connection that has just been accepted.
+    /// Returns the state of a connection that has just been accepted.
     pub(super) fn new(observer: &Observer, graces: Graces) -> Self {
         let node = observer.node();
         Self {
@@ -76,7 +77,7 @@ impl Closing {
         self
     }
 
-    /// Ready when what is unfinished has been so for `limit`.
+    /// Ready when a head or a handshake has been unfinished for `limit`.
     fn poll_unfinished(&mut self, limit: Duration, cx: &mut Context<'_>) -> Poll<()> {
         let deadline = match self.unfinished {
             Some(deadline) => Some(deadline),
@@ -88,7 +89,7 @@ impl Closing {
         self.too_long.poll(deadline, cx)
     }
 
-    /// Ready when a head that has begun is not complete in time (Z13).
+    /// Ready when a head has begun and is not complete in time (Z13).
     #[inline]
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let reading = (self.activity.as_ref()).filter(|activity| activity.is_reading_head());
@@ -98,15 +99,15 @@ impl Closing {
         };
         let requests = activity.requests();
         if self.requests_before != requests {
-            // The next head has begun in the same poll that brought the end of the last.
+            // The next head has begun in the same poll that completed the last one.
             self.requests_before = requests;
             self.unfinished = None;
         }
         self.poll_unfinished(self.limits.head, cx)
     }
 
-    /// Returns when the peer was last seen to acknowledge something and to lack more; `asked` if it
-    /// never was. What it reads slowly comes before the GOAWAY, so it is there (Z5).
+    /// Returns when the peer last acknowledged bytes while it lacked more; `asked` if it never has.
+    /// If it is reading slowly what came before the GOAWAY, it is still there (Z5).
     fn acknowledged_at(&mut self, asked: Instant) -> Instant {
         let Some((acknowledged, missing)) = self.activity.as_ref().map(Activity::acknowledged)
         else {
@@ -120,7 +121,7 @@ impl Closing {
         *at
     }
 
-    /// Returns whether aborting has begun. It is waited for in [`next`](Self::next).
+    /// Returns whether aborting has begun; [`next`](Self::next) waits for it.
     #[inline]
     pub(super) fn is_aborting(&self) -> bool {
         self.aborting.is_reached()
@@ -155,8 +156,7 @@ impl Closing {
         self.asked.is_some() && (unasked || C::is_cancelled(error))
     }
 
-    /// Returns what [`report`](Self::report) needs to know of the time before the connection is
-    /// polled.
+    /// Returns what [`report`](Self::report) needs to know. Call it before polling the connection.
     #[inline]
     pub(super) fn before_poll(&self) -> usize {
         self.activity.as_ref().map_or(0, Activity::ended)
@@ -204,8 +204,8 @@ impl Closing {
             .as_ref()
             .is_some_and(|activity| activity.requests() == 0);
         if http2 && !silent {
-            // Its peer is told at once and loses nothing: streams that it opens until it has heard
-            // are served.
+            // Tell the peer at once. It loses nothing: streams that it opens before it learns of
+            // this are served.
             return Next::Ask;
         }
         // Over HTTP/1, the next answer of a connection that is not idle says `close`.
@@ -215,12 +215,12 @@ impl Closing {
         }
     }
 
-    /// What to do with a connection that was `asked` to end.
+    /// Returns what to do with a connection that was `asked` to end.
     ///
     /// hyper waits for its PING to come back, however long that takes, and then for the last
-    /// stream. A peer that has sent anything since it was told is there, and a task of the user's
-    /// may still read from a stream of it. While a stream is a tunnel, its peer need not react
-    /// (Z6).
+    /// stream. A peer that has sent anything since it was told is still there, and a task of the
+    /// user's may be reading from one of its streams. While a stream is a tunnel, the peer need not
+    /// react (Z6).
     fn next_after(&mut self, asked: Instant, cx: &mut Context<'_>) -> Next {
         let Some(activity) = (self.activity.as_ref()).filter(|activity| activity.is_http2()) else {
             return Next::Wait;

@@ -38,7 +38,7 @@ pin_project! {
     {
         #[pin]
         stage: Stage<H, C, S, E>,
-        // Moved on to the serving stage.
+        // Taken when the serving stage begins.
         start: Option<Start<S, E>>,
         // The guard is dropped last, after the stage, which owns the socket (Z5).
         closing: Option<(Closing, ConnectionGuard)>,
@@ -144,7 +144,7 @@ where
                     }
                 }
                 StageProj::Serving { watch } => {
-                    // A connection that fails concerns its peer alone, which knows.
+                    // The failure of a connection affects only its peer, which notices it.
                     let _ = ready!(watch.poll(cx));
                     this.stage.set(Stage::Over);
                 }

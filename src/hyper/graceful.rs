@@ -26,10 +26,10 @@ use std::{future::Future, pin::Pin};
 /// }
 /// ```
 pub trait GracefulConnection: Future<Output = Result<(), Self::Error>> {
-    /// What the connection fails with.
+    /// The error that the connection fails with.
     type Error;
 
-    /// Asks the connection to end after what it is doing; it is polled again afterwards.
+    /// Asks the connection to end after its current work; it is polled again afterwards.
     fn graceful_shutdown(self: Pin<&mut Self>);
 
     /// Returns whether `error` only says that the connection did as it was asked.
@@ -117,7 +117,7 @@ mod auto {
     };
     use hyper_util::server::conn::auto::{Connection, HttpServerConnExec, UpgradeableConnection};
 
-    /// Returns whether `auto` has ended a connection whose version it had not read yet.
+    /// Returns whether `auto` has ended a connection before it had read the version of HTTP.
     fn is_interrupted(error: &BoxError) -> bool {
         error
             .downcast_ref::<std::io::Error>()

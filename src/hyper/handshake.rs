@@ -5,8 +5,8 @@ use std::{
 
 use futures_io::{AsyncRead, AsyncWrite};
 
-/// Turns an accepted connection into the stream HTTP runs on; any `Fn(connection) -> impl Future`
-/// is one.
+/// Turns an accepted connection into the stream HTTP runs on; implemented for any `Fn(connection)
+/// -> impl Future` of a `Result`.
 ///
 /// ```no_run
 /// # use async_drain::{Drain, hyper::Server};
@@ -34,7 +34,7 @@ pub trait Handshake<C> {
     /// The handshake; an error ends this connection and no other.
     type Future: Future<Output = io::Result<Self::Io>>;
 
-    /// Begins the handshake.
+    /// Starts the handshake.
     fn handshake(&self, conn: C) -> Self::Future;
 }
 

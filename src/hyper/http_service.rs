@@ -13,8 +13,8 @@ use crate::http::Respond;
 /// A service that [`Server`](super::Server) can call.
 ///
 /// It is implemented for all services of hyper's that are `Clone` and `'static`, such as
-/// `service_fn(handler)` of a closure that is `Clone`. A service of tower's, such as axum's
-/// `Router`, becomes one by hyper-util's `TowerToHyperService::new(router)`.
+/// `service_fn(handler)` if the closure is `Clone`. To use a service of tower's, such as axum's
+/// `Router`, wrap it in hyper-util's `TowerToHyperService::new(router)`.
 #[diagnostic::on_unimplemented(
     message = "the server can't call `{Self}`",
     label = "not a service of hyper's that is `Clone` and `'static`",
@@ -35,8 +35,8 @@ pub trait HttpService:
     /// The body of its answers.
     type ResponseBody: Body<Error: Into<BoxError>> + 'static;
 
-    // Named here for one reason: where `Self` is not a service, the bounds of `serve` that mention
-    // these say nothing, and the compiler prints the message above alone.
+    // These two shorten error messages: where `Self` is not a service, the bounds of `serve` that
+    // name them fail silently, and the compiler prints only the message above.
     #[doc(hidden)]
     type Respond;
     #[doc(hidden)]

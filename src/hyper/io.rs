@@ -12,12 +12,12 @@ use super::{activity::Activity, read_buffer};
 use crate::net::Delivery;
 
 impl Activity {
-    /// Makes `conn` ready for hyper and watches it.
+    /// Wraps `conn` for hyper and watches it.
     pub fn io<C: AsyncRead + AsyncWrite + Unpin>(&self, conn: C) -> Io<C> {
         self.io_lingering(conn, Arc::default())
     }
 
-    /// Does the same; `delivery` is that of the [`Linger`](crate::net::Linger) beneath.
+    /// Does the same for a connection on a [`Linger`](crate::net::Linger), whose `delivery` it is.
     pub(super) fn io_lingering<C: AsyncRead + AsyncWrite + Unpin>(
         &self,
         conn: C,
@@ -32,12 +32,13 @@ impl Activity {
     }
 }
 
-/// A futures-io connection for hyper, which reports what it is doing; made by [`Activity::io`].
+/// A futures-io connection for hyper, which reports what it is doing; returned by
+/// [`Activity::io`].
 #[derive(Debug)]
 pub struct Io<C> {
     conn: C,
     activity: Activity,
-    /// Set once the connection has ended by its own close.
+    /// Set once the connection's own close has ended.
     closed: bool,
 }
 
@@ -228,8 +229,8 @@ mod tests {
         })
     }
 
-    /// Z4: a connection is idle exactly when nothing but empty lines has come behind a whole
-    /// request, in any segments, and wherever the last of them ends.
+    /// Z4: a connection is idle exactly if nothing but empty lines follows a complete request, in
+    /// whatever segments they arrive, and wherever the last segment ends.
     #[test]
     fn a_connection_is_idle_between_two_requests_and_nowhere_else() {
         for (stream, ends) in streams() {

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// Limits how long a peer may take for what it must finish before it is served; see
+/// Limits how long a peer may take to send a request's head and to complete a handshake; see
 /// [`Server::limits`](super::Server::limits).
 ///
 /// ```
@@ -17,7 +17,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Makes the default limits: 30 seconds for a request's head, 10 for a handshake.
+    /// Returns the default limits: 30 seconds for a request's head, 10 for a handshake.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -26,8 +26,9 @@ impl Limits {
         }
     }
 
-    /// Sets how long a request's head may take from its first byte to its last, in HTTP/2 that of
-    /// its last CONTINUATION; so may the preface of HTTP/2 with the SETTINGS that follow it.
+    /// Sets how long a request's head may take from its first byte to its last, which in HTTP/2 is
+    /// that of its last CONTINUATION. The preface of HTTP/2, together with the SETTINGS behind it,
+    /// has the same limit.
     ///
     /// The time between two requests is not limited.
     #[must_use]

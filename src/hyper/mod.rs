@@ -1,7 +1,7 @@
 //! Servers on hyper 1 that stop without losing a request: [`Server`], and
-//! [`Drain::watch`](crate::Drain::watch) for an accept loop of one's own.
+//! [`Drain::watch`](crate::Drain::watch) for an accept loop of your own.
 //!
-//! hyper brings tokio's `sync` module with it and nothing else of tokio; no runtime is needed.
+//! hyper depends on tokio's `sync` module and on nothing else of tokio, so no runtime is needed.
 
 mod activity;
 mod closing;

@@ -9,7 +9,7 @@ use super::activity::Buffered;
 #[derive(Debug)]
 pub struct ResponseData<D> {
     data: D,
-    /// Set over HTTP/2: hyper drops a body once h2 has all of it, however little of that is
+    /// Set over HTTP/2: hyper drops a body once h2 has all of it, however little of it has been
     /// written.
     _buffered: Option<Buffered>,
 }

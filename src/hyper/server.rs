@@ -84,7 +84,7 @@ pub struct Server<E, H = ()> {
 }
 
 impl<F: Fn(SendTask)> Server<SendSpawner<F>> {
-    /// Makes a server whose connections `drain` waits for, on an executor with several threads,
+    /// Creates a server whose connections `drain` waits for, on an executor with several threads,
     /// such as smol's global one.
     ///
     /// `spawn` is called for each connection and each HTTP/2 stream.
@@ -94,7 +94,7 @@ impl<F: Fn(SendTask)> Server<SendSpawner<F>> {
 }
 
 impl<F: Fn(LocalTask)> Server<LocalSpawner<F>> {
-    /// Makes a server on an executor of one thread, where nothing has to be `Send`.
+    /// Creates a server on an executor of one thread, where nothing has to be `Send`.
     ///
     /// ```no_run
     /// # use std::rc::Rc;
@@ -111,7 +111,8 @@ impl<F: Fn(LocalTask)> Server<LocalSpawner<F>> {
 }
 
 impl<E> Server<E> {
-    /// Makes a server on any executor of hyper's, which is given its tasks unboxed.
+    /// Creates a server on any [`hyper::rt::Executor`](::hyper::rt::Executor), which is given its
+    /// tasks unboxed.
     ///
     /// ```no_run
     /// # use std::future::Future;
@@ -285,7 +286,7 @@ impl<E, H> Server<E, H> {
                 let delivery = io.delivery();
                 let guard = ConnectionGuard::new(guard).with_connection(&mut io);
                 if let Some(peer) = peer {
-                    // Its name until it has sent a request.
+                    // The connection is named after its peer until it has sent a request.
                     guard.label(|| peer.to_string().into());
                 }
                 let start = Start {

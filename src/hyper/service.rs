@@ -21,8 +21,8 @@ use super::{
 use crate::http::{self, Answer, Keep, RequestKind, Respond, forward_body};
 
 impl Activity {
-    /// Wraps `service`: its answers tell peers to leave from lame duck on, and this activity knows
-    /// of its requests.
+    /// Wraps `service`: from lame duck on its answers tell peers to leave, and its requests are
+    /// reported to this activity.
     pub fn service<S>(&self, service: S) -> DrainService<S> {
         DrainService {
             service,
@@ -32,7 +32,7 @@ impl Activity {
     }
 }
 
-/// A service whose answers say `Connection: close` from lame duck on; made by
+/// A service whose answers say `Connection: close` from lame duck on; returned by
 /// [`Activity::service`].
 #[derive(Clone, Debug)]
 pub struct DrainService<S> {
@@ -42,7 +42,7 @@ pub struct DrainService<S> {
 }
 
 impl<S> DrainService<S> {
-    /// Gives requests their peer's address, as an extension of the type [`SocketAddr`].
+    /// Adds the peer's address to each request, as an extension of the type [`SocketAddr`].
     pub(super) fn peer(mut self, peer: Option<SocketAddr>) -> Self {
         self.peer = peer;
         self
@@ -69,7 +69,8 @@ where
         }
         let kind = RequestKind::of(&request);
         if http2 {
-            // This is the connection's task, whose other streams a panic would end (Z11).
+            // Don't call the service in the connection's task, whose other streams a panic would
+            // end (Z11).
             let call = Some((self.service.clone(), request));
             return Respond::new(Call::Begun { call }, kind, unanswered);
         }
@@ -90,14 +91,14 @@ fn body_of(body: &impl HttpBody) -> Body {
 }
 
 pin_project! {
-    /// A call of the service.
+    /// A call of the user's service.
     #[project = CallProj]
     #[must_use = "futures do nothing unless polled"]
     pub enum Call<S, Q>
     where
         S: Service<Request<Q>>,
     {
-        // Of HTTP/2: the service is called in the stream's own task.
+        // Over HTTP/2, the service is called in the stream's own task.
         Begun { call: Option<(S, Request<Q>)> },
         Called { #[pin] response: S::Future },
     }

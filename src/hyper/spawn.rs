@@ -52,10 +52,10 @@ where
 
 /// Spawns a server's connections and HTTP/2 streams on `E`.
 ///
-/// When aborting begins, the tasks end. Until then they keep the drain from being drained (Z12).
+/// The tasks end when aborting begins. Until then they keep the drain from being drained (Z12).
 pub struct Tasks<E>(Arc<Shared<E>>);
 
-/// The one executor of all connections.
+/// The executor that all connections share.
 struct Shared<E> {
     executor: E,
     node: Arc<Node>,
@@ -92,11 +92,11 @@ pin_project! {
     pub struct UntilAborted<T> {
         #[pin]
         task: Option<T>,
-        // Made when the task first has to wait: most HTTP/2 streams never do.
+        // Set when the task first has to wait: most HTTP/2 streams never do.
         aborting: Option<UntilAborting>,
         // Set if it is the task of a tunnel over HTTP/2 (Z6).
         tunnel: Option<Tunnel>,
-        // Dropped last. `None` if the drain was already drained: the task ends before it has begun.
+        // Dropped last. `None` if the drain was already drained: the task is never polled.
         presence: Option<Presence>,
     }
 }

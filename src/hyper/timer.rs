@@ -7,7 +7,7 @@ use std::{
 
 use ::hyper::rt::{Sleep, Timer};
 
-/// Gives hyper the time of async-io's reactor (Z13).
+/// Lets hyper use the timers of async-io's reactor (Z13).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ReactorTimer;
 

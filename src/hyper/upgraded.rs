@@ -7,13 +7,13 @@ use std::{
 use ::hyper::rt::{Read, ReadBuf, Write};
 use futures_io::{AsyncRead, AsyncWrite};
 
-/// Makes one of hyper's connections, such as
-/// [`hyper::upgrade::Upgraded`](::hyper::upgrade::Upgraded), one of futures-io.
+/// Adapts one of hyper's connections, such as
+/// [`hyper::upgrade::Upgraded`](::hyper::upgrade::Upgraded), to futures-io.
 ///
 /// An upgraded connection is no longer the server's, and the server's guard is dropped: give it a
-/// guard of its own, taken before the upgrade is answered. So a WebSocket is told when draining
-/// begins, and isn't cut before aborting begins. On axum too: its own feature `ws` needs tokio, so
-/// let the handler answer the handshake and take the connection as below.
+/// guard of its own, taken before the upgrade is answered. Then a WebSocket is told when draining
+/// begins, and isn't cut before aborting begins. The same holds for axum: its own feature `ws`
+/// needs tokio, so let the handler answer the handshake and take the connection as below.
 ///
 /// ```no_run
 /// # use ::hyper::{Request, body::Incoming};
@@ -40,7 +40,7 @@ impl<T> FromHyper<T> {
         Self(io)
     }
 
-    /// Returns what was wrapped.
+    /// Returns the wrapped connection.
     pub fn into_inner(self) -> T {
         self.0
     }

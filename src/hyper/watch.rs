@@ -16,10 +16,10 @@ use super::{
 use crate::{Drain, drain::connection_guard::ConnectionGuard, net::idle::Graces};
 
 pin_project! {
-    /// Drives a connection that drains; made by [`Drain::watch`].
+    /// Drives a connection until it ends or aborting begins; returned by [`Drain::watch`].
     ///
-    /// It ends with the connection. When aborting begins, it drops the connection and ends with
-    /// `Ok`: the report tells what was cut.
+    /// It resolves when the connection ends. When aborting begins, it drops the connection and
+    /// resolves with `Ok`: the report tells what was cut.
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
     pub struct Watch<C> {
@@ -36,13 +36,13 @@ impl Drain {
     ///
     /// It takes a guard at once, so call it before the task is spawned. It takes any
     /// [`GracefulConnection`], and nothing has to be `Send`. On its own it asks the connection to
-    /// end as soon as the keep-alive grace is over. For what else [`Server`](super::Server)
-    /// promises, make the connection of an [`Activity`]'s [`io`](Activity::io) and
-    /// [`service`](Activity::service), and pass it to [`activity`](Watch::activity).
+    /// end as soon as the keep-alive grace is over. To keep the other promises of
+    /// [`Server`](super::Server), build the connection from an [`Activity`]'s [`io`](Activity::io)
+    /// and [`service`](Activity::service), and pass that activity to [`activity`](Watch::activity).
     ///
-    /// One thing is the server's alone: a tunnel in an HTTP/2 stream is known by the task that
-    /// hyper spawns for it. Here, a connection with a tunnel is cut if its peer sends nothing for
-    /// five seconds after it was told to leave, not even the answer to a PING.
+    /// Only the server recognises a tunnel in an HTTP/2 stream, by the task that hyper spawns for
+    /// it. Here, a connection with a tunnel is cut if its peer sends nothing for five seconds after
+    /// it was told to leave, not even the answer to a PING.
     ///
     /// ```no_run
     /// # use async_drain::{Drain, hyper::Activity};
@@ -79,7 +79,7 @@ impl<C: GracefulConnection> Watch<C> {
         }
     }
 
-    /// Sets what tells what the connection is doing.
+    /// Sets the activity of the connection, which tells whether it is idle.
     pub fn activity(mut self, activity: Activity) -> Self {
         if let Some(starter) = self.guard.as_ref().map(ConnectionGuard::work_starter) {
             activity.set_work_starter(starter);
@@ -116,9 +116,9 @@ impl<C: GracefulConnection> Future for Watch<C> {
                 break Ok(());
             };
             let before_poll = this.closing.before_poll();
-            // A panic in there is its handler's own failure, and abandons nothing.
+            // A panic in the poll is the handler's own failure, and abandons nothing.
             let unwinding = FinishedByPanic(this.guard.as_mut());
-            // The connection first: what has arrived is read before it is judged idle.
+            // Poll the connection first, so that what has arrived is read before it is judged idle.
             let polled = conn.poll(cx);
             mem::forget(unwinding);
             if let Poll::Ready(result) = polled {
@@ -143,14 +143,15 @@ impl<C: GracefulConnection> Future for Watch<C> {
         if let Some(guard) = this.guard.as_mut() {
             guard.finished();
         }
-        // The socket is closed before the guard says that the last byte was written (Z5).
+        // Close the socket before dropping the guard, which says that the last byte was written
+        // (Z5).
         this.conn.set(None);
         *this.guard = None;
         Poll::Ready(result)
     }
 }
 
-/// Marks a guard as finished if it is dropped, which only a panic does.
+/// Marks a guard as finished when this is dropped, which only a panic does.
 struct FinishedByPanic<'a>(Option<&'a mut ConnectionGuard>);
 
 impl Drop for FinishedByPanic<'_> {

@@ -41,10 +41,10 @@ const FIRST_LOOK: Duration = Duration::from_millis(10);
 /// peer acknowledges bytes, however slowly.
 ///
 /// If the peer acknowledges nothing for the [stall limit](Self::stall_limit), two seconds by
-/// default, the close ends, with a reset if the peer lacks bytes. Bytes that arrive don't extend that
-/// time, so a peer that uploads for ever doesn't delay the exit. On Linux and Android, neither does
-/// a peer that has everything and keeps its socket open. On other systems only the peer's own close
-/// shows that it has everything, and a close takes at most the stall limit.
+/// default, the close ends, with a reset if the peer lacks bytes. Bytes that arrive don't extend
+/// that time, so a peer that uploads for ever doesn't delay the exit. On Linux and Android, neither
+/// does a peer that has everything and keeps its socket open. On other systems only the peer's own
+/// close shows that it has everything, and a close takes at most the stall limit.
 ///
 /// A `Linger` can also be read and written by reference, by one reader and one writer at a time.
 ///

@@ -1,20 +1,21 @@
-/// A chunked body that is being read, by the rules of hyper, as far as its end goes. Whether it is
-/// well formed is hyper's business.
+/// A chunked body that is being read for its end, by the rules of hyper, which checks whether it is
+/// well formed.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Chunks {
-    /// In the digits of a chunk's size, which are worth this much so far.
+    /// In the digits of a chunk's size, which amount to this so far.
     Size(u64),
-    /// In what follows them on the line.
+    /// In what follows the size on its line.
     Extension(u64),
     SizeLf(u64),
-    /// So much is left of a chunk and the line end after it.
+    /// In a chunk, of which and of the line end after it this many bytes are left.
     Data(u64),
     /// At the start of a line after the last chunk.
     Trailers,
+    /// In such a line.
     Trailer,
     TrailerLf,
     LastLf,
-    /// Not a chunked body: its end will never come.
+    /// Malformed: it has no end.
     Broken,
 }
 
@@ -25,7 +26,7 @@ impl Default for Chunks {
 }
 
 impl Chunks {
-    /// Reads to the end of the body; returns what follows it, or `None` if the end has not come.
+    /// Reads to the end of the body; returns what follows it, or `None` if the end has not arrived.
     pub(super) fn receive<'b>(&mut self, mut bytes: &'b [u8]) -> Option<&'b [u8]> {
         while let [byte, rest @ ..] = bytes {
             *self = match (*self, byte) {

@@ -1,23 +1,24 @@
 /// The length of a frame's header: length (3 bytes), type, flags, stream (4).
 const HEADER: usize = 9;
-/// How much of a header tells the frame's type.
+/// The length of the part of a header that tells the frame's type.
 const TYPED: usize = 4;
 const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
 
-/// The frames of HTTP/2 behind the preface, as far as heads go (RFC 9113, 4.1, 6.2 and 6.10).
-/// Whether they are well formed is hyper's business.
+/// The frames of HTTP/2 behind the preface, read for the heads in them (RFC 9113, 4.1, 6.2 and
+/// 6.10). hyper checks whether they are well formed.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
-    /// The header of the frame that is being read, of which so many bytes have come.
+    /// The header of the frame that is being read.
     header: [u8; HEADER],
+    /// How many bytes of it have arrived.
     come: usize,
-    /// How much of its payload is left, once its header is whole.
+    /// How many bytes of its payload are left, once its header is complete.
     left: usize,
-    /// A frame is whole: the peer has sent its part of the handshake.
+    /// Set once a frame is complete: the peer has sent its part of the handshake.
     greeted: bool,
-    /// A HEADERS frame is whole, and the last frame of its head is not.
+    /// Set while a HEADERS frame is complete and the last frame of its head is not.
     open: bool,
 }
 
@@ -57,18 +58,18 @@ impl Frames {
     }
 
     /// Returns whether the peer has yet to send the end of its first frame, which belongs to the
-    /// handshake as the preface does.
+    /// handshake like the preface.
     pub(super) fn is_greeting(&self) -> bool {
         !self.greeted
     }
 
-    /// Returns whether a head has begun and its end has not come.
+    /// Returns whether a head has begun and its end has not arrived.
     pub(super) fn is_in_head(&self) -> bool {
         self.open || self.come >= TYPED && self.header[TYPED - 1] == HEADERS
     }
 
-    /// Returns whether bytes of a frame have come, but not its type: they may begin a head, unless
-    /// it is the first frame, which is SETTINGS.
+    /// Returns whether bytes of a frame have arrived, but not its type: they may begin a head,
+    /// unless it is the first frame, which is SETTINGS.
     pub(super) fn may_be_in_head(&self) -> bool {
         (1..TYPED).contains(&self.come) && self.greeted
     }
@@ -87,11 +88,11 @@ mod tests {
         [&[0, 0, length, kind, flags, 0, 0, 0, 1], payload].concat()
     }
 
-    /// Z4 Z13: a head lasts from the first byte that may be of a HEADERS frame to the last byte of
-    /// the frame that ends it, however the bytes are cut into reads.
+    /// Z4 Z13: a head lasts from the first byte that may belong to a HEADERS frame to the last byte
+    /// of the frame that ends it, however the bytes are cut into reads.
     #[test]
     fn a_head_of_http2_lasts_until_its_last_frame_is_whole() {
-        // Each with whether it is part of a head, and whether it leaves one open.
+        // Each with whether it is part of a head, and whether it leaves that head open.
         let frames = [
             (frame(SETTINGS, 0, &[0; 6]), false, false),
             (frame(HEADERS, END_HEADERS, b"abc"), true, false),
@@ -104,7 +105,7 @@ mod tests {
             (frame(HEADERS, END_HEADERS, b""), true, false),
         ];
         let mut stream = Vec::new();
-        // Whether a head is open, or may be, when so many bytes have come.
+        // Whether a head is open, and whether it may be, after each number of bytes.
         let state = |frames: &Frames| (frames.is_in_head(), frames.may_be_in_head());
         let mut expected = vec![(false, false)];
         let mut open = false;

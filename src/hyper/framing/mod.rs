@@ -1,22 +1,22 @@
 //! Where a connection stands in HTTP/1: between two requests, in a head, or in a body.
 //!
-//! hyper knows, and doesn't tell. The boundary between two requests is needed by these promises,
-//! since neither the bytes that arrive nor their acknowledgements show it:
+//! hyper knows this, but doesn't expose it. These promises depend on where one request ends and the
+//! next begins, which neither the bytes that arrive nor their acknowledgements show:
 //!
-//! - Z4: half a head is a request that has begun, also if it came in the segment of a request that
-//!   has been answered since; and an empty line is not.
+//! - Z4: half a head is a request that has begun, even if it arrived in the same segment as a
+//!   request that has been answered since. An empty line is not.
 //! - Z13: a head's time counts from its first byte.
 //! - Z5: a connection whose request was answered before its body was read is not idle while the
-//!   body is coming.
-//! - Z8: a peer that pauses in a body that nobody reads is waited for, since a close would reset it
-//!   when it goes on.
+//!   body is arriving.
+//! - Z8: if a peer pauses within a body that nobody reads, the close waits for it, since an earlier
+//!   close would reset it when it goes on.
 //!
-//! It is told of all bytes before hyper sees them, and of each head that hyper has parsed, with how
-//! its body ends. So it reads only as much of HTTP as it takes to find the end of each part: lines,
-//! lengths and chunk sizes. Whether a message is well formed is hyper's business, which ends the
+//! [`Framing`] is given all bytes before hyper sees them, and each head that hyper has parsed, with
+//! how its body ends. So it reads only as much of HTTP as it takes to find the end of each part:
+//! lines, lengths and chunk sizes. hyper checks whether a message is well formed, and ends the
 //! connection if it is not.
 //!
-//! Of HTTP/2 it reads the headers of the frames, for Z4 and Z13: until the peer has sent the last
+//! Of HTTP/2, it reads the headers of the frames, for Z4 and Z13: until the peer has sent the last
 //! frame of a head, neither hyper nor its service knows of the request.
 
 mod chunks;
@@ -28,30 +28,31 @@ use memchr::memchr;
 
 use self::{chunks::Chunks, frames::Frames};
 
-/// Where a connection stands, as far as bytes have come.
+/// Where a connection stands, as far as bytes have arrived.
 #[derive(Debug, Default)]
 pub(crate) struct Framing {
     stage: Stage,
-    /// What follows a head that hyper has not parsed.
+    /// The bytes behind a head that hyper has not parsed.
     ahead: Vec<u8>,
-    /// How many of the first bytes are those of HTTP/2's preface.
+    /// How many bytes of HTTP/2's preface the connection began with.
     preface: usize,
+    /// Set once a byte has arrived that differs from the preface.
     not_http2: bool,
 }
 
 #[derive(Debug)]
 enum Stage {
     Head(Head),
-    /// A head has ended that hyper has not parsed yet. What follows it is kept in `ahead`: only
-    /// hyper knows what it is.
+    /// Behind a head that hyper has not parsed yet. The bytes that follow it are kept in `ahead`:
+    /// only hyper knows what they are.
     Unparsed,
-    /// In a body of which so many bytes are left.
+    /// In a body of which this many bytes are left.
     Exact(u64),
     /// In a chunked body.
     Chunked(Chunks),
     /// In HTTP/2, behind its preface.
     Http2(Frames),
-    /// What comes is no longer HTTP: it is the protocol after an upgrade.
+    /// In the protocol after an upgrade: what arrives is no longer HTTP.
     Foreign,
 }
 
@@ -61,25 +62,25 @@ impl Default for Stage {
     }
 }
 
-/// A head that is being read, by the rules of httparse: empty lines before it count for nothing,
-/// and lines end with LF.
+/// A head that is being read, by the rules of httparse: empty lines before it are ignored, and
+/// lines end with LF.
 #[derive(Clone, Copy, Debug)]
 enum Head {
-    /// Nothing has come but empty lines: no request has begun.
+    /// Nothing but empty lines has arrived: no request has begun.
     Blank,
     InLine,
     LineStart,
-    /// A CR has come that may be all of the line.
+    /// A CR has arrived at the start of a line, which is empty if LF follows.
     EmptyLine,
 }
 
 impl Head {
-    /// Reads to the end of the head; returns what follows it, or `None` if the end has not come.
+    /// Reads to the end of the head; returns what follows it, or `None` if the end has not arrived.
     #[inline]
     fn receive<'b>(&mut self, mut bytes: &'b [u8]) -> Option<&'b [u8]> {
         loop {
             if let Self::InLine = self {
-                // Nothing else ends a line, and most of a head is lines.
+                // Only LF ends a line, and most bytes of a head are inside lines.
                 loop {
                     let end = memchr(b'\n', bytes)?;
                     bytes = &bytes[end + 1..];
@@ -116,8 +117,8 @@ pub(crate) enum Body {
 const MOST_KEPT: usize = 4096;
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// So much of the preface is enough until more has come: HTTP/1 has no such method, but longer ones
-/// that begin so.
+/// How many bytes of the preface suffice until more arrive: HTTP/1 has no method `PRI`, but longer
+/// ones that begin with it.
 const METHOD: usize = 3;
 
 impl Framing {
@@ -163,7 +164,7 @@ impl Framing {
     fn advance_ahead(&mut self) {
         let length = self.ahead.len() as u64;
         match &mut self.stage {
-            // Most bodies that come with their head end there, or after it.
+            // Most bodies that arrive with their head end with these bytes, or after them.
             Stage::Exact(left) if *left >= length && self.ahead.capacity() <= MOST_KEPT => {
                 *left -= length;
                 if *left == 0 {
@@ -214,17 +215,17 @@ impl Framing {
         }
     }
 
-    /// Returns whether the connection began as HTTP/2 does.
+    /// Returns whether the connection began like HTTP/2.
     fn is_http2(&self) -> bool {
         self.preface >= METHOD && !self.not_http2
     }
 
-    /// Returns whether all of HTTP/2's preface has come.
+    /// Returns whether all of HTTP/2's preface has arrived.
     fn is_http2_for_good(&self) -> bool {
         self.preface == PREFACE.len() && !self.not_http2
     }
 
-    /// Returns where the connection stands, as far as bytes have come.
+    /// Returns where the connection stands, as far as bytes have arrived.
     #[inline]
     pub(crate) fn standing(&self) -> Standing {
         let stage = match &self.stage {
@@ -250,7 +251,7 @@ impl Framing {
         if self.not_http2 || !self.is_http2() {
             return Standing(stage);
         }
-        // What may be HTTP/2's preface is not half a head.
+        // Half a preface of HTTP/2 doesn't count as half a head.
         Standing(stage & !(Standing::IN_HEAD | Standing::HEAD_BEGUN) | Standing::HTTP2)
     }
 }
@@ -269,8 +270,7 @@ impl Standing {
     const HEAD_ALONE: u8 = 64;
     const PARSED_LATER: u8 = 128;
 
-    /// hyper has parsed a head without a body. The [`Framing`] hears of it when the next bytes
-    /// come.
+    /// hyper has parsed a head without a body. The [`Framing`] is told when the next bytes arrive.
     pub(crate) const PARSED: Self = Self(Self::PARSED_LATER);
 
     pub(crate) fn from_byte(byte: u8) -> Self {
@@ -285,31 +285,31 @@ impl Standing {
         self.0 & any != 0
     }
 
-    /// Returns whether the connection began as HTTP/2 does, as far as bytes have come.
+    /// Returns whether the connection began like HTTP/2, as far as bytes have arrived.
     pub(crate) fn is_http2(self) -> bool {
         self.has(Self::HTTP2)
     }
 
-    /// Returns whether it will be nothing but HTTP/2.
+    /// Returns whether the connection is HTTP/2 for certain.
     pub(crate) fn is_http2_for_good(self) -> bool {
         self.has(Self::HTTP2_FOR_GOOD)
     }
 
-    /// Returns whether a head has begun and its end has not come; so has the preface of HTTP/2,
-    /// until it and the frame behind it are whole. Of HTTP/2, the first bytes of any frame count
-    /// until its type has come.
+    /// Returns whether a head has begun and its end has not arrived. The preface of HTTP/2 counts
+    /// as a head until it and the frame behind it are complete, and so do the first bytes of any
+    /// frame until its type has arrived.
     pub(crate) fn is_in_head(self) -> bool {
         self.has(Self::IN_HEAD)
             || self.is_http2() && (self.is_head_begun() || !self.is_http2_for_good())
     }
 
-    /// Returns whether the peer is in a HEADERS frame of HTTP/2, or in what continues it.
+    /// Returns whether the peer is in a HEADERS frame of HTTP/2, or in a CONTINUATION of it.
     pub(crate) fn is_in_http2_head(self) -> bool {
         let head = Self::IN_HEAD | Self::HEAD_BEGUN | Self::HTTP2_FOR_GOOD;
         self.0 & head == head
     }
 
-    /// Returns whether a head has begun and hyper has not parsed it, since it is not whole or
+    /// Returns whether a head has begun and hyper has not parsed it, because it is incomplete or
     /// another request comes first.
     pub(crate) fn is_head_begun(self) -> bool {
         self.has(Self::HEAD_BEGUN)
@@ -320,7 +320,7 @@ impl Standing {
         self.has(Self::OWED)
     }
 
-    /// Returns whether all that has come is a head that hyper has not parsed.
+    /// Returns whether nothing has arrived behind a head that hyper has not parsed.
     pub(crate) fn is_head_alone(self) -> bool {
         self.has(Self::HEAD_ALONE)
     }
@@ -330,7 +330,7 @@ impl Standing {
         self.has(Self::PARSED_LATER)
     }
 
-    /// Returns whether no byte that comes matters any longer: it is a tunnel's.
+    /// Returns whether the bytes that arrive belong to a tunnel, and no longer matter.
     pub(crate) fn is_foreign(self) -> bool {
         self.has(Self::FOREIGN)
     }
@@ -356,7 +356,7 @@ mod tests {
         let message = [HEAD, b"hello"].concat();
         for cut in 0..message.len() {
             let mut framing = Framing::default();
-            // hyper parses a head as soon as it is whole.
+            // hyper parses a head as soon as it is complete.
             let whole = cut >= HEAD.len();
             let bodies = &[Body::Exact(5)][..];
             read(
@@ -420,8 +420,8 @@ mod tests {
         assert!(!framing.standing().is_owed());
     }
 
-    /// Z4: a head that began in the segment of any request, or behind it, has begun; one that is
-    /// whole has not been parsed, until hyper says so; and empty lines are no head.
+    /// Z4: a head has begun whether it began in the segment of another request or behind it; a
+    /// complete one has not been parsed until hyper says so; and empty lines are not a head.
     #[test]
     fn half_a_head_behind_any_request_has_begun() {
         let chunked =
@@ -463,7 +463,7 @@ mod tests {
         }
     }
 
-    /// Z8: what came with the request before is not taken for its body.
+    /// Z8: what arrived with the request before it is not taken for its body.
     #[test]
     fn a_pipelined_upload_is_owed() {
         let mut framing = Framing::default();
@@ -479,8 +479,8 @@ mod tests {
         assert!(!framing.standing().is_owed());
     }
 
-    /// Z8: nor is data taken for a head's end and the last chunk, when only the rest of the head
-    /// comes by itself.
+    /// Z8: if the rest of a head arrives by itself, data behind it is not taken for the end of a
+    /// head and a last chunk.
     #[test]
     fn the_rest_of_a_pipelined_head_is_no_head() {
         let chunked = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked";
@@ -494,7 +494,7 @@ mod tests {
         assert!(framing.standing().is_owed());
     }
 
-    /// Z8: empty lines before a head are none of it.
+    /// Z8: empty lines before a head are not part of it.
     #[test]
     fn empty_lines_end_no_head() {
         let mut framing = Framing::default();
@@ -511,7 +511,7 @@ mod tests {
         assert!(!framing.standing().is_owed() && !framing.standing().is_head_begun());
     }
 
-    /// Z6: what a tunnel carries is not kept, and is not HTTP.
+    /// Z6: what a tunnel carries is neither kept nor read as HTTP.
     #[test]
     fn a_tunnel_has_neither_heads_nor_bodies() {
         let mut framing = Framing::default();
@@ -539,7 +539,7 @@ mod tests {
         }
     }
 
-    /// Z2 Z4: a method that begins as the preface does is HTTP/1's.
+    /// Z2 Z4: a method that begins like the preface is one of HTTP/1.
     #[test]
     fn takes_no_method_for_the_preface() {
         for method in ["PROPFIND", "PRINT", "PRI"] {

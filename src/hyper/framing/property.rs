@@ -1,11 +1,11 @@
-//! What [`Framing`] must conclude from any bytes in any reads, beside httparse, which reads all of
-//! the stream at once.
+//! What [`Framing`] must conclude from any bytes in any reads, compared with httparse, which reads
+//! all of the stream at once.
 
 use super::{Body, Framing, PREFACE};
 
-/// Feeds `stream` to a [`Framing`] and to a stand-in for hyper, in reads as `turns` say: each takes
-/// so many bytes, and may end with the answer to whatever has not been answered. Panics where the
-/// two disagree.
+/// Feeds `stream` to a [`Framing`] and to a stand-in for hyper, in reads that `turns` describe: the
+/// low bits say how many bytes a read takes, and the high bit whether it ends with the answer to
+/// whatever is unanswered. Panics if the two disagree.
 pub(crate) fn check(stream: &[u8], turns: &[u8]) {
     let mut framing = Framing::default();
     let mut hyper = Hyper::new(stream);
@@ -46,14 +46,15 @@ struct Hyper<'a> {
     end: usize,
     /// Whether all requests whose head has been parsed have been answered.
     answered: bool,
-    /// Where the last request's body begins, how its end is recognised, and where it ends once that
-    /// has come.
+    /// Where the last request's body begins.
     begin: usize,
+    /// How the end of that body is recognised.
     body: Body,
+    /// Where that body ends, once its end has arrived.
     whole: Option<usize>,
 }
 
-/// hyper gives the connection up, or nobody knows what it does.
+/// hyper gives the connection up, or what it does is unspecified.
 struct Over;
 
 impl<'a> Hyper<'a> {
@@ -68,7 +69,7 @@ impl<'a> Hyper<'a> {
         }
     }
 
-    /// Whether anything but empty lines has come after the last request.
+    /// Returns whether anything but empty lines has arrived after the last request.
     fn is_head_begun(&self) -> bool {
         let next = self.whole.unwrap_or(self.end);
         let blank = |byte: &u8| matches!(byte, b'\r' | b'\n');
@@ -110,7 +111,7 @@ impl<'a> Hyper<'a> {
     }
 }
 
-/// Whether a head of HTTP/2 has begun in the frames behind the preface, and has not ended.
+/// Returns whether a head of HTTP/2 has begun in the frames behind the preface, and has not ended.
 fn is_http2_head_begun(mut frames: &[u8]) -> bool {
     let mut open = false;
     let mut first = true;
@@ -132,7 +133,7 @@ fn is_http2_head_begun(mut frames: &[u8]) -> bool {
     }
 }
 
-/// The length of a head, and the body that it announces, once it has come.
+/// Returns the length of a head, and the body that it announces, once it has arrived.
 fn head(bytes: &[u8]) -> Result<Option<(usize, Body)>, Over> {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut request = httparse::Request::new(&mut headers);
@@ -166,7 +167,7 @@ fn head(bytes: &[u8]) -> Result<Option<(usize, Body)>, Over> {
     Ok(Some((length, body)))
 }
 
-/// The length of a chunked body, once its end has come.
+/// Returns the length of a chunked body, once its end has arrived.
 fn chunks(bytes: &[u8]) -> Result<Option<usize>, Over> {
     let mut at = 0;
     let line = |at: usize| {
