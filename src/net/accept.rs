@@ -15,7 +15,7 @@ use futures_core::Stream;
 use futures_io::{AsyncRead, AsyncWrite};
 
 use super::{
-    listening::Listening,
+    listening::{Holders, Listener, Listening},
     transport::{Plain, Transport},
 };
 
@@ -99,14 +99,37 @@ impl<A: Accept> IntoAccept for A {
     }
 }
 
+/// A listener of the operating system, as std, async-io and smol have it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a listener of the operating system",
+    label = "not a listener",
+    note = "use a TCP or Unix listener of std, async-io or smol (feature `async-net`), or an `Arc` of `Async<..>`",
+    note = "an `Accept` of your own returns `Queue::Shared` from `retire` instead"
+)]
+pub trait OsListener {
+    /// The listener of std in it.
+    type Socket: Listener;
+
+    /// Has the reactor watch the listener.
+    fn into_async(self) -> io::Result<Arc<Async<Self::Socket>>>;
+}
+
 macro_rules! listener {
     ($($listener:ty as $socket:ty: |$given:ident| $into:expr;)*) => {$(
+        impl OsListener for $listener {
+            type Socket = $socket;
+
+            fn into_async(self) -> io::Result<Arc<Async<$socket>>> {
+                let $given = self;
+                Ok($into)
+            }
+        }
+
         impl IntoAccept for $listener {
             type Accept = Listening<$socket>;
 
             fn into_accept(self) -> io::Result<Self::Accept> {
-                let $given = self;
-                Ok(Listening::new($into))
+                self.into_async().map(Listening::new)
             }
         }
     )*};
@@ -142,6 +165,25 @@ listener! {
 /// listener is shared without this declaration, its queue is emptied first, and the listener is
 /// then left as it was found. Descriptors that `LISTEN_FDS` names are known to be shared.
 ///
+/// The `Accept` type of a shared listener is that of the listener itself, so that a program can
+/// choose at run time:
+///
+/// ```
+/// # use async_drain::{Drain, net::{IntoAccept, Shared}};
+/// # use std::net::TcpListener;
+/// # fn main() -> std::io::Result<()> {
+/// # let is_passed_on = true;
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let listener = if is_passed_on {
+///     Shared(listener).into_accept()?
+/// } else {
+///     listener.into_accept()?
+/// };
+/// let drain = Drain::new();
+/// let incoming = drain.accept(listener);
+/// # Ok(()) }
+/// ```
+///
 /// ```
 /// # use async_drain::{Drain, net::Shared};
 /// # use std::net::TcpListener;
@@ -155,30 +197,12 @@ listener! {
 #[derive(Clone, Copy, Debug)]
 pub struct Shared<L>(pub L);
 
-impl<L: IntoAccept> IntoAccept for Shared<L> {
-    type Accept = AcceptShared<L::Accept>;
+impl<L: OsListener> IntoAccept for Shared<L> {
+    type Accept = Listening<L::Socket>;
 
     fn into_accept(self) -> io::Result<Self::Accept> {
-        self.0.into_accept().map(AcceptShared)
-    }
-}
-
-/// Accepts from a [`Shared`] listener.
-#[derive(Debug)]
-pub struct AcceptShared<A>(A);
-
-impl<A: Accept> Accept for AcceptShared<A> {
-    type Conn = A::Conn;
-
-    fn poll_accept(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<(Self::Conn, Option<SocketAddr>)>>> {
-        self.0.poll_accept(cx)
-    }
-
-    fn retire(&mut self) -> Queue {
-        Queue::Shared
+        let listener = self.0.into_async()?;
+        Ok(Listening::held_by(Holders::Another, listener))
     }
 }
 

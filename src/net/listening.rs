@@ -40,8 +40,8 @@ pub(super) enum Holders {
     None,
     /// Unknown: any descriptor may have been duplicated, passed on or inherited.
     Unknown,
-    /// A supervisor: `LISTEN_FDS` names the listener.
-    Supervisor,
+    /// Another process accepts from it too: the caller says so, or `LISTEN_FDS` names it.
+    Another,
 }
 
 /// What TCP and Unix listeners do differently.
@@ -72,7 +72,7 @@ pub trait Listener: Sized + 'static {
 impl<L: Listener> Listening<L> {
     pub(super) fn new(listener: Arc<Async<L>>) -> Self {
         let holders = if listener.get_ref().is_passed_on() {
-            Holders::Supervisor
+            Holders::Another
         } else {
             Holders::Unknown
         };
@@ -121,7 +121,7 @@ impl<L: Listener> Accept for Listening<L> {
     }
 
     fn retire(&mut self) -> Queue {
-        if self.holders == Holders::Supervisor {
+        if self.holders == Holders::Another {
             return Queue::Shared;
         }
         let alone = match self.holders {

@@ -59,19 +59,8 @@ pub(super) fn has_queued(listener: &impl AsSocket) -> bool {
 pub(super) fn is_passed_on(listener: &impl AsSocket) -> bool {
     use std::os::fd::AsRawFd;
 
-    let number = |name| std::env::var(name).ok()?.parse::<u32>().ok();
     let fd = listener.as_fd().as_raw_fd();
-    number("LISTEN_PID") == Some(std::process::id())
-        && number("LISTEN_FDS").is_some_and(|fds| are_named(fds, fd))
-}
-
-/// Returns whether `fd` is one of `fds` descriptors, which are numbered from 3 on
-/// (`sd_listen_fds(3)`).
-#[cfg(unix)]
-fn are_named(fds: u32, fd: i32) -> bool {
-    fd.checked_sub(3)
-        .and_then(|index| u32::try_from(index).ok())
-        .is_some_and(|index| index < fds)
+    async_drain_os::passed::descriptors().is_ok_and(|passed| passed.contains(&fd))
 }
 
 #[cfg(windows)]
@@ -91,15 +80,6 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
 
     use socket2::SockRef;
-
-    /// Z1: a descriptor is known to be shared by its number; the first one is 3.
-    #[cfg(unix)]
-    #[test]
-    fn the_first_descriptors_after_the_standard_ones_are_passed_on() {
-        let named: Vec<_> = (-1..8).filter(|&fd| super::are_named(2, fd)).collect();
-        assert_eq!(named, [3, 4]);
-        assert!(!super::are_named(0, 3));
-    }
 
     /// Z1: where no filter is available, connections in the queue are not lost.
     #[test]

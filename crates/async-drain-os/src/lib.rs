@@ -1,10 +1,13 @@
 //! All unsafe code of [async-drain](https://docs.rs/async-drain), which forbids it for itself: a
-//! question to the kernel about a TCP socket, and what its signal handlers do.
+//! question to the kernel about a TCP socket, the descriptors that a supervisor has passed on, and
+//! what its signal handlers do.
 //!
 //! It is made for async-drain alone: use that crate instead.
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod outq;
+#[cfg(unix)]
+pub mod passed;
 #[cfg(feature = "signal")]
 pub mod signal;
 
