@@ -1,5 +1,5 @@
-//! `LISTEN_FDS`: the descriptors that a supervisor has passed to this process, as `sd_listen_fds(3)`
-//! describes it.
+//! `LISTEN_FDS`: the descriptors that a supervisor has passed to this process
+//! (`sd_listen_fds(3)`).
 
 use std::{
     env::{self, VarError},
@@ -136,7 +136,7 @@ mod take {
 
         use super::claim;
 
-        /// What a descriptor is like that came through `exec`: this one, or a later one that is free.
+        /// What a descriptor is like that came through `exec`: this number, or a later one.
         fn inherited(number: i32) -> i32 {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let passed = fcntl_dupfd_cloexec(&listener, number).unwrap();
