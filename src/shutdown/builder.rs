@@ -101,8 +101,12 @@ impl Shutdown {
         }
     }
 
-    /// Takes requests to stop from a stream, e.g. of
-    /// [`signal::termination`](crate::signal::termination) or a channel.
+    /// Takes requests to stop from a stream, e.g. a channel or
+    #[cfg_attr(
+        feature = "signal",
+        doc = "[`signal::termination`](crate::signal::termination)."
+    )]
+    #[cfg_attr(not(feature = "signal"), doc = "`signal::termination`.")]
     ///
     /// It may be called again: the requests of all streams count together. The end of a stream has
     /// no effect.
@@ -139,11 +143,13 @@ impl Shutdown {
     /// Runs a server until the shutdown is over, and reports how it ended.
     ///
     /// This future polls the server, and drops it when the shutdown is over. The server should end
-    /// by itself when its drain begins, as [`hyper::Server`](crate::hyper::Server) does. Any other
-    /// server is dropped once the drain is drained. It is polled after each change of phase,
-    /// drained included, so that it can clean up and return an error. If nothing is in flight, that
-    /// is one poll only: a server that cleans up asynchronously must hold a [`Guard`](crate::Guard)
-    /// until it has finished.
+    /// by itself when its drain begins, like
+    #[cfg_attr(feature = "hyper", doc = "[`hyper::Server`](crate::hyper::Server).")]
+    #[cfg_attr(not(feature = "hyper"), doc = "`hyper::Server`.")]
+    /// Any other server is dropped once the drain is drained. It is polled after each change of
+    /// phase, drained included, so that it can clean up and return an error. If nothing is in
+    /// flight, that is one poll only: a server that cleans up asynchronously must hold a
+    /// [`Guard`](crate::Guard) until it has finished.
     ///
     /// An `async` block that ends with `Ok(())` must name its error type (E0282):
     /// `Ok::<(), std::io::Error>(())`.
