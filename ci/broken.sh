@@ -417,12 +417,13 @@ broken one-stream-is-heard test:shutdown::all_streams_of_requests_are_heard shut
         self.streams.push('
 
 broken begun-by-hand-is-a-request test:shutdown::a_request_after_a_beginning_by_hand_cuts_nothing shutdown/stages.rs \
-    'while let Event::Requested(1) | Event::ServerEnded = self.next(Phase::Aborting' \
-    'while let Event::ServerEnded = self.next(Phase::Aborting'
+    'event @ (Event::Requested(1) | Event::ServerEnded) => self.tell(&event),
+                event => return self.words(&event, "the grace' \
+    'event @ Event::ServerEnded => self.tell(&event),
+                event => return self.words(&event, "the grace'
 
 broken lame-duck-by-hand-is-a-request test:shutdown::a_request_after_a_beginning_by_hand_cuts_nothing shutdown/stages.rs \
-    'while self.next(Phase::Draining, end).await == Event::Requested(1) {}' \
-    'self.next(Phase::Draining, end).await;'
+    'event @ Event::Requested(1) => self.tell(&event),' ''  
 
 broken the-server-is-dropped-unasked test:shutdown::an_idle_server_may_clean_up shutdown/stages.rs \
     'let Poll::Ready(end) = poll_server(self.server.as_mut(), cx) else {' \

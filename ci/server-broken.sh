@@ -272,11 +272,15 @@ broken guard-in-the-handler in_flight::a_slow_reader_gets_its_20_mb hyper/connec
 broken no-abort in_flight::a_request_that_outlasts_the_grace_period_is_cut_and_named shutdown/stages.rs \
     'drain.node().raise(Phase::Aborting, end);' ''
 broken second-signal-unheard signals::a_second_signal_aborts_at_once shutdown/stages.rs \
-    'while let Event::Requested(1) | Event::ServerEnded = self.next(Phase::Aborting' \
-    'while let Event::Requested(_) | Event::ServerEnded = self.next(Phase::Aborting'
+    'event @ (Event::Requested(1) | Event::ServerEnded) => self.tell(&event),
+                event => return self.words(&event, "the grace' \
+    'event @ (Event::Requested(_) | Event::ServerEnded) => self.tell(&event),
+                event => return self.words(&event, "the grace'
 broken begun-by-hand-is-a-request signals::a_signal_after_a_beginning_by_hand_cuts_nothing shutdown/stages.rs \
-    'while let Event::Requested(1) | Event::ServerEnded = self.next(Phase::Aborting' \
-    'while let Event::ServerEnded = self.next(Phase::Aborting'
+    'event @ (Event::Requested(1) | Event::ServerEnded) => self.tell(&event),
+                event => return self.words(&event, "the grace' \
+    'event @ (Event::ServerEnded) => self.tell(&event),
+                event => return self.words(&event, "the grace'
 broken each-signal-counts signals::a_request_that_arrives_as_two_signals_cuts_nothing ../crates/async-drain-os/src/signal.rs \
     'wrapping_add(SLACK_MS) < SLACK_MS + SAME_REQUEST_MS' 'wrapping_add(SLACK_MS) < SLACK_MS'
 broken requests-count-when-they-are-seen signals::signals_that_a_blocked_executor_finds_at_once_are_told_apart \

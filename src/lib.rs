@@ -142,7 +142,7 @@ pub use crate::{
     drain::{BeginOnDrop, Drain, Observer, guard::Guard, phase::Phase},
     error::{Aborted, Drained, Refused},
     report::{Report, Straggler, Stragglers},
-    shutdown::builder::Shutdown,
+    shutdown::{builder::Shutdown, progress::Progress},
 };
 
 /// The futures and streams that the methods of this crate return, by name.

@@ -27,7 +27,7 @@ use std::{borrow::Cow, iter, mem, panic::Location, sync::OnceLock, time::Instant
 use slab::Slab;
 
 use crate::{
-    Drained, Guard, Refused, Stragglers,
+    Drained, Guard, Refused, Straggler, Stragglers,
     clock::Timestamp,
     drain::{
         latch::Latch,
@@ -425,6 +425,7 @@ impl Node {
         let _state = lock(&self.state);
         let seat = seat::seat(self.shards())?;
         self.tally.begin_presence();
+        self.tally.begin_serving();
         Some(Presence {
             seat: Some(seat),
             for_task: false,
@@ -440,6 +441,7 @@ impl Node {
     pub(crate) fn presence_for_task(&self) -> Option<Presence> {
         let seat = seat::seat(self.shards())?;
         self.tally.begin_presence();
+        self.tally.begin_serving();
         Some(Presence {
             seat: Some(seat),
             for_task: true,
@@ -575,13 +577,38 @@ impl Node {
     /// Returns how many guards are alive here and below.
     pub(crate) fn in_flight(&self) -> usize {
         let mut sum = 0;
-        self.for_each(|node| {
-            // The kept seats first: if draining begins in between, their guards are counted twice
-            // rather than not at all.
-            let kept = node.registry.as_ref().map_or(0, Registry::count_kept);
-            sum += node.tally.count(|| kept + seat::count(node.shards()));
-        });
+        self.for_each(|node| sum += node.own_in_flight());
         sum
+    }
+
+    fn own_in_flight(&self) -> usize {
+        // The kept seats first: if draining begins in between, their guards are counted twice
+        // rather than not at all.
+        let kept = self.registry.as_ref().map_or(0, Registry::count_kept);
+        self.tally.count(|| kept + seat::count(self.shards()))
+    }
+
+    /// Returns how many connections are idle: the presences that are nothing else.
+    fn own_idle(&self) -> usize {
+        let state = lock(&self.state);
+        let others = state.kept.len()
+            + state.children.len()
+            + self.registry.as_ref().map_or(0, Registry::kept_records);
+        self.tally.count_presences().saturating_sub(others)
+    }
+
+    /// Returns what is to be shown of the work here and below, by one walk.
+    pub(crate) fn overview(&self) -> Overview {
+        let mut overview = Overview::default();
+        let now = Timestamp::now();
+        self.for_each(|node| {
+            overview.in_flight += node.own_in_flight();
+            overview.idle += node.own_idle();
+            if let Some(registry) = &node.registry {
+                registry.older(now, &mut overview.oldest);
+            }
+        });
+        overview
     }
 
     /// Returns the guards that are alive here and below, oldest first.
@@ -597,6 +624,16 @@ impl Node {
         stragglers.sort();
         stragglers
     }
+}
+
+/// What is to be shown of the work of a drain and of all below it.
+#[derive(Default)]
+pub(crate) struct Overview {
+    pub(crate) in_flight: usize,
+    /// How many connections are between requests.
+    pub(crate) idle: usize,
+    /// The oldest of the guards, if they are tracked.
+    pub(crate) oldest: Option<Straggler>,
 }
 
 /// Keeps a drain from being drained without counting as in flight.
@@ -620,6 +657,7 @@ impl Drop for Presence {
         let Some(seat) = self.seat.take() else {
             return;
         };
+        seat.node().tally.end_serving();
         if self.for_task && !seat.node().latch.is(Phase::Draining) {
             seat.node().tally.end_presence();
         } else {

@@ -20,7 +20,7 @@ use crate::{
     drain::{
         node::Node,
         seat::Seat,
-        sync::{Arc, CachePadded, Mutex, Weak, lock},
+        sync::{Arc, CachePadded, Mutex, MutexGuard, Weak, lock},
         tally::Tally,
         thread_index::thread_index,
     },
@@ -212,6 +212,43 @@ impl Registry {
         lists
             .map(|records| lock(records).taken().filter(kept).count())
             .sum()
+    }
+
+    /// Returns how many seats are kept, with or without a guard.
+    pub(crate) fn kept_records(&self) -> usize {
+        let kept = |records: MutexGuard<'_, Records>| {
+            if records.released {
+                0
+            } else {
+                records.all.len()
+            }
+        };
+        self.0.iter().map(|records| kept(lock(records))).sum()
+    }
+
+    /// Replaces `oldest` by the oldest guard of this registry, if that is older. It looks at so few
+    /// records at a time that no guard waits long for the lock.
+    pub(crate) fn older(&self, now: Timestamp, oldest: &mut Option<Straggler>) {
+        const AT_ONCE: usize = 1024;
+        for list in &self.0 {
+            for first in (0..).step_by(AT_ONCE) {
+                let records = lock(list);
+                let Some(some) = records.all.get(first..) else {
+                    break;
+                };
+                let alive = (some.iter().take(AT_ONCE))
+                    .filter(|record| record.taken() && record.is_at_work());
+                let first = alive.max_by_key(|record| now.since(record.since));
+                if let Some(record) = first {
+                    let least = oldest.as_ref().map(|oldest| oldest.age);
+                    if least.is_none_or(|least| now.since(record.since) > least) {
+                        let replaced = oldest.replace(record.straggler(now));
+                        drop(records);
+                        drop(replaced);
+                    }
+                }
+            }
+        }
     }
 
     pub(crate) fn collect(&self, now: Timestamp, into: &mut Vec<Straggler>) {

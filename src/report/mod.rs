@@ -44,6 +44,8 @@ pub struct Report {
     abandoned: Option<Abandoned>,
     /// Set if the server failed.
     failure: Option<Box<dyn Error + Send + Sync>>,
+    /// The messages of the progress hooks that panicked.
+    hook_panics: Vec<String>,
     /// The exit status if work was abandoned.
     status: u8,
 }
@@ -65,6 +67,7 @@ impl Report {
             aborting: Duration::ZERO,
             abandoned: None,
             failure: None,
+            hook_panics: Vec::new(),
             status: 1,
         }
     }
@@ -82,6 +85,11 @@ impl Report {
 
     pub(crate) fn failed(&mut self, error: Box<dyn Error + Send + Sync>) {
         self.failure = Some(error);
+    }
+
+    /// Sets with which messages progress hooks panicked.
+    pub(crate) fn hooks_panicked(&mut self, messages: Vec<String>) {
+        self.hook_panics = messages;
     }
 
     /// Sets the exit status for abandoned work, so that it can be told from a server that failed:
@@ -158,6 +166,15 @@ impl fmt::Display for Report {
         let mut lines = MOST_LINES - 1;
         if let Some(error) = &self.failure {
             writeln!(f, "the server failed: {error}")?;
+            lines -= 1;
+        }
+        if let Some(message) = self.hook_panics.first() {
+            let message = message.lines().next().unwrap_or_default();
+            write!(f, "a progress hook panicked: {message}")?;
+            match self.hook_panics.len() {
+                1 => writeln!(f)?,
+                hooks => writeln!(f, " (and {} more)", hooks - 1)?,
+            }
             lines -= 1;
         }
         match &self.abandoned {

@@ -6,12 +6,13 @@ use futures_core::Stream;
 
 use super::{
     ServerEnd, StopRequest,
+    hooks::Hooks,
     requests::Requests,
     stages,
     timer::{self, BoxTimer, Timer},
     watchdog,
 };
-use crate::{Drain, Report};
+use crate::{Drain, Progress, Report};
 
 /// Runs a server until it is told to stop, and then shuts it down within a budget of time.
 ///
@@ -58,6 +59,7 @@ pub struct Shutdown {
     pub(super) requests: Requests,
     pub(super) timer: BoxTimer,
     pub(super) budget: Budget,
+    pub(super) hooks: Hooks,
 }
 
 /// The longest that each phase may last.
@@ -98,6 +100,7 @@ impl Shutdown {
                 grace: Duration::from_secs(25),
                 abort_grace: Duration::from_secs(1),
             },
+            hooks: Hooks::default(),
         }
     }
 
@@ -137,6 +140,38 @@ impl Shutdown {
     /// by default.
     pub fn abort_grace(mut self, abort_grace: Duration) -> Self {
         self.budget.abort_grace = abort_grace;
+        self
+    }
+
+    /// Calls `hook` with the [`Progress`] of the shutdown: at each event and, in between, at most
+    /// once in `every` if anything has changed, the time that is left included.
+    ///
+    /// It may be called again: each hook is called. The events are: this is running, a request to
+    /// stop has come, a phase or step has begun or ended, a hook or the server has failed. Before
+    /// the shutdown starts, only events bring a call, unless the hook
+    /// [asks for one](Progress::call_again_within). `every` is at least 10 ms; a duration that
+    /// overflows [`Instant`](std::time::Instant) means events only. The hook is dropped when the
+    /// shutdown is over.
+    ///
+    /// Hooks are called where the shutdown is polled, which waits for them: by the task of
+    /// [`run`](Self::run) or, even if the executor is blocked, by the thread of
+    /// [`run_with_watchdog`](Self::run_with_watchdog). A hook must not block. One that panics is
+    /// not called again, and the report says so.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use async_drain::{Drain, Shutdown};
+    /// # let drain = Drain::new();
+    /// let shutdown = Shutdown::new(&drain).on_progress(Duration::from_secs(5), |progress| {
+    ///     eprintln!("{progress}"); // SIGTERM: draining, 3 in flight, at most 26 s
+    /// });
+    /// ```
+    pub fn on_progress(
+        mut self,
+        every: Duration,
+        hook: impl FnMut(&Progress) + Send + 'static,
+    ) -> Self {
+        self.hooks.add(every, hook);
         self
     }
 

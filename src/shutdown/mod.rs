@@ -2,6 +2,8 @@
 
 pub(crate) mod builder;
 mod finish;
+mod hooks;
+pub(crate) mod progress;
 mod requests;
 mod server_end;
 mod stages;

@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    borrow::Cow,
     fmt,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -20,6 +21,11 @@ use pin_project_lite::pin_project;
 pub trait StopRequest {
     /// Ends the process: this is the third request.
     fn end_process(&self);
+
+    /// Returns what progress and logs call it, e.g. `SIGTERM`; `a request to stop` by default.
+    fn name(&self) -> Cow<'static, str> {
+        "a request to stop".into()
+    }
 }
 
 /// A request without a signal: the third one ends the process with exit status 1.
@@ -46,12 +52,14 @@ pub(super) struct Requests {
     counted: usize,
     /// When the last request that counted was made; `None` before the first.
     last: Option<Instant>,
+    /// What the last request that counted is called.
+    name: Cow<'static, str>,
 }
 
 /// An item of a stream.
 struct Request {
     at: Instant,
-    end_process: Box<dyn FnOnce()>,
+    request: Box<dyn StopRequest>,
 }
 
 impl Requests {
@@ -90,8 +98,9 @@ impl Requests {
                             self.last = Some(request.at);
                             self.counted += 1;
                             if self.counted >= 3 {
-                                (request.end_process)();
+                                request.request.end_process();
                             }
+                            self.name = request.request.name();
                             return Poll::Ready(self.counted);
                         }
                     }
@@ -99,6 +108,15 @@ impl Requests {
             }
         }
         Poll::Pending
+    }
+
+    /// Returns what the last request that counted is called: by its number as well, if it is not
+    /// the first.
+    pub(super) fn last_name(&self) -> Cow<'static, str> {
+        match self.counted {
+            0 | 1 => self.name.clone(),
+            counted => format!("{}, request {counted} to stop", self.name).into(),
+        }
     }
 }
 
@@ -133,7 +151,7 @@ where
         let request = ready!(inner.as_mut().poll_next(cx));
         Poll::Ready(request.map(|request| Request {
             at: made_at(inner.as_ref().get_ref()),
-            end_process: Box::new(move || request.end_process()),
+            request: Box::new(request),
         }))
     }
 }

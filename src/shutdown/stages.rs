@@ -2,16 +2,18 @@
 //! and polls the server as well (L3 L4).
 
 use std::{
+    borrow::Cow,
     error::Error,
     future::{Future, poll_fn},
     pin::{Pin, pin},
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{
     ServerEnd,
     builder::{Budget, Shutdown},
+    hooks::{Hooks, Stage},
     requests::Requests,
     timer::{self, BoxTimer, Sleep},
 };
@@ -39,6 +41,7 @@ pub(super) struct Stages<'a, F> {
     server: Pin<&'a mut Option<F>>,
     /// Why the server failed, once it has.
     failure: Option<Box<dyn Error + Send + Sync>>,
+    hooks: Hooks,
 }
 
 #[derive(PartialEq)]
@@ -65,6 +68,7 @@ where
             ends: None,
             server,
             failure: None,
+            hooks: shutdown.hooks,
         }
     }
 
@@ -77,7 +81,10 @@ where
             abort_grace,
         } = self.budget;
 
-        self.running().await;
+        if drain.phase() == Phase::Running {
+            self.enter(Stage::default(), "started");
+        }
+        let mut event = self.running().await;
         let begun = Instant::now();
         let lame_duck_ends = timer::later(Some(begun), lame_duck);
         let latest = timer::later(lame_duck_ends, grace);
@@ -85,51 +92,148 @@ where
         let mut draining = begun;
         if drain.phase() < Phase::Draining && !lame_duck.is_zero() && self.server.is_some() {
             drain.node().raise(Phase::LameDuck, latest);
-            self.lame_duck(lame_duck_ends).await;
+            self.enter(
+                Stage {
+                    phase: Phase::LameDuck,
+                    began: Some(begun),
+                    ends: lame_duck_ends,
+                    rest: grace.checked_add(abort_grace),
+                    ..Stage::default()
+                },
+                event,
+            );
+            event = self.lame_duck(lame_duck_ends).await;
             draining = Instant::now();
         }
 
         // Cutting lame duck short doesn't lengthen the grace period.
         let grace_ends = earlier(latest, timer::later(Some(draining), grace));
         drain.node().raise(Phase::Draining, grace_ends);
+        self.enter(
+            Stage {
+                phase: Phase::Draining,
+                began: Some(draining),
+                ends: grace_ends,
+                rest: Some(abort_grace),
+                ..Stage::default()
+            },
+            event,
+        );
         let mut report = Report::begun(drain.node().begun_with());
         report.lame_duck = draining.saturating_duration_since(begun);
-        self.draining(grace_ends).await;
+        event = self.draining(grace_ends).await;
         report.draining = draining.elapsed();
 
         if drain.phase() < Phase::Drained {
             let aborting = Instant::now();
             let end = timer::later(Some(aborting), abort_grace);
             drain.node().raise(Phase::Aborting, end);
-            self.aborting(end).await;
+            self.enter(
+                Stage {
+                    phase: Phase::Aborting,
+                    began: Some(aborting),
+                    ends: end,
+                    rest: Some(Duration::ZERO),
+                    warning: true,
+                    ..Stage::default()
+                },
+                event,
+            );
+            event = self.aborting(end).await;
             report.aborting = aborting.elapsed();
         }
         report.abandoned(drain.node().abandoned(), drain.in_flight());
+        self.over(&report, event);
         if let Some(error) = self.failure.take() {
             report.failed(error);
         }
+        report.hooks_panicked(self.hooks.take_panics());
         report
+    }
+
+    /// Tells the hooks that a stage has begun, and what brought it about.
+    fn enter(&mut self, stage: Stage, event: impl Into<Cow<'static, str>>) {
+        self.hooks.enter(&self.drain, stage, event);
+    }
+
+    /// Tells the hooks that the drain has ended, or was given up.
+    fn over(&mut self, report: &Report, event: Cow<'static, str>) {
+        let now = Instant::now();
+        let abandoned = report.stragglers().total();
+        // Guards that are still alive may go at any time; the report is made.
+        let (phase, event) = match (report.still_running(), abandoned) {
+            (0, 0) => (Phase::Drained, "all work has finished".into()),
+            (0, abandoned) => (Phase::Drained, format!("{abandoned} abandoned").into()),
+            _ => (Phase::Aborting, event),
+        };
+        self.enter(
+            Stage {
+                phase,
+                began: Some(now),
+                ends: Some(now),
+                rest: Some(Duration::ZERO),
+                warning: abandoned > 0,
+                ..Stage::default()
+            },
+            event,
+        );
     }
 
     /// Waits until the shutdown starts: a request arrives, code moves the drain on, or the server
     /// ends.
-    async fn running(&mut self) {
-        self.next(Phase::LameDuck, None).await;
+    async fn running(&mut self) -> Cow<'static, str> {
+        let event = self.next(Phase::LameDuck, None).await;
+        self.words(&event, "")
     }
 
     /// Waits until lame duck is over or the second request ends it. If lame duck was entered by
     /// hand, the first request arrives here, and ends nothing.
-    async fn lame_duck(&mut self, end: Option<Instant>) {
-        while self.next(Phase::Draining, end).await == Event::Requested(1) {}
-    }
-
-    async fn draining(&mut self, end: Option<Instant>) {
-        while let Event::Requested(1) | Event::ServerEnded = self.next(Phase::Aborting, end).await {
+    async fn lame_duck(&mut self, end: Option<Instant>) -> Cow<'static, str> {
+        loop {
+            match self.next(Phase::Draining, end).await {
+                event @ Event::Requested(1) => self.tell(&event),
+                event => return self.words(&event, "lame duck is over"),
+            }
         }
     }
 
-    async fn aborting(&mut self, end: Option<Instant>) {
-        while let Event::Requested(1) | Event::ServerEnded = self.next(Phase::Drained, end).await {}
+    async fn draining(&mut self, end: Option<Instant>) -> Cow<'static, str> {
+        loop {
+            match self.next(Phase::Aborting, end).await {
+                event @ (Event::Requested(1) | Event::ServerEnded) => self.tell(&event),
+                event => return self.words(&event, "the grace period is over"),
+            }
+        }
+    }
+
+    async fn aborting(&mut self, end: Option<Instant>) -> Cow<'static, str> {
+        loop {
+            match self.next(Phase::Drained, end).await {
+                event @ (Event::Requested(1) | Event::ServerEnded) => self.tell(&event),
+                event => return self.words(&event, "the abort grace is over"),
+            }
+        }
+    }
+
+    /// Tells the hooks of an event that ends nothing. That a server ends while draining is its
+    /// ordinary course.
+    fn tell(&mut self, event: &Event) {
+        let failed = self.failure.is_some();
+        if *event != Event::ServerEnded || failed {
+            let words = self.words(event, "");
+            self.hooks.event(&self.drain, words, failed);
+        }
+    }
+
+    /// Says what has happened, in words; `over` if that is the end of the stage's time.
+    fn words(&self, event: &Event, over: &'static str) -> Cow<'static, str> {
+        match event {
+            Event::Requested(_) => self.requests.last_name(),
+            Event::ServerEnded if self.failure.is_some() => "the server failed".into(),
+            Event::ServerEnded => "the server has ended".into(),
+            Event::Reached => "begun by the program".into(),
+            Event::TimeIsUp => over.into(),
+        }
     }
 
     async fn next(&mut self, phase: Phase, deadline: Option<Instant>) -> Event {
@@ -174,6 +278,8 @@ where
             } else if poll_sleep(sleep.as_mut(), cx).is_ready() {
                 Poll::Ready(Event::TimeIsUp)
             } else {
+                // A hook can't change the phase for us: if it does so by hand, we are woken.
+                self.hooks.poll(&self.drain, &mut self.timer, cx);
                 Poll::Pending
             };
             // Poll the server last, whatever has happened: it may have something to do in the phase

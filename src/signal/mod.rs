@@ -14,6 +14,7 @@ mod unix;
 mod windows;
 
 use std::{
+    borrow::Cow,
     fmt, io,
     pin::Pin,
     sync::{
@@ -201,6 +202,13 @@ impl fmt::Debug for Signals {
 impl StopRequest for Signal {
     fn end_process(&self) {
         handler::end_process(*self as i32);
+    }
+
+    fn name(&self) -> Cow<'static, str> {
+        match handler::name(*self as i32) {
+            Some(name) => name.into(),
+            None => format!("signal {}", *self as i32).into(),
+        }
     }
 }
 

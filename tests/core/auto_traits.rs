@@ -6,8 +6,8 @@ use std::{
 };
 
 use async_drain::{
-    Aborted, BeginOnDrop, Drain, Drained, Guard, Observer, Phase, Refused, Report, Shutdown,
-    Straggler, Stragglers,
+    Aborted, BeginOnDrop, Drain, Drained, Guard, Observer, Phase, Progress, Refused, Report,
+    Shutdown, Straggler, Stragglers,
     futures::{
         Guarded, RunUntilAborting, RunUntilDraining, UntilAborting, UntilDrained, UntilDraining,
         UntilLameDuck,
@@ -28,7 +28,7 @@ fn public_types_are_send_sync_and_unwind_safe() {
     plain::<Guard>();
     plain::<(Drained, Refused, Aborted, Phase)>();
     plain::<(UntilLameDuck, UntilDraining, UntilAborting, UntilDrained)>();
-    plain::<(Straggler, Stragglers)>();
+    plain::<(Straggler, Stragglers, Progress)>();
     plain::<Guarded<()>>();
     plain::<(RunUntilDraining<()>, RunUntilAborting<()>)>();
 }

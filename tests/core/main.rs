@@ -9,6 +9,7 @@ mod core;
 mod ext;
 mod hostile;
 mod moves;
+mod progress;
 mod report;
 mod shutdown;
 mod sizes;

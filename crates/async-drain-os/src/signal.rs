@@ -191,6 +191,12 @@ pub fn end_process(signal: i32) -> ! {
     low_level::exit(128 + signal)
 }
 
+/// Returns the name of `signal`, e.g. `SIGTERM`, if it has one.
+#[must_use]
+pub fn name(signal: i32) -> Option<&'static str> {
+    low_level::signal_name(signal)
+}
+
 fn take_default_action(signal: i32) {
     // The kernel doesn't deliver a signal without a handler to the first process of a container,
     // even if that process sends it.

@@ -1,0 +1,399 @@
+//! What the hooks of a shutdown are told, and when.
+
+use std::{
+    future::{pending, poll_fn, ready},
+    pin::{Pin, pin},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{self, Receiver},
+    },
+    task::{Poll, Waker},
+    thread,
+    time::{Duration, Instant},
+};
+
+use async_channel::unbounded;
+use async_drain::{Drain, Phase, Progress, Report, Shutdown, net::idle::ConnectionGuard};
+use futures_lite::{
+    future::{block_on, poll_once, zip},
+    stream,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A clock that the test moves.
+#[derive(Clone)]
+pub(crate) struct Clock(Arc<Mutex<State>>);
+
+struct State {
+    now: Instant,
+    waiting: Vec<(Instant, Waker)>,
+    timers: usize,
+}
+
+impl Clock {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Mutex::new(State {
+            now: Instant::now(),
+            waiting: Vec::new(),
+            timers: 0,
+        })))
+    }
+
+    pub(crate) fn timer(
+        &self,
+    ) -> impl Fn(Instant) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + 'static {
+        let clock = self.clone();
+        move |deadline| {
+            clock.0.lock().unwrap().timers += 1;
+            let clock = clock.clone();
+            Box::pin(poll_fn(move |cx| {
+                let mut state = clock.0.lock().unwrap();
+                if deadline <= state.now {
+                    return Poll::Ready(());
+                }
+                state.waiting.push((deadline, cx.waker().clone()));
+                Poll::Pending
+            }))
+        }
+    }
+
+    pub(crate) fn advance(&self, by: Duration) {
+        let mut state = self.0.lock().unwrap();
+        state.now += by;
+        let now = state.now;
+        let due = state.waiting.extract_due(now);
+        drop(state);
+        due.into_iter().for_each(Waker::wake);
+    }
+
+    /// Returns how many timers were asked for so far.
+    fn timers(&self) -> usize {
+        self.0.lock().unwrap().timers
+    }
+}
+
+trait ExtractDue {
+    fn extract_due(&mut self, now: Instant) -> Vec<Waker>;
+}
+
+impl ExtractDue for Vec<(Instant, Waker)> {
+    fn extract_due(&mut self, now: Instant) -> Vec<Waker> {
+        let (due, later) = self.drain(..).partition(|(deadline, _)| *deadline <= now);
+        *self = later;
+        let due: Vec<(Instant, Waker)> = due;
+        due.into_iter().map(|(_, waker)| waker).collect()
+    }
+}
+
+/// A hook that sends what it is told, and the other end.
+pub(crate) fn told() -> (impl FnMut(&Progress) + Send + 'static, Receiver<Progress>) {
+    let (tell, told) = mpsc::channel();
+    let hook = move |progress: &Progress| tell.send(progress.clone()).unwrap();
+    (hook, told)
+}
+
+pub(crate) fn lines(told: &Receiver<Progress>) -> Vec<String> {
+    told.try_iter()
+        .map(|progress| progress.to_string())
+        .collect()
+}
+
+/// Polls a shutdown, which must go on.
+pub(crate) fn goes_on(run: &mut Pin<&mut impl Future<Output = Report>>) {
+    // Some events take a poll of their own.
+    for _ in 0..3 {
+        if let Some(report) = block_on(poll_once(run.as_mut())) {
+            panic!("it has ended: {report}");
+        }
+    }
+}
+
+/// An operator sees each phase when it begins, what brought it about, and how long it may last.
+#[test]
+fn a_hook_is_told_of_each_phase_and_of_its_cause() {
+    let (drain, clock) = (Drain::new(), Clock::new());
+    let (hook, told) = told();
+    let (ask, requests) = unbounded::<()>();
+    let shutdown = Shutdown::with_timer(&drain, clock.timer())
+        .on(requests)
+        .lame_duck(5 * SECOND)
+        .grace(MINUTE)
+        .abort_grace(20 * SECOND)
+        .on_progress(Duration::MAX, hook);
+    let work = drain.guard().unwrap();
+    let mut run = pin!(shutdown.run(pending::<()>()));
+    goes_on(&mut run);
+    assert_eq!(lines(&told), ["started: running, 1 in flight"]);
+
+    ask.try_send(()).unwrap();
+    goes_on(&mut run);
+    let seen: Vec<_> = told.try_iter().collect();
+    assert_eq!(seen.len(), 1);
+    assert_eq!(seen[0].phase, Phase::LameDuck);
+    assert!(!seen[0].warning);
+    let text = seen[0].to_string();
+    assert_eq!(
+        text,
+        "a request to stop: lame duck, 1 in flight, at most 85 s"
+    );
+    assert!(seen[0].phase_left.unwrap() > 4 * SECOND && seen[0].phase_left.unwrap() <= 5 * SECOND);
+
+    clock.advance(6 * SECOND);
+    goes_on(&mut run);
+    let text = ["lame duck is over: draining, 1 in flight, at most 80 s"];
+    assert_eq!(lines(&told), text);
+
+    thread::sleep(Duration::from_millis(260));
+    ask.try_send(()).unwrap();
+    goes_on(&mut run);
+    let seen: Vec<_> = told.try_iter().collect();
+    assert!(seen[0].warning);
+    let text = "a request to stop, request 2 to stop: aborting, 1 in flight, at most 20 s";
+    assert_eq!(seen[0].to_string(), text);
+    assert_eq!(seen[0].stragglers().total(), 1);
+
+    drop(work);
+    assert!(!block_on(run).is_drained());
+    assert_eq!(lines(&told), ["1 abandoned: drained"]);
+}
+
+/// The other causes, and the end of a shutdown whose work ignores it.
+#[test]
+fn a_hook_is_told_why_a_shutdown_began_and_what_was_left() {
+    let drain = Drain::new();
+    let _work = drain.guard().unwrap();
+    let (hook, told) = told();
+    let shutdown = Shutdown::with_timer(&drain, |_| ready(()))
+        .grace(9 * SECOND)
+        .on_progress(Duration::MAX, hook);
+    let report = block_on(shutdown.run(ready(Err::<(), _>("no port is free"))));
+    assert_eq!(report.still_running(), 1);
+    assert_eq!(
+        lines(&told),
+        [
+            "started: running, 1 in flight",
+            "the server failed: draining, 1 in flight, at most 10 s",
+            "the grace period is over: aborting, 1 in flight, at most 1 s",
+            "the abort grace is over: aborting, 1 in flight",
+        ]
+    );
+
+    let drain = Drain::new();
+    drain.begin();
+    let (hook, told) = self::told();
+    let shutdown = Shutdown::with_timer(&drain, |_| ready(())).on_progress(Duration::MAX, hook);
+    assert!(block_on(shutdown.run(pending::<()>())).is_drained());
+    assert_eq!(
+        lines(&told),
+        [
+            "begun by the program: draining, 0 in flight, at most 26 s",
+            "all work has finished: drained",
+        ]
+    );
+}
+
+/// Between events a hook is called once in its interval, and not if nothing has changed.
+#[test]
+fn a_hook_is_told_of_changes_at_most_once_in_its_interval() {
+    let (drain, clock) = (Drain::new(), Clock::new());
+    let (often, told_often) = told();
+    let (seldom, told_seldom) = told();
+    let shutdown = Shutdown::with_timer(&drain, clock.timer())
+        .grace(Duration::MAX)
+        .on_progress(SECOND, often)
+        .on_progress(3 * SECOND, seldom);
+    let mut work: Vec<_> = (0..10).map(|_| drain.guard().unwrap()).collect();
+    let mut run = pin!(shutdown.run(pending::<()>()));
+    drain.begin();
+    goes_on(&mut run);
+    assert_eq!(
+        (lines(&told_often).len(), lines(&told_seldom).len()),
+        (1, 1)
+    );
+    let mut counts = (Vec::new(), Vec::new());
+    for second in 0..6 {
+        // Half of the time nothing changes.
+        if second < 3 {
+            work.pop();
+        }
+        goes_on(&mut run);
+        // Timers are relative to the real clock, which has hardly moved.
+        clock.advance(SECOND + Duration::from_millis(100));
+        goes_on(&mut run);
+        counts.0.extend(told_often.try_iter().map(|p| p.in_flight));
+        counts.1.extend(told_seldom.try_iter().map(|p| p.in_flight));
+    }
+    assert_eq!(counts, (vec![9, 8, 7], vec![7]));
+    drop(work);
+    let _ = block_on(run);
+}
+
+/// A program that is not being stopped has no timer for its hooks, unless one of them asks.
+#[test]
+fn no_timer_runs_for_a_hook_while_running_unless_it_asks() {
+    let (drain, clock) = (Drain::new(), Clock::new());
+    let (hook, told) = told();
+    let shutdown = Shutdown::with_timer(&drain, clock.timer()).on_progress(SECOND, hook);
+    let mut run = pin!(shutdown.run(pending::<()>()));
+    goes_on(&mut run);
+    assert_eq!((clock.timers(), lines(&told).len()), (0, 1));
+
+    let (drain, clock, calls) = (Drain::new(), Clock::new(), Arc::new(AtomicUsize::new(0)));
+    let counting = Arc::clone(&calls);
+    let (hook, told) = self::told();
+    let shutdown = Shutdown::with_timer(&drain, clock.timer())
+        .on_progress(SECOND, hook)
+        .on_progress(Duration::MAX, move |progress| {
+            counting.fetch_add(1, Ordering::Relaxed);
+            progress.call_again_within(SECOND);
+        });
+    let mut run = pin!(shutdown.run(pending::<()>()));
+    for call in 1..4 {
+        goes_on(&mut run);
+        assert_eq!(calls.load(Ordering::Relaxed), call, "nothing changes");
+        clock.advance(SECOND + Duration::from_millis(100));
+    }
+    assert_eq!(lines(&told).len(), 1, "the other hook did not ask");
+    drain.begin();
+    let _ = block_on(run);
+}
+
+/// S6 L3: a hook that panics, also when it is dropped, costs the shutdown nothing but a line.
+#[test]
+fn a_hook_that_panics_is_dropped_and_reported() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("in the drop");
+        }
+    }
+    let drain = Drain::new();
+    let (hook, told) = told();
+    let bomb = Bomb;
+    let quiet = Bomb;
+    let shutdown = Shutdown::with_timer(&drain, |_| pending::<()>())
+        .on_progress(SECOND, move |_| {
+            let _ = &bomb;
+            panic!("no disk\nfor the log");
+        })
+        .on_progress(SECOND, move |_| {
+            let _ = &quiet;
+        })
+        .on_progress(SECOND, hook);
+    let mut run = pin!(shutdown.run(pending::<()>()));
+    goes_on(&mut run);
+    drain.begin();
+    let report = block_on(run);
+    assert!(report.is_drained());
+    let text = report.to_string();
+    assert!(
+        text.starts_with("a progress hook panicked: no disk\ndrained: "),
+        "{text}"
+    );
+    assert_eq!(lines(&told).len(), 3);
+}
+
+/// People wonder why a drain with nothing in flight goes on: connections that are idle are shown.
+#[test]
+fn idle_connections_are_counted_apart_from_work() {
+    for drain in [Drain::new(), Drain::tracked()] {
+        let (child, other) = (drain.child(), drain.child());
+        let mut connections: Vec<_> = (0..6)
+            .map(|n| ConnectionGuard::new([&drain, &child][n % 2].guard().unwrap()))
+            .collect();
+        let work = (drain.guard().unwrap(), other.guard().unwrap());
+        let mut ended: Vec<_> = (0..9)
+            .map(|_| ConnectionGuard::new(drain.guard().unwrap()))
+            .collect();
+        connections[..4].iter_mut().for_each(ConnectionGuard::rest);
+        ended[..5].iter_mut().for_each(ConnectionGuard::rest);
+        drop(ended);
+        let (hook, told) = told();
+        let shutdown = Shutdown::with_timer(&drain, |_| pending::<()>()).on_progress(SECOND, hook);
+        let mut run = pin!(shutdown.run(pending::<()>()));
+        goes_on(&mut run);
+        drain.begin();
+        goes_on(&mut run);
+        for progress in told.try_iter() {
+            assert_eq!((progress.in_flight, progress.idle), (4, 4), "{progress}");
+        }
+        drop((connections, work));
+        assert!(block_on(run).is_drained());
+        let last = told.try_iter().last().unwrap();
+        assert_eq!((last.in_flight, last.idle), (0, 0));
+    }
+}
+
+/// The oldest guard is named, wherever it is, and an idle connection is not.
+#[test]
+fn the_oldest_guard_is_named() {
+    let drain = Drain::tracked();
+    let idle = || {
+        let mut connection = ConnectionGuard::new(drain.guard().unwrap());
+        connection.label(|| "idle".into());
+        connection.rest();
+        connection
+    };
+    let connection = idle();
+    thread::sleep(Duration::from_millis(20));
+    let child = drain.child();
+    let oldest = child.guard().unwrap().labeled("GET /export");
+    thread::sleep(Duration::from_millis(20));
+    let younger: Vec<_> = (0..3000)
+        .map(|_| drain.guard().unwrap().labeled("GET /"))
+        .collect();
+    let (hook, told) = told();
+    let shutdown = Shutdown::with_timer(&drain, |_| pending::<()>()).on_progress(SECOND, hook);
+    let mut run = pin!(shutdown.run(pending::<()>()));
+    drain.begin();
+    goes_on(&mut run);
+    let progress = told.try_iter().last().unwrap();
+    let named = progress.oldest.clone().unwrap();
+    assert_eq!(named.label.as_deref(), Some("GET /export"));
+    assert!(
+        progress.to_string().contains(", oldest GET /export 0"),
+        "{progress}"
+    );
+    assert!(
+        progress
+            .to_string()
+            .contains(", from tests/core/progress.rs:"),
+        "{progress}"
+    );
+    assert_eq!(progress.stragglers().total(), 3001);
+    drop((connection, oldest, younger));
+    let _ = block_on(run);
+}
+
+/// L3: while the executor is blocked, the watchdog's thread calls the hooks.
+#[test]
+fn a_blocked_executor_still_tells_its_hooks() {
+    let drain = Drain::new();
+    let _work = drain.guard().unwrap();
+    let (hook, told) = told();
+    let (stop, stuck) = mpsc::channel();
+    let shutdown = Shutdown::with_timer(&drain, |_| pending::<()>())
+        .on(stream::once(()))
+        .grace(Duration::from_millis(300))
+        .abort_grace(Duration::ZERO)
+        .on_progress(Duration::from_millis(20), hook);
+    let run = shutdown.run_with_watchdog(pending::<()>(), move |_| stop.send(()).unwrap());
+    let blocked = async {
+        stuck.recv_timeout(20 * SECOND).unwrap();
+    };
+    let (report, ()) = block_on(zip(run, blocked));
+    assert!(!report.unwrap().is_drained());
+    let told: Vec<_> = told.iter().collect();
+    let beats = told.iter().filter(|progress| progress.event.is_none());
+    assert!(beats.clone().count() >= 2, "{told:?}");
+    let late = beats.filter(|progress| progress.warning);
+    assert!(
+        late.count() >= 1,
+        "more than half of the grace period has passed"
+    );
+    let events: Vec<_> = told.iter().filter_map(|p| p.event.as_deref()).collect();
+    assert!(events.contains(&"the grace period is over"), "{events:?}");
+}
