@@ -50,7 +50,8 @@ use crate::{Drain, Guard, Observer, drain::sync::Arc};
 /// axum's own feature `ws` needs tokio. Without it, a handler answers the handshake itself, takes
 /// the connection from `hyper::upgrade::on`, and speaks WebSocket on it by a crate such as
 /// async-tungstenite, under a guard of its own: see
-/// [`FromHyper`](crate::hyper::FromHyper).
+#[cfg_attr(feature = "hyper", doc = "[`FromHyper`](crate::hyper::FromHyper).")]
+#[cfg_attr(not(feature = "hyper"), doc = "`hyper::FromHyper`.")]
 #[derive(Clone)]
 pub struct DrainLayer(Arc<Requests>);
 

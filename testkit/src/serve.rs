@@ -17,7 +17,7 @@ pub fn run(example: impl FnOnce() -> Result<Report, Box<dyn Error>>) -> ExitCode
     match example() {
         Ok(report) => report.report(),
         Err(error) => {
-            eprintln!("error: {error}");
+            let _ = writeln!(io::stderr(), "error: {error}");
             ExitCode::from(2)
         }
     }

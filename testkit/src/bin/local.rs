@@ -63,6 +63,6 @@ fn run() -> Result<Report, Box<dyn Error>> {
         process::exit(1);
     });
     let report = future::block_on(executor.run(run))?;
-    eprintln!("served {} requests", count.get());
+    let _ = writeln!(io::stderr(), "served {} requests", count.get());
     Ok(report)
 }

@@ -1,6 +1,9 @@
 //! The routes on hyper.
 
-use std::{convert::Infallible, io};
+use std::{
+    convert::Infallible,
+    io::{self, Write},
+};
 
 use async_drain::{Drain, Phase};
 use futures_lite::{Stream, StreamExt, stream};
@@ -64,7 +67,8 @@ where
             *response.body_mut() = streamed(events(pause, drain));
         }
         Route::Block(pause) => {
-            eprintln!("blocking");
+            // Unlike `eprintln!`, this does not panic if stderr is closed.
+            let _ = writeln!(io::stderr(), "blocking");
             std::thread::sleep(pause);
             *response.body_mut() = text("blocked\n");
         }
