@@ -13,8 +13,12 @@ use std::{
     time::Duration,
 };
 
-use async_drain::{Drain, Phase, Report, Shutdown, hyper::Server, signal};
-use axum::{Extension, Router, extract::State, http::StatusCode, routing::get};
+use async_drain::{
+    Drain, Report, Shutdown,
+    hyper::{Probes, Server},
+    signal,
+};
+use axum::{Extension, Router, routing::get};
 use hyper_util::service::TowerToHyperService;
 use smol::{Async, Timer};
 
@@ -27,22 +31,21 @@ fn main() -> Result<Report, Box<dyn Error>> {
 
     let listener = TcpListener::bind(addr)?;
     println!("listening on {}", listener.local_addr()?);
+    let app = TowerToHyperService::new(app());
     let server = Server::new(&drain, |task| smol::spawn(task).detach())
         // For the handler of `/peer`.
         .peer_addresses(true)
-        .serve(Async::new(listener)?, TowerToHyperService::new(app(&drain)));
+        // Answers `/readyz` and `/livez`.
+        .serve(Async::new(listener)?, Probes::new(drain.readiness(), app));
 
     Ok(smol::block_on(shutdown.run(server)))
 }
 
-fn app(drain: &Drain) -> Router {
+fn app() -> Router {
     Router::new()
         .route("/", get("hello\n"))
         .route("/slow", get(slow))
         .route("/peer", get(peer))
-        .route("/livez", get("ok\n"))
-        .route("/readyz", get(ready))
-        .with_state(drain.clone())
 }
 
 async fn slow() -> &'static str {
@@ -52,12 +55,4 @@ async fn slow() -> &'static str {
 
 async fn peer(Extension(peer): Extension<SocketAddr>) -> String {
     format!("{peer}\n")
-}
-
-async fn ready(State(drain): State<Drain>) -> (StatusCode, &'static str) {
-    if drain.phase() > Phase::Running {
-        (StatusCode::SERVICE_UNAVAILABLE, "leaving\n")
-    } else {
-        (StatusCode::OK, "ok\n")
-    }
 }

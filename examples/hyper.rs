@@ -4,7 +4,11 @@
 
 use std::{convert::Infallible, env, error::Error, net::TcpListener, time::Duration};
 
-use async_drain::{Drain, Phase, Report, Shutdown, hyper::Server, signal};
+use async_drain::{
+    Drain, Report, Shutdown,
+    hyper::{Probes, Server},
+    signal,
+};
 use futures_lite::{Stream, StreamExt, stream};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::{
@@ -35,6 +39,8 @@ fn main() -> Result<Report, Box<dyn Error>> {
             async move { Ok::<_, Infallible>(answer(&request, &drain)) }
         }
     });
+    // Answers `/readyz` and `/livez`.
+    let service = Probes::new(drain.readiness(), service);
     let server = Server::new(&drain, |task| smol::spawn(task).detach())
         .serve(Async::new(listener)?, service);
 
@@ -42,16 +48,13 @@ fn main() -> Result<Report, Box<dyn Error>> {
 }
 
 fn answer(request: &Request<Incoming>, drain: &Drain) -> Response<Body> {
-    let mut response = Response::new(text("ok\n"));
+    let mut response = Response::new(text("hello\n"));
     match request.uri().path() {
-        "/" => *response.body_mut() = text("hello\n"),
+        "/" => {}
         "/clock" => {
             let frames = clock(drain).map(|line| Ok(Frame::data(line.into())));
             *response.body_mut() = BodyExt::boxed(StreamBody::new(frames));
         }
-        "/livez" => {}
-        "/readyz" if drain.phase() == Phase::Running => {}
-        "/readyz" => *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE,
         _ => *response.status_mut() = StatusCode::NOT_FOUND,
     }
     response

@@ -139,7 +139,7 @@ pub mod swansong;
 pub mod tower;
 
 pub use crate::{
-    drain::{BeginOnDrop, Drain, Observer, guard::Guard, phase::Phase},
+    drain::{BeginOnDrop, Drain, Observer, guard::Guard, phase::Phase, readiness::Readiness},
     error::{Aborted, Drained, Refused},
     report::{Report, Straggler, Stragglers},
     shutdown::{builder::Shutdown, progress::Progress},
@@ -151,6 +151,11 @@ pub mod futures {
         drain::until::{UntilAborting, UntilDrained, UntilDraining, UntilLameDuck},
         ext::{Guarded, RunUntilAborting, RunUntilDraining},
     };
+}
+
+/// What [`Readiness`] gives out.
+pub mod readiness {
+    pub use crate::drain::readiness::Hold;
 }
 
 #[cfg(doctest)]

@@ -79,6 +79,7 @@ pub(crate) mod node;
 mod observer;
 pub(crate) mod park;
 pub(crate) mod phase;
+pub(crate) mod readiness;
 pub(crate) mod seat;
 pub(crate) mod sync;
 mod tally;

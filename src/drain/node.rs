@@ -32,6 +32,7 @@ use crate::{
     drain::{
         latch::Latch,
         phase::Phase,
+        readiness::Holds,
         seat::{self, Seat},
         sync::{Arc, AtomicU8, Mutex, Ordering, Weak, lock},
         tally::Tally,
@@ -68,6 +69,8 @@ struct State {
     abandoned: Option<Box<Stragglers>>,
     /// Set once this node has ended and the parent has its copy of the record.
     ended: bool,
+    /// What keeps the program unready; set when it is first asked for.
+    holds: Option<std::sync::Arc<Holds>>,
 }
 
 impl State {
@@ -119,6 +122,7 @@ impl Node {
                 children: Slab::new(),
                 abandoned: None,
                 ended: false,
+                holds: None,
             }),
             settled: AtomicU8::new(Phase::Running as u8),
             parent: Mutex::new(None),
@@ -134,6 +138,10 @@ impl Node {
 
     pub(crate) fn shards(&self) -> &Arc<[Weak<Seat>]> {
         self.shards.get().expect("`new` has set the shards")
+    }
+
+    pub(crate) fn holds(&self) -> std::sync::Arc<Holds> {
+        std::sync::Arc::clone(lock(&self.state).holds.get_or_insert_default())
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {

@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use async_drain::{Drain, Readiness};
+
 /// See each field; a variable that is not set takes the value in parentheses.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -25,6 +27,8 @@ pub struct Settings {
     pub keep_alive_grace: Duration,
     /// `FIRST_REQUEST_GRACE_MS` (5000); 0 makes it the keep-alive grace.
     pub first_request_grace: Duration,
+    /// `READY` (balancer): `balancer` is unready from lame duck on, `kubernetes` from draining on.
+    pub kubernetes: bool,
     /// `TLS` (0): 1 speaks TLS with a certificate made at start.
     pub tls: bool,
     /// `WS_CLOSE_CODE` (1001, going away); 1012 says that the service restarts, and that
@@ -57,6 +61,15 @@ impl Settings {
             abort_grace: millis("ABORT_GRACE_MS", 1_000)?,
             keep_alive_grace: millis("KEEP_ALIVE_GRACE_MS", 1_000)?,
             first_request_grace: millis("FIRST_REQUEST_GRACE_MS", 5_000)?,
+            kubernetes: match var("READY")?.as_deref() {
+                None | Some("balancer") => false,
+                Some("kubernetes") => true,
+                Some(other) => {
+                    return Err(format!(
+                        "READY is '{other}', and neither balancer nor kubernetes"
+                    ));
+                }
+            },
             tls: match var("TLS")?.as_deref() {
                 None | Some("0") => false,
                 Some("1") => true,
@@ -70,6 +83,16 @@ impl Settings {
                 },
             },
         })
+    }
+
+    /// Returns what probes are told, in the mode that is set.
+    pub fn readiness(&self, drain: &Drain) -> Readiness {
+        let readiness = drain.readiness();
+        if self.kubernetes {
+            readiness.kubernetes()
+        } else {
+            readiness
+        }
     }
 }
 

@@ -6,12 +6,13 @@ use std::{
 };
 
 use async_drain::{
-    Aborted, BeginOnDrop, Drain, Drained, Guard, Observer, Phase, Progress, Refused, Report,
-    Shutdown, Straggler, Stragglers,
+    Aborted, BeginOnDrop, Drain, Drained, Guard, Observer, Phase, Progress, Readiness, Refused,
+    Report, Shutdown, Straggler, Stragglers,
     futures::{
         Guarded, RunUntilAborting, RunUntilDraining, UntilAborting, UntilDrained, UntilDraining,
         UntilLameDuck,
     },
+    readiness::Hold,
 };
 use futures_lite::future::FutureExt as _;
 
@@ -24,6 +25,7 @@ fn plain<T: Plain>() {}
 fn public_types_are_send_sync_and_unwind_safe() {
     plain::<Drain>();
     plain::<Observer>();
+    plain::<(Readiness, Hold)>();
     plain::<BeginOnDrop>();
     plain::<Guard>();
     plain::<(Drained, Refused, Aborted, Phase)>();

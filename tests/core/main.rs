@@ -10,6 +10,7 @@ mod ext;
 mod hostile;
 mod moves;
 mod progress;
+mod readiness;
 mod report;
 mod shutdown;
 mod sizes;

@@ -1,5 +1,6 @@
 //! The examples, each run as the process that an operator sees.
 
+mod admin;
 mod axum;
 mod blocking;
 mod children;

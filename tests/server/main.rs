@@ -17,6 +17,7 @@ mod linger;
 mod listener;
 mod peers;
 mod pipelined;
+mod probes;
 mod routes;
 mod server;
 mod signals;

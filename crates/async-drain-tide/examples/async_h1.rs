@@ -33,13 +33,14 @@ fn run() -> Result<Report, Box<dyn Error>> {
     let driver = Driver::new(&drain)
         .keep_alive_grace(settings.keep_alive_grace)
         .first_request_grace(settings.first_request_grace);
+    let readiness = settings.readiness(&drain);
     let mut incoming = drain.accept(listener);
     let server = async {
         while let Some(connection) = incoming.next().await {
-            let drain = drain.clone();
+            let (drain, readiness) = (drain.clone(), readiness.clone());
             let serving = driver.drive(connection?, move |request| {
-                let drain = drain.clone();
-                async move { common::answer::answer(request, &drain).await }
+                let (drain, readiness) = (drain.clone(), readiness.clone());
+                async move { common::answer::answer(request, &drain, &readiness).await }
             });
             // A connection that fails affects no other, and its peer knows.
             smol::spawn(async { drop(serving.await) }).detach();

@@ -7,7 +7,7 @@ mod common;
 
 use std::{error::Error, net::TcpListener, process::ExitCode};
 
-use async_drain::{Drain, Report, Shutdown, signal};
+use async_drain::{Drain, Readiness, Report, Shutdown, signal};
 use async_drain_tide::DrainListener;
 use smol::Async;
 use testkit::serve;
@@ -25,11 +25,12 @@ fn run() -> Result<Report, Box<dyn Error>> {
         .grace(settings.grace)
         .abort_grace(settings.abort_grace);
 
-    let mut app = tide::with_state(drain.clone());
+    let readiness = settings.readiness(&drain);
+    let mut app = tide::with_state((drain.clone(), readiness));
     for path in ["/", "/*"] {
-        app.at(path).all(|request: tide::Request<Drain>| async {
-            let drain = request.state().clone();
-            let response = common::answer::answer(request.into(), &drain).await?;
+        app.at(path).all(|request: tide::Request<(Drain, Readiness)>| async {
+            let (drain, readiness) = request.state().clone();
+            let response = common::answer::answer(request.into(), &drain, &readiness).await?;
             Ok(tide::Response::from(response))
         });
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use async_drain::{Drain, Phase};
+use async_drain::{Drain, Phase, Readiness};
 use futures_lite::{AsyncWriteExt, Stream, StreamExt, io, stream};
 use smol::Timer;
 use testkit::routes::Route;
@@ -10,8 +10,8 @@ use trillium::{Body, Conn, KnownHeaderName::Connection};
 
 /// Adds `close`: trillium says it by itself, but not in lame duck, nor before the bridge has been
 /// polled.
-pub(crate) async fn answer(conn: Conn, drain: Drain) -> Conn {
-    let conn = route(conn, &drain).await;
+pub(crate) async fn answer(conn: Conn, drain: Drain, readiness: Readiness) -> Conn {
+    let conn = route(conn, &drain, &readiness).await;
     if drain.phase() > Phase::Running {
         conn.with_response_header(Connection, "close")
     } else {
@@ -19,7 +19,7 @@ pub(crate) async fn answer(conn: Conn, drain: Drain) -> Conn {
     }
 }
 
-async fn route(mut conn: Conn, drain: &Drain) -> Conn {
+async fn route(mut conn: Conn, drain: &Drain, readiness: &Readiness) -> Conn {
     match Route::of(conn.path()) {
         Route::Hello => conn.ok("hello\n"),
         Route::Sleep(pause) => {
@@ -52,10 +52,12 @@ async fn route(mut conn: Conn, drain: &Drain) -> Conn {
             drain.begin();
             conn.ok("begun\n")
         }
-        Route::Ready if drain.phase() > Phase::Running => {
-            conn.with_status(503).with_body("leaving\n").halt()
+        Route::Ready if readiness.is_ready() => conn.ok("ready\n"),
+        Route::Ready => {
+            let why = format!("{readiness}\n");
+            conn.with_status(503).with_body(why).halt()
         }
-        Route::Ready | Route::Live => conn.ok("ok\n"),
+        Route::Live => conn.ok("alive\n"),
         Route::Accepted | Route::WebSocket => conn.with_status(501).halt(),
         Route::NotFound => conn.with_status(404).halt(),
     }

@@ -31,12 +31,13 @@ fn run() -> Result<Report, Box<dyn Error>> {
     let drive = drain.drive(swansong.clone());
     smol::spawn(drain.run_until_aborting(drive)).detach();
     let handler_drain = drain.clone();
+    let readiness = settings.readiness(&drain);
     let server = trillium_smol::config()
         .with_host(&settings.addr.ip().to_string())
         .with_port(settings.addr.port())
         .without_signals()
         .with_swansong(swansong)
-        .spawn(move |conn: Conn| answer::answer(conn, handler_drain.clone()));
+        .spawn(move |conn: Conn| answer::answer(conn, handler_drain.clone(), readiness.clone()));
     let info = smol::block_on(server.info());
     let addr = info.tcp_socket_addr().ok_or("no TCP listener")?;
     serve::announce(*addr);

@@ -13,11 +13,14 @@ use std::{
     process::ExitCode,
 };
 
-use async_drain::{Drain, Phase, Report, Shutdown, hyper::Server, signal};
+use async_drain::{
+    Drain, Report, Shutdown,
+    hyper::{Probes, Server},
+    signal,
+};
 use axum::{
     Extension, Router,
     extract::{Request, State},
-    http::StatusCode,
     response::IntoResponse,
     routing::get,
 };
@@ -40,12 +43,13 @@ fn run() -> Result<Report, Box<dyn Error>> {
 
     let listener = Async::<TcpListener>::bind(settings.addr)?;
     serve::announce(listener.get_ref().local_addr()?);
+    let app = TowerToHyperService::new(app(&drain));
     let server = Server::new(&drain, |task| smol::spawn(task).detach())
         .keep_alive_grace(settings.keep_alive_grace)
         .first_request_grace(settings.first_request_grace)
         // For the handler of `/peer`.
         .peer_addresses(true)
-        .serve(listener, TowerToHyperService::new(app(&drain)));
+        .serve(listener, Probes::new(settings.readiness(&drain), app));
     Ok(smol::block_on(shutdown.run(server)))
 }
 
@@ -53,8 +57,6 @@ fn app(drain: &Drain) -> Router {
     Router::new()
         .route("/", get("hello\n"))
         .route("/peer", get(peer))
-        .route("/livez", get("ok\n"))
-        .route("/readyz", get(ready))
         // The routes that all examples share.
         .fallback(shared)
         .with_state(drain.clone())
@@ -62,14 +64,6 @@ fn app(drain: &Drain) -> Router {
 
 async fn peer(Extension(peer): Extension<SocketAddr>) -> String {
     format!("{peer}\n")
-}
-
-async fn ready(State(drain): State<Drain>) -> (StatusCode, &'static str) {
-    if drain.phase() > Phase::Running {
-        (StatusCode::SERVICE_UNAVAILABLE, "leaving\n")
-    } else {
-        (StatusCode::OK, "ok\n")
-    }
 }
 
 async fn shared(State(drain): State<Drain>, request: Request) -> impl IntoResponse {

@@ -12,7 +12,7 @@ use std::{
 
 use async_drain::{
     Drain, Report, Shutdown,
-    hyper::Server,
+    hyper::{Probes, Server},
     net::{Accept, IntoAccept, Shared},
     signal,
 };
@@ -76,6 +76,7 @@ where
             }
         }
     });
+    let service = Probes::new(settings.readiness(drain), service);
     Ok(if settings.tls {
         let acceptor = certificate::acceptor()?;
         let server = server.handshake(move |connection| acceptor.accept(connection));

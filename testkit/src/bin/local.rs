@@ -14,7 +14,11 @@ use std::{
     rc::Rc,
 };
 
-use async_drain::{Drain, Report, Shutdown, hyper::Server, signal};
+use async_drain::{
+    Drain, Report, Shutdown,
+    hyper::{Probes, Server},
+    signal,
+};
 use async_executor::LocalExecutor;
 use futures_lite::future;
 use hyper::service::service_fn;
@@ -54,7 +58,7 @@ fn run() -> Result<Report, Box<dyn Error>> {
     })
     .keep_alive_grace(settings.keep_alive_grace)
     .first_request_grace(settings.first_request_grace)
-    .serve(listener, service);
+    .serve(listener, Probes::new(settings.readiness(&drain), service));
 
     serve::announce(address);
     let run = shutdown.run_with_watchdog(server, |report| {

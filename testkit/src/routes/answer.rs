@@ -5,7 +5,7 @@ use std::{
     io::{self, Write},
 };
 
-use async_drain::{Drain, Phase};
+use async_drain::Drain;
 use futures_lite::{Stream, StreamExt, stream};
 use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
@@ -76,13 +76,11 @@ where
             drain.begin();
             *response.body_mut() = text("begun\n");
         }
-        Route::Ready if drain.phase() > Phase::Running => {
-            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-            *response.body_mut() = text("leaving\n");
-        }
-        Route::Ready | Route::Live => *response.body_mut() = text("ok\n"),
         Route::WebSocket => return Ok(websocket::upgrade(request, drain, AWAY).map(|()| empty())),
-        Route::NotFound => *response.status_mut() = StatusCode::NOT_FOUND,
+        // `Probes` has answered these, where it is there.
+        Route::Ready | Route::Live | Route::NotFound => {
+            *response.status_mut() = StatusCode::NOT_FOUND;
+        }
     }
     Ok(response)
 }

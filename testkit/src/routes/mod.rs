@@ -42,7 +42,7 @@ pub enum Route {
     Block(Duration),
     /// `/begin`: the handler begins the drain itself.
     Begin,
-    /// `/readyz`: 503 from lame duck on.
+    /// `/readyz`: 503 where the [`Readiness`](async_drain::Readiness) says so.
     Ready,
     /// `/livez`: 200 until the end.
     Live,

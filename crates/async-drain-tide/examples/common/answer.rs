@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
 };
 
-use async_drain::{Drain, Phase};
+use async_drain::{Drain, Readiness};
 use futures_lite::{AsyncReadExt, Stream, StreamExt, io::BufReader, stream};
 use futures_util::TryStreamExt;
 use http_types::{Body, Request, Response, Result, StatusCode, mime};
@@ -15,7 +15,11 @@ use testkit::routes::{Route, events::events};
 
 use super::websocket;
 
-pub(crate) async fn answer(mut request: Request, drain: &Drain) -> Result<Response> {
+pub(crate) async fn answer(
+    mut request: Request,
+    drain: &Drain,
+    readiness: &Readiness,
+) -> Result<Response> {
     let mut response = Response::new(StatusCode::Ok);
     match Route::of(request.url().path()) {
         Route::Hello => response.set_body("hello\n"),
@@ -51,11 +55,13 @@ pub(crate) async fn answer(mut request: Request, drain: &Drain) -> Result<Respon
             drain.begin();
             response.set_body("begun\n");
         }
-        Route::Ready if drain.phase() > Phase::Running => {
-            response.set_status(StatusCode::ServiceUnavailable);
-            response.set_body("leaving\n");
+        Route::Ready => {
+            if !readiness.is_ready() {
+                response.set_status(StatusCode::ServiceUnavailable);
+            }
+            response.set_body(format!("{readiness}\n"));
         }
-        Route::Ready | Route::Live => response.set_body("ok\n"),
+        Route::Live => response.set_body("alive\n"),
         Route::WebSocket => response = websocket::upgrade(&request, drain).await,
         Route::Accepted => {
             let status = accept(&mut request, drain);

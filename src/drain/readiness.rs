@@ -1,0 +1,208 @@
+//! Whether the program should get new work, as a balancer or Kubernetes asks it.
+
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use slab::Slab;
+
+use crate::drain::{Drain, Observer, latch::Level, node::Node, phase::Phase, sync};
+
+impl Drain {
+    /// Returns whether the program should get new work: a value to ask at each probe.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        Readiness::of(self.node())
+    }
+}
+
+impl Observer {
+    /// Returns whether the program should get new work, as [`Drain::readiness`] does.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        Readiness::of(self.node())
+    }
+}
+
+/// Tells whether the program should get new work, and if not, why.
+///
+/// [`Drain::readiness`] returns it. All that are made of one drain, and their clones, share the
+/// reasons of [`hold`](Self::hold); each has a mode of its own. It doesn't keep the drain running.
+///
+/// `Display` says `ready`, or `not ready: ` and the reasons.
+///
+/// ```
+/// use async_drain::Drain;
+///
+/// let drain = Drain::new();
+/// let readiness = drain.readiness();
+/// let warming_up = readiness.hold("warming up");
+/// assert_eq!(readiness.to_string(), "not ready: warming up");
+/// drop(warming_up);
+/// assert!(readiness.is_ready());
+///
+/// drain.enter_lame_duck();
+/// assert_eq!(readiness.to_string(), "not ready: lame duck");
+/// assert!(readiness.kubernetes().is_ready());
+/// ```
+///
+/// # Which mode
+///
+/// A balancer that probes the program itself has to see it unready before the listener closes. So
+/// by default it is unready from lame duck on, and lame duck lasts longer than the balancer takes
+/// to notice.
+///
+/// Kubernetes takes a terminating Pod out of its Service by itself, and may go on to use it if no
+/// other Pod is ready ([KEP-1669](https://github.com/kubernetes/enhancements/tree/master/keps/sig-network/1669-proxy-terminating-endpoints)),
+/// as long as its readiness probe succeeds. So with [`kubernetes`](Self::kubernetes) it stays ready
+/// until draining begins.
+///
+/// Liveness is not readiness: a program that drains is alive, and must not be restarted.
+#[derive(Clone)]
+pub struct Readiness {
+    level: sync::Arc<Level>,
+    /// The phase from which on it is unready.
+    until: Phase,
+    holds: Arc<Holds>,
+}
+
+impl Readiness {
+    fn of(node: &Node) -> Self {
+        Self {
+            level: sync::Arc::clone(node.latch.level()),
+            until: Phase::LameDuck,
+            holds: node.holds(),
+        }
+    }
+
+    /// Makes it stay ready in lame duck, as Kubernetes wants it: unready once draining begins.
+    #[must_use]
+    pub fn kubernetes(mut self) -> Self {
+        self.until = Phase::Draining;
+        self
+    }
+
+    /// Returns the phase of the drain.
+    #[allow(dead_code, reason = "only probes ask for it")]
+    pub(crate) fn phase(&self) -> Phase {
+        self.level.phase()
+    }
+
+    /// Returns whether the program should get new work.
+    ///
+    /// It costs two loads from lines that are written only when the answer changes.
+    #[inline]
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        // Relaxed: the answer publishes nothing.
+        !self.level.reached(self.until) && self.holds.count.load(Ordering::Relaxed) == 0
+    }
+
+    /// Keeps the program unready while the returned value lives, e.g. until its caches are warm or
+    /// while the database is away; `why` is what a probe is told.
+    ///
+    /// ```
+    /// # use async_drain::{Drain, readiness::Hold};
+    /// struct Database {
+    ///     readiness: async_drain::Readiness,
+    ///     lost: Option<Hold>,
+    /// }
+    ///
+    /// impl Database {
+    ///     fn connected(&mut self, connected: bool) {
+    ///         self.lost = (!connected).then(|| self.readiness.hold("no database"));
+    ///     }
+    /// }
+    /// # let readiness = Drain::new().readiness();
+    /// # let mut database = Database { readiness, lost: None };
+    /// # database.connected(false);
+    /// # assert!(database.lost.is_some());
+    /// ```
+    pub fn hold(&self, why: impl Into<Cow<'static, str>>) -> Hold {
+        let why = why.into();
+        let mut reasons = self.holds.reasons();
+        let key = reasons.insert(why);
+        self.holds.count.store(reasons.len(), Ordering::Relaxed);
+        drop(reasons);
+        Hold {
+            holds: Arc::clone(&self.holds),
+            key,
+        }
+    }
+
+    /// Returns why the program is unready: the phase first, then what holds it; empty if it is
+    /// ready.
+    #[must_use]
+    pub fn reasons(&self) -> Vec<Cow<'static, str>> {
+        let phase = self.level.phase();
+        let phase = (phase >= self.until).then(|| phase.to_string().into());
+        let held = self.holds.reasons();
+        phase
+            .into_iter()
+            .chain(held.iter().map(|(_, why)| why.clone()))
+            .collect()
+    }
+}
+
+impl fmt::Display for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reasons = self.reasons();
+        if reasons.is_empty() {
+            f.write_str("ready")
+        } else {
+            write!(f, "not ready: {}", reasons.join(", "))
+        }
+    }
+}
+
+impl fmt::Debug for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Readiness")
+            .field("reasons", &self.reasons())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What keeps a drain's program unready. A node has it once it was asked for its readiness.
+#[derive(Default)]
+pub(crate) struct Holds {
+    /// How many `reasons` there are, written under their lock.
+    count: AtomicUsize,
+    reasons: Mutex<Slab<Cow<'static, str>>>,
+}
+
+impl Holds {
+    fn reasons(&self) -> MutexGuard<'_, Slab<Cow<'static, str>>> {
+        // Nothing under this lock panics.
+        self.reasons.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps the program unready until it is dropped; returned by [`Readiness::hold`].
+#[must_use = "dropping it makes the program ready again"]
+pub struct Hold {
+    holds: Arc<Holds>,
+    key: usize,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let mut reasons = self.holds.reasons();
+        let why = reasons.try_remove(self.key);
+        self.holds.count.store(reasons.len(), Ordering::Relaxed);
+        drop(reasons);
+        drop(why);
+    }
+}
+
+impl fmt::Debug for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let why = self.holds.reasons().get(self.key).cloned();
+        f.debug_tuple("Hold").field(&why).finish()
+    }
+}

@@ -1,0 +1,215 @@
+use std::{
+    borrow::Cow,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use ::http::{
+    Method, Request, Response, StatusCode, Version,
+    header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue},
+};
+use ::hyper::{
+    body::{Body, Frame, SizeHint},
+    service::Service,
+};
+use pin_project_lite::pin_project;
+
+use crate::{Phase, Readiness};
+
+/// Answers readiness and liveness probes, and passes all other requests on to a service.
+///
+/// A GET or HEAD of `/readyz` is answered with 200 if the [`Readiness`] is ready, and otherwise
+/// with 503 and a line that says why. `/livez` is answered with 200 for as long as the server
+/// answers at all: a program that drains is alive, and must not be restarted.
+///
+/// ```no_run
+/// # use async_drain::{Drain, hyper::{Probes, Server}};
+/// # use hyper::{Request, Response, body::Incoming, service::service_fn};
+/// # async fn hello(_: Request<Incoming>) -> Result<Response<String>, std::convert::Infallible> {
+/// #     Ok(Response::default()) }
+/// # async fn serve(drain: Drain) -> std::io::Result<()> {
+/// # let listener = smol::Async::<std::net::TcpListener>::bind(([127, 0, 0, 1], 0))?;
+/// let probes = Probes::new(drain.readiness(), service_fn(hello)).live_path("/healthz");
+/// Server::new(&drain, |task| smol::spawn(task).detach())
+///     .serve(listener, probes)
+///     .await
+/// # }
+/// ```
+///
+/// # What a probe delays
+///
+/// Nothing. It is answered at once, and its connection is in flight for no longer than that. From
+/// lame duck on, its answer closes the connection, so that one that a prober keeps open is not
+/// waited for. Once draining has begun, new connections are refused, which a prober takes for
+/// unready. To answer probes until the exit, serve them on a listener with a drain of its own, as
+/// the example `admin` does.
+#[derive(Clone, Debug)]
+pub struct Probes<S> {
+    service: S,
+    settings: Arc<Settings>,
+}
+
+/// What all clones share: a server clones its service for each connection.
+#[derive(Clone, Debug)]
+struct Settings {
+    readiness: Readiness,
+    ready_path: Cow<'static, str>,
+    live_path: Cow<'static, str>,
+}
+
+impl<S> Probes<S> {
+    /// Wraps `service`.
+    pub fn new(readiness: Readiness, service: S) -> Self {
+        Self {
+            service,
+            settings: Arc::new(Settings {
+                readiness,
+                ready_path: "/readyz".into(),
+                live_path: "/livez".into(),
+            }),
+        }
+    }
+
+    /// Sets the path of the readiness probe, `/readyz` by default.
+    #[must_use]
+    pub fn ready_path(mut self, path: impl Into<Cow<'static, str>>) -> Self {
+        Arc::make_mut(&mut self.settings).ready_path = path.into();
+        self
+    }
+
+    /// Sets the path of the liveness probe, `/livez` by default.
+    #[must_use]
+    pub fn live_path(mut self, path: impl Into<Cow<'static, str>>) -> Self {
+        Arc::make_mut(&mut self.settings).live_path = path.into();
+        self
+    }
+}
+
+impl Settings {
+    /// Returns the answer if the request is a probe.
+    fn answer<Q>(&self, request: &Request<Q>) -> Option<Response<String>> {
+        let path = request.uri().path();
+        let (status, text) = if path == self.live_path {
+            (StatusCode::OK, "alive\n".to_owned())
+        } else if path == self.ready_path {
+            let reasons = self.readiness.reasons();
+            if reasons.is_empty() {
+                (StatusCode::OK, "ready\n".to_owned())
+            } else {
+                let text = format!("not ready: {}\n", reasons.join(", "));
+                (StatusCode::SERVICE_UNAVAILABLE, text)
+            }
+        } else {
+            return None;
+        };
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return None;
+        }
+        let mut response = Response::new(text);
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+        headers.insert(CONTENT_TYPE, plain);
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.readiness.phase() >= Phase::LameDuck && request.version() < Version::HTTP_2 {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Some(response)
+    }
+}
+
+impl<S, Q, B> Service<Request<Q>> for Probes<S>
+where
+    S: Service<Request<Q>, Response = Response<B>>,
+    B: Body<Data: From<String>>,
+{
+    type Response = Response<ProbedBody<B>>;
+    type Error = S::Error;
+    type Future = Probed<S::Future>;
+
+    fn call(&self, request: Request<Q>) -> Self::Future {
+        match self.settings.answer(&request) {
+            Some(answer) => Probed::Probe {
+                answer: Some(answer),
+            },
+            None => Probed::Passed {
+                response: self.service.call(request),
+            },
+        }
+    }
+}
+
+pin_project! {
+    /// The answer of [`Probes`], or of the service that it wraps.
+    #[project = ProbedProj]
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
+    pub enum Probed<F> {
+        Probe { answer: Option<Response<String>> },
+        Passed { #[pin] response: F },
+    }
+}
+
+impl<F, B, E> Future for Probed<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    type Output = Result<Response<ProbedBody<B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(Ok(match self.project() {
+            ProbedProj::Probe { answer } => answer
+                .take()
+                .expect("a future is not polled after it has completed")
+                .map(|text| ProbedBody::Text { text }),
+            ProbedProj::Passed { response } => {
+                ready!(response.poll(cx))?.map(|body| ProbedBody::Passed { body })
+            }
+        }))
+    }
+}
+
+pin_project! {
+    /// The body of the answer to a probe, or of the service's.
+    #[project = ProbedBodyProj]
+    #[derive(Debug)]
+    pub enum ProbedBody<B> {
+        // Empty once it was read.
+        Text { text: String },
+        Passed { #[pin] body: B },
+    }
+}
+
+impl<B: Body<Data: From<String>>> Body for ProbedBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        match self.project() {
+            ProbedBodyProj::Text { text } if text.is_empty() => Poll::Ready(None),
+            ProbedBodyProj::Text { text } => {
+                Poll::Ready(Some(Ok(Frame::data(std::mem::take(text).into()))))
+            }
+            ProbedBodyProj::Passed { body } => body.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Text { text } => text.is_empty(),
+            Self::Passed { body } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Text { text } => SizeHint::with_exact(text.len() as u64),
+            Self::Passed { body } => body.size_hint(),
+        }
+    }
+}
