@@ -186,8 +186,10 @@ broken handshake-begun-by-the-accept-loop limits::a_panic_that_begins_a_handshak
     'stage: Stage::Accepted {
                 accepted: Some((handshake, conn)),
             },' 'stage: Stage::Handshake { handshake: handshake.handshake(conn) },'
-broken goaway-time-from-idle-on idle::an_http2_connection_that_was_idle_for_long_may_place_one_more_request net/idle.rs \
+broken keep-alive-grace-from-before-draining idle::an_idle_connection_may_place_one_more_request net/idle.rs \
     'Self::SinceRunning => Some(told),' 'Self::SinceRunning => told.checked_sub(Duration::from_secs(60)),'
+broken no-time-after-a-goaway idle::an_http2_connection_that_was_idle_for_long_may_place_one_more_request hyper/closing.rs \
+    'self.goaway.poll(timer::later(since, GOAWAY), cx)' 'self.goaway.poll(since, cx)'
 broken one-goaway streams::a_stream_between_the_goaways_is_served_and_a_later_one_may_be_retried hyper/watch.rs \
     'conn.graceful_shutdown();' 'drop(conn);'
 broken plain-close close::an_answer_of_300_kb_arrives_whole_in_spite_of_unread_input net/linger.rs \
