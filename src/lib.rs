@@ -92,6 +92,7 @@
 //! | `net` | `Drain::accept`: accept loops; `net::Linger`: a close that loses nothing |
 //! | `async-net` | listeners of async-net, which are smol's |
 //! | `hyper` | `hyper::Server` and `Drain::watch`: HTTP/1 and HTTP/2 |
+//! | `systemd` | `systemd::listeners`: socket activation, on Linux |
 //! | `tower` | `tower::DrainLayer`: a guard for each request, under any server |
 //! | `swansong` | `Drain::drive`: one drain for trillium and all else on swansong |
 //!
@@ -134,6 +135,9 @@ pub mod signal;
 #[cfg(feature = "swansong")]
 #[cfg_attr(docsrs, doc(cfg(feature = "swansong")))]
 pub mod swansong;
+#[cfg(all(feature = "systemd", target_os = "linux"))]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "systemd", target_os = "linux"))))]
+pub mod systemd;
 #[cfg(feature = "tower")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
 pub mod tower;

@@ -1,14 +1,21 @@
 //! How an example begins and ends.
 
+#[cfg(feature = "hyper")]
+use std::net::{TcpListener, TcpStream};
 use std::{
     error::Error,
     io::{self, Write},
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     process::{ExitCode, Termination},
 };
 
 use async_drain::Report;
+#[cfg(feature = "hyper")]
+use async_drain::net::{Accept, IntoAccept, Shared};
+#[cfg(feature = "hyper")]
+use smol::Async;
 
+#[cfg(feature = "hyper")]
 use crate::settings::Settings;
 
 /// Runs an example: its report is the last of stderr, and an error before it could serve is exit
@@ -23,41 +30,42 @@ pub fn run(example: impl FnOnce() -> Result<Report, Box<dyn Error>>) -> ExitCode
     }
 }
 
-/// Where a server listens.
-#[derive(Debug)]
-pub enum Listening {
-    /// On a socket that it has bound, or that it knows nothing about.
-    Own(TcpListener),
-    /// On one that a supervisor holds too.
-    Shared(TcpListener),
+/// Binds, or takes over the listener of `LISTEN_FDS` or `INHERIT_FD`; also returns its address.
+#[cfg(feature = "hyper")]
+pub fn listen(
+    settings: &Settings,
+) -> Result<
+    (
+        impl Accept<Conn = Async<TcpStream>> + Unpin + use<>,
+        SocketAddr,
+    ),
+    Box<dyn Error>,
+> {
+    if let Some(Shared(listener)) = passed_on()? {
+        let addr = listener.local_addr()?;
+        return Ok((Shared(listener).into_accept()?, addr));
+    }
+    let listener = match settings.inherit_fd {
+        Some(fd) => inherited(fd)?,
+        None => TcpListener::bind(settings.addr).map_err(cannot_listen(settings.addr))?,
+    };
+    let addr = listener.local_addr()?;
+    Ok((listener.into_accept()?, addr))
 }
 
-impl Listening {
-    /// Binds, or takes over the descriptor of `LISTEN_FDS` or `INHERIT_FD`.
-    pub fn new(settings: &Settings) -> Result<Self, String> {
-        let number = |name| std::env::var(name).ok()?.parse::<u32>().ok();
-        let passed = number("LISTEN_PID") == Some(std::process::id())
-            && number("LISTEN_FDS").is_some_and(|count| count > 0);
-        if passed {
-            return inherited(3).map(Self::Shared);
-        }
-        if let Some(fd) = settings.inherit_fd {
-            return inherited(fd).map(Self::Own);
-        }
-        let bound = TcpListener::bind(settings.addr);
-        bound.map(Self::Own).map_err(cannot_listen(settings.addr))
-    }
+#[cfg(all(feature = "hyper", target_os = "linux"))]
+fn passed_on() -> io::Result<Option<Shared<TcpListener>>> {
+    async_drain::systemd::listeners()?.tcp()
+}
 
-    /// Returns the address.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        let (Self::Own(listener) | Self::Shared(listener)) = self;
-        listener.local_addr()
-    }
+#[cfg(all(feature = "hyper", not(target_os = "linux")))]
+fn passed_on() -> io::Result<Option<Shared<TcpListener>>> {
+    Ok(None)
 }
 
 /// Takes a listener by the number of its descriptor, without `unsafe`: the kernel is asked for a
 /// descriptor of this very process.
-#[cfg(target_os = "linux")]
+#[cfg(all(feature = "hyper", target_os = "linux"))]
 fn inherited(fd: i32) -> Result<TcpListener, String> {
     use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
     let taken = pidfd_open(getpid(), PidfdFlags::empty())
@@ -67,13 +75,14 @@ fn inherited(fd: i32) -> Result<TcpListener, String> {
         .map_err(|error| format!("can't listen on descriptor {fd}: {error}"))
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(all(feature = "hyper", not(target_os = "linux")))]
 fn inherited(fd: i32) -> Result<TcpListener, String> {
     Err(format!("can't listen on descriptor {fd}: only on Linux"))
 }
 
 /// Says what could not be listened on.
-pub fn cannot_listen(addr: SocketAddr) -> impl Fn(io::Error) -> String {
+#[cfg(feature = "hyper")]
+fn cannot_listen(addr: SocketAddr) -> impl Fn(io::Error) -> String {
     move |error| format!("can't listen on {addr}: {error}")
 }
 

@@ -15,7 +15,7 @@ pub struct Settings {
     pub addr: SocketAddr,
     /// `INHERIT_FD` (none): listens on this descriptor of its own, in place of `ADDR`, and does
     /// not tell async-drain that others hold it too. `LISTEN_FDS` and `LISTEN_PID`, as systemd
-    /// sets them, do tell.
+    /// sets them, come first, and do tell.
     pub inherit_fd: Option<i32>,
     /// `GRACE_MS` (10000)
     pub grace: Duration,

@@ -22,6 +22,8 @@ mod routes;
 mod server;
 mod signals;
 mod streams;
+#[cfg(target_os = "linux")]
+mod systemd;
 mod watchdog;
 mod websocket;
 

@@ -98,7 +98,9 @@ mod take {
                 // taken, by this function and by others like it.
                 Ok(flags) if flags.contains(FdFlags::CLOEXEC) => Some(io::Error::new(
                     io::ErrorKind::AlreadyExists,
-                    format!("descriptor {fd} of LISTEN_FDS has been taken already"),
+                    format!(
+                        "descriptor {fd} of LISTEN_FDS was not passed on, or has been taken already"
+                    ),
                 )),
                 Ok(_) => None,
                 Err(Errno::BADF) => Some(invalid(format!(

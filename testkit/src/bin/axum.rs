@@ -7,11 +7,7 @@
 //! Run with: `cargo run --bin axum`; the settings are in `testkit/src/settings.rs`. Then `curl
 //! localhost:PORT/peer`, and Ctrl-C.
 
-use std::{
-    error::Error,
-    net::{SocketAddr, TcpListener},
-    process::ExitCode,
-};
+use std::{error::Error, net::SocketAddr, process::ExitCode};
 
 use async_drain::{
     Drain, Report, Shutdown,
@@ -25,7 +21,6 @@ use axum::{
     routing::get,
 };
 use hyper_util::service::TowerToHyperService;
-use smol::Async;
 use testkit::{routes::answer::answer, serve, settings::Settings};
 
 fn main() -> ExitCode {
@@ -41,8 +36,8 @@ fn run() -> Result<Report, Box<dyn Error>> {
         .grace(settings.grace)
         .abort_grace(settings.abort_grace);
 
-    let listener = Async::<TcpListener>::bind(settings.addr)?;
-    serve::announce(listener.get_ref().local_addr()?);
+    let (listener, addr) = serve::listen(&settings)?;
+    serve::announce(addr);
     let app = TowerToHyperService::new(app(&drain));
     let server = Server::new(&drain, |task| smol::spawn(task).detach())
         .keep_alive_grace(settings.keep_alive_grace)

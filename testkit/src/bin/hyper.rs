@@ -4,24 +4,18 @@
 //! Run with: `cargo run --bin hyper`; the settings are in `testkit/src/settings.rs`. For example,
 //! `curl -N localhost:PORT/stream/100/100`, and Ctrl-C.
 
-use std::{
-    error::Error,
-    net::{SocketAddr, TcpStream},
-    process::ExitCode,
-};
+use std::{error::Error, process::ExitCode};
 
 use async_drain::{
     Drain, Report, Shutdown,
     hyper::{Probes, Server},
-    net::{Accept, IntoAccept, Shared},
     signal,
 };
 use hyper::service::service_fn;
-use smol::Async;
 use testkit::{
     certificate,
     routes::{Route, answer::answer, websocket},
-    serve::{self, Listening},
+    serve,
     settings::Settings,
 };
 
@@ -38,29 +32,9 @@ fn run() -> Result<Report, Box<dyn Error>> {
         .lame_duck(settings.lame_duck)
         .grace(settings.grace)
         .abort_grace(settings.abort_grace);
-    let listening = Listening::new(&settings)?;
-    let addr = listening.local_addr()?;
-    match listening {
-        Listening::Own(listener) => play(Async::new(listener)?, addr, &settings, &drain, shutdown),
-        Listening::Shared(listener) => {
-            let listener = Shared(Async::new(listener)?);
-            play(listener, addr, &settings, &drain, shutdown)
-        }
-    }
-}
-
-fn play<L>(
-    listener: L,
-    addr: SocketAddr,
-    settings: &Settings,
-    drain: &Drain,
-    shutdown: Shutdown,
-) -> Result<Report, Box<dyn Error>>
-where
-    L: IntoAccept<Accept: Accept<Conn = Async<TcpStream>> + Unpin>,
-{
+    let (listener, addr) = serve::listen(&settings)?;
     serve::announce(addr);
-    let server = Server::new(drain, |task| smol::spawn(task).detach())
+    let server = Server::new(&drain, |task| smol::spawn(task).detach())
         .keep_alive_grace(settings.keep_alive_grace)
         .first_request_grace(settings.first_request_grace);
     let close_code = settings.ws_close_code;
@@ -76,7 +50,7 @@ where
             }
         }
     });
-    let service = Probes::new(settings.readiness(drain), service);
+    let service = Probes::new(settings.readiness(&drain), service);
     Ok(if settings.tls {
         let acceptor = certificate::acceptor()?;
         let server = server.handshake(move |connection| acceptor.accept(connection));

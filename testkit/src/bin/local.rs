@@ -8,7 +8,6 @@ use std::{
     cell::Cell,
     error::Error,
     io::{self, Write},
-    net::TcpListener,
     process,
     process::ExitCode,
     rc::Rc,
@@ -22,7 +21,6 @@ use async_drain::{
 use async_executor::LocalExecutor;
 use futures_lite::future;
 use hyper::service::service_fn;
-use smol::Async;
 use testkit::{routes::answer::answer, serve, settings::Settings};
 
 fn main() -> ExitCode {
@@ -39,9 +37,7 @@ fn run() -> Result<Report, Box<dyn Error>> {
         .abort_grace(settings.abort_grace);
 
     let executor = Rc::new(LocalExecutor::new());
-    let listener =
-        Async::<TcpListener>::bind(settings.addr).map_err(serve::cannot_listen(settings.addr))?;
-    let address = listener.get_ref().local_addr()?;
+    let (listener, addr) = serve::listen(&settings)?;
     let count = Rc::new(Cell::new(0_u64));
     let service = service_fn({
         let drain = drain.clone();
@@ -60,7 +56,7 @@ fn run() -> Result<Report, Box<dyn Error>> {
     .first_request_grace(settings.first_request_grace)
     .serve(listener, Probes::new(settings.readiness(&drain), service));
 
-    serve::announce(address);
+    serve::announce(addr);
     let run = shutdown.run_with_watchdog(server, |report| {
         // Unlike `eprintln!`, this does not panic if stderr is closed.
         let _ = writeln!(io::stderr(), "the executor is blocked\n{report}");
