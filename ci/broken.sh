@@ -443,6 +443,68 @@ broken stuck-without-the-failure test:shutdown::the_watchdog_is_told_why_the_ser
     shutdown/watchdog.rs \
     'if let Some(error) = self.failure.take() {' 'if let Some(error) = None {'
 
+broken a-hook-panics-through test:progress::a_hook_that_panics_is_dropped_and_reported shutdown/hooks.rs \
+    'self.panics.push(message(payload));' 'std::panic::resume_unwind(payload);'
+
+broken a-timer-for-hooks-while-running test:progress::no_timer_runs_for_a_hook_while_running_unless_it_asks \
+    shutdown/hooks.rs \
+    '(!running).then_some(hook.every)' '(running || !running).then_some(hook.every)'
+
+broken told-though-nothing-changed test:progress::a_hook_is_told_of_changes_at_most_once_in_its_interval \
+    shutdown/hooks.rs \
+    'hook.asked || hook.told != Some(told)' 'hook.asked || hook.told != Some(told) || true'
+
+broken idle-is-all-that-is-not-work test:progress::idle_connections_are_counted_apart_from_work drain/node.rs \
+    'self.tally.count_presences().saturating_sub(others)' \
+    'self.tally.count_presences().saturating_sub(others * 0)'
+
+broken the-youngest-is-named test:progress::the_oldest_guard_is_named drain/tracked.rs \
+    'alive.max_by_key(' 'alive.min_by_key('
+
+broken an-idle-connection-is-named test:progress::the_oldest_guard_is_named drain/tracked.rs \
+    '.filter(|record| record.taken() && record.is_at_work());
+                let' '.filter(|record| record.taken());
+                let'
+
+broken a-request-cuts-a-step test:steps::a_second_request_does_not_cut_a_step shutdown/stages.rs \
+    '// L4: it cuts nothing.
+                event => self.tell(&event),' 'Event::Requested(2) => return None,
+                event => self.tell(&event),'
+
+broken a-step-without-end test:steps::a_step_that_fails_stops_nothing_after_it shutdown/stages.rs \
+    'Event::TimeIsUp => return Some("its budget is used up".into()),' 'Event::TimeIsUp => {}'
+
+broken a-step-panics-through test:steps::a_step_that_fails_stops_nothing_after_it shutdown/steps.rs \
+    'Err(payload) => Some(format!("it panicked: {}", hooks::message(payload)).into()),' \
+    'Err(payload) => std::panic::resume_unwind(payload),'
+
+broken a-step-that-panics-is-dropped-in-its-unwind test:steps::a_step_that_fails_stops_nothing_after_it \
+    shutdown/steps.rs \
+    'Box::pin(Failing { inner: step() })' 'let work = step();
+            Box::pin(async { work.await.failure() })'
+
+broken the-server-outlives-the-drain test:steps::steps_run_in_order_after_the_drain_and_before_run_returns \
+    shutdown/stages.rs \
+    'self.server.set(None);
+        let mut failed' 'let mut failed'
+
+broken the-watched-server-outlives-the-drain \
+    test:steps::steps_run_in_order_after_the_drain_and_before_run_returns shutdown/watchdog.rs \
+    'server.set(None);
+            worker' 'worker'
+
+broken waited-for-a-blocked-executor test:steps::steps_do_not_run_on_a_blocked_executor shutdown/stages.rs \
+    'Event::TimeIsUp => return Some("not run, since the executor is blocked".into()),' \
+    'Event::TimeIsUp => {}'
+
+broken a-step-has-only-its-budget \
+    test:steps::a_step_may_wait_for_the_executor_as_long_as_the_phases_might_have_lasted shutdown/stages.rs \
+    'self.ends.map(|ends| ends.max(now))' 'self.ends.map(|ends| ends.min(now))'
+
+broken a-step-runs-though-its-time-is-up test:steps::steps_do_not_run_on_a_blocked_executor shutdown/relay.rs \
+    'state.order = None;
+            let' 'let'
+
 [ -z "${DRY:-}" ] || { echo "$0: all variants apply"; exit 0; }
 echo "$caught caught, $missed missed"
 [ $missed -eq 0 ] && [ $caught -gt 0 ]

@@ -14,17 +14,19 @@ mod straggler;
 
 use self::straggler::MOST_LINES;
 pub use self::straggler::{Straggler, Stragglers};
+use crate::shutdown::Step;
 
 /// Tells how a shutdown ended: drained, or with work abandoned; how long each phase took, and which
 /// work was left.
 ///
-/// Its [`Display`](fmt::Display) is a block of at most 20 lines, if the server's failure is one
-/// line. The last line is the summary.
+/// Its [`Display`](fmt::Display) is a block of at most 20 lines, if the failures of the server and
+/// of steps are one line each. The last line is the summary.
 ///
 /// As the [`Termination`] that `main` returns, it prints itself to stderr. The exit status is 0 if
-/// everything drained, and 1 if work was abandoned or the server failed;
-/// [`exit_status`](Self::exit_status) tells these two apart. If stderr is closed, or is a pipe
-/// without a reader, that delays the exit by a second at most and does not change its status.
+/// everything drained, and 1 if work was abandoned, or the server or a step failed;
+/// [`exit_status`](Self::exit_status) tells abandoned work from a failure. If stderr is closed, or
+/// is a pipe without a reader, that delays the exit by a second at most and does not change its
+/// status.
 ///
 /// ```
 /// # use async_drain::Drain;
@@ -46,6 +48,8 @@ pub struct Report {
     failure: Option<Box<dyn Error + Send + Sync>>,
     /// The messages of the progress hooks that panicked.
     hook_panics: Vec<String>,
+    /// How each step ended, in order.
+    steps: Vec<Step>,
     /// The exit status if work was abandoned.
     status: u8,
 }
@@ -68,6 +72,7 @@ impl Report {
             abandoned: None,
             failure: None,
             hook_panics: Vec::new(),
+            steps: Vec::new(),
             status: 1,
         }
     }
@@ -92,8 +97,16 @@ impl Report {
         self.hook_panics = messages;
     }
 
-    /// Sets the exit status for abandoned work, so that it can be told from a server that failed:
-    /// that is status 1, also if both happened.
+    pub(crate) fn step_ended(&mut self, step: Step) {
+        self.steps.push(step);
+    }
+
+    fn failed_steps(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().filter(|step| step.failure.is_some())
+    }
+
+    /// Sets the exit status for abandoned work, so that it can be told from a server or a step that
+    /// failed: that is status 1, also if both happened.
     ///
     /// ```no_run
     /// # use async_drain::{Drain, Report, Shutdown};
@@ -108,8 +121,8 @@ impl Report {
         self
     }
 
-    /// Returns whether all work in flight finished. The server may have [failed](Self::failure)
-    /// nevertheless.
+    /// Returns whether all work in flight finished. The server or a [step](Self::steps) may have
+    /// [failed](Self::failure) nevertheless.
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.abandoned.is_none()
@@ -154,6 +167,12 @@ impl Report {
         (self.abandoned.as_ref()).map_or(0, |abandoned| abandoned.still_running)
     }
 
+    /// Returns how each [step](crate::Shutdown::then) ended, in order.
+    #[must_use]
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
     /// Returns why the server failed, if it did.
     #[must_use]
     pub fn failure(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
@@ -161,12 +180,29 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut lines = MOST_LINES - 1;
+impl Report {
+    /// Writes a line for each failure, and returns their number: few enough that the stragglers
+    /// have lines, too.
+    fn write_failures(&self, f: &mut fmt::Formatter<'_>) -> Result<usize, fmt::Error> {
+        const MOST_STEPS: usize = 8;
+        let mut lines = 0;
         if let Some(error) = &self.failure {
             writeln!(f, "the server failed: {error}")?;
-            lines -= 1;
+            lines += 1;
+        }
+        let failed = self.failed_steps().count();
+        let shown = if failed > MOST_STEPS {
+            MOST_STEPS - 1
+        } else {
+            failed
+        };
+        for step in self.failed_steps().take(shown) {
+            writeln!(f, "{step}")?;
+        }
+        lines += shown;
+        if failed > shown {
+            writeln!(f, "{} more steps failed", failed - shown)?;
+            lines += 1;
         }
         if let Some(message) = self.hook_panics.first() {
             let message = message.lines().next().unwrap_or_default();
@@ -175,8 +211,15 @@ impl fmt::Display for Report {
                 1 => writeln!(f)?,
                 hooks => writeln!(f, " (and {} more)", hooks - 1)?,
             }
-            lines -= 1;
+            lines += 1;
         }
+        Ok(lines)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines = MOST_LINES - 1 - self.write_failures(f)?;
         match &self.abandoned {
             Some(Abandoned { stragglers, .. }) => {
                 stragglers.write(f, lines)?;
@@ -210,13 +253,17 @@ impl fmt::Display for Report {
                 comma = ",";
             }
         }
+        if !self.steps.is_empty() {
+            let took: Duration = self.steps.iter().map(|step| step.took).sum();
+            write!(f, ", steps {took:.1?}")?;
+        }
         Ok(())
     }
 }
 
 impl Termination for Report {
     fn report(self) -> ExitCode {
-        let code = if self.failure.is_some() {
+        let code = if self.failure.is_some() || self.failed_steps().next().is_some() {
             ExitCode::FAILURE
         } else if self.is_drained() {
             ExitCode::SUCCESS

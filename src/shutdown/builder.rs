@@ -1,14 +1,16 @@
 //! [`Shutdown`] itself: what it listens to, how long each phase may last, and what it runs.
 
-use std::{fmt, future::Future, io, time::Duration};
+use std::{borrow::Cow, fmt, future::Future, io, time::Duration};
 
 use futures_core::Stream;
 
 use super::{
-    ServerEnd, StopRequest,
+    DoesNotFit, ServerEnd, StopRequest,
+    fit::Parts,
     hooks::Hooks,
     requests::Requests,
     stages,
+    steps::{self, Planned, Work},
     timer::{self, BoxTimer, Timer},
     watchdog,
 };
@@ -27,8 +29,11 @@ use crate::{Drain, Progress, Report};
 /// these counts as a request: the first request after it cuts nothing short.
 ///
 /// By default lame duck is skipped, the grace period is 25 s, and the abort grace is 1 s. The sum
-/// fits into the 30 s that Kubernetes allows. A duration that overflows
-/// [`Instant`](std::time::Instant) means no limit.
+/// fits into the 30 s that Kubernetes allows; [`within`](Self::within) checks that. A duration that
+/// overflows [`Instant`](std::time::Instant) means no limit.
+///
+/// What must happen after the last request and before the exit, e.g. to flush a queue and to close
+/// a database, is a step: see [`then`](Self::then).
 ///
 /// A `Shutdown` is a handle of its drain, also while it runs: dropping all other handles doesn't
 /// begin the drain.
@@ -60,6 +65,7 @@ pub struct Shutdown {
     pub(super) timer: BoxTimer,
     pub(super) budget: Budget,
     pub(super) hooks: Hooks,
+    pub(super) steps: Vec<Planned<Work>>,
 }
 
 /// The longest that each phase may last.
@@ -101,6 +107,7 @@ impl Shutdown {
                 abort_grace: Duration::from_secs(1),
             },
             hooks: Hooks::default(),
+            steps: Vec::new(),
         }
     }
 
@@ -141,6 +148,106 @@ impl Shutdown {
     pub fn abort_grace(mut self, abort_grace: Duration) -> Self {
         self.budget.abort_grace = abort_grace;
         self
+    }
+
+    /// Adds a step: what `step` returns is run after the drain and before [`run`](Self::run)
+    /// returns, for at most `budget`.
+    ///
+    /// Steps run one by one, in the order in which they were added. A step begins when the one
+    /// before has ended, however it ended; the first one when the drain has drained or was given
+    /// up, and the server has been dropped. No request to stop cuts a step: a second request is
+    /// told to the [hooks](Self::on_progress), and a third one ends the process. So the steps run
+    /// once for each program that ends, unless it is killed.
+    ///
+    /// A step fails if it returns an error, panics, or uses up its budget: it is dropped then. That
+    /// stops nothing after it, is named in the [report](Report::steps), and makes the exit status
+    /// 1.
+    ///
+    /// The task of `run` polls the steps. A step that blocks its thread can't be cut; use
+    /// [`run_with_watchdog`](Self::run_with_watchdog), or `blocking::unblock`. A duration that
+    /// overflows [`Instant`](std::time::Instant) means no limit.
+    ///
+    /// ```
+    /// use std::{io, time::Duration};
+    /// use async_drain::{Drain, Shutdown};
+    ///
+    /// # async fn flush() -> io::Result<()> { Ok(()) }
+    /// # async fn close() {}
+    /// let drain = Drain::new();
+    /// let shutdown = Shutdown::new(&drain)
+    ///     .grace(Duration::from_secs(20))
+    ///     .then("flush the queue", Duration::from_secs(4), || flush())
+    ///     .then("close the database", Duration::from_secs(1), || close())
+    ///     .within(Duration::from_secs(30))?;
+    /// drain.begin();
+    /// let report = smol::block_on(shutdown.run(async {}));
+    /// assert!(report.steps().iter().all(|step| step.failure.is_none()));
+    /// # Ok::<(), async_drain::shutdown::DoesNotFit>(())
+    /// ```
+    pub fn then<F>(
+        mut self,
+        name: impl Into<Cow<'static, str>>,
+        budget: Duration,
+        step: impl FnOnce() -> F + Send + 'static,
+    ) -> Self
+    where
+        F: Future + Send + 'static,
+        F::Output: ServerEnd,
+    {
+        self.steps.push(Planned {
+            name: name.into(),
+            budget,
+            run: Work::new(step),
+        });
+        self
+    }
+
+    /// Returns the longest that the shutdown may last: lame duck, grace, abort grace and steps;
+    /// `None` if nothing limits one of them.
+    #[must_use]
+    pub fn budget(&self) -> Option<Duration> {
+        self.parts().sum()
+    }
+
+    /// Checks that the shutdown fits into `total`, the time from the signal until the supervisor
+    /// kills the process: 30 s by default in Kubernetes (`terminationGracePeriodSeconds`), 10 s in
+    /// Docker, 90 s in systemd (`TimeoutStopSec`). Call it last.
+    ///
+    /// The end of the process takes time as well, e.g. printing the report, so leave a second or
+    /// two.
+    ///
+    /// # Errors
+    ///
+    /// If the [budget](Self::budget) is longer than that. The error names the parts.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use async_drain::{Drain, Shutdown};
+    /// let shutdown = Shutdown::new(&Drain::new()).lame_duck(Duration::from_secs(5));
+    /// let error = shutdown.within(Duration::from_secs(30)).unwrap_err();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "lame duck 5 s + grace 25 s + abort grace 1 s = 31 s, more than 30 s: \
+    ///      shorten one, or allow the process more time",
+    /// );
+    /// ```
+    pub fn within(self, total: Duration) -> Result<Self, DoesNotFit> {
+        self.parts().fit(total)?;
+        Ok(self)
+    }
+
+    fn parts(&self) -> Parts {
+        let Budget {
+            lame_duck,
+            grace,
+            abort_grace,
+        } = self.budget;
+        Parts::new([
+            ("lame duck", Some(lame_duck)),
+            ("grace", Some(grace)),
+            ("abort grace", Some(abort_grace)),
+            ("steps", steps::budget(&self.steps)),
+        ])
     }
 
     /// Calls `hook` with the [`Progress`] of the shutdown: at each event and, in between, at most
@@ -267,6 +374,7 @@ impl fmt::Debug for Shutdown {
             .field("drain", &self.drain)
             .field("requests", &self.requests)
             .field("budget", &self.budget)
+            .field("steps", &self.steps.len())
             .finish_non_exhaustive()
     }
 }

@@ -100,9 +100,15 @@ impl Hooks {
         drain: &Drain,
         stage: Stage,
         event: impl Into<Cow<'static, str>>,
+        warning: bool,
     ) {
         self.stage = stage;
-        self.event(drain, event, false);
+        self.event(drain, event, warning);
+    }
+
+    /// Changes when the stage is cut, and tells no hook.
+    pub(super) fn ends(&mut self, ends: Option<Instant>) {
+        self.stage.ends = ends;
     }
 
     /// Tells all hooks of an event.

@@ -110,6 +110,11 @@ impl Requests {
         Poll::Pending
     }
 
+    /// Returns how many requests have counted.
+    pub(super) fn counted(&self) -> usize {
+        self.counted
+    }
+
     /// Returns what the last request that counted is called: by its number as well, if it is not
     /// the first.
     pub(super) fn last_name(&self) -> Cow<'static, str> {

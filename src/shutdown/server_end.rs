@@ -1,17 +1,18 @@
-//! What a server's future may resolve to.
+//! What the future of a server or of a step may resolve to.
 
 use std::{convert::Infallible, error::Error};
 
-/// What the future of a server resolves to: `()`, a `Result`, or a type without values.
+/// What the future of a server or of a [step](crate::Shutdown::then) resolves to: `()`, a `Result`,
+/// or a type without values.
 ///
-/// [`Shutdown::run`](crate::Shutdown::run) reports the error of a server that fails.
+/// [`Shutdown::run`](crate::Shutdown::run) reports the error of a server or step that fails.
 #[diagnostic::on_unimplemented(
-    message = "a server can't end with `{Self}`",
+    message = "a server or step can't end with `{Self}`",
     label = "it must end with `()` or a `Result`, or never",
     note = "end it with `Ok::<(), std::io::Error>(())` or with `;`"
 )]
 pub trait ServerEnd {
-    /// Returns why the server failed; `None` if it didn't.
+    /// Returns why the server or step failed; `None` if it didn't.
     fn failure(self) -> Option<Box<dyn Error + Send + Sync>>;
 }
 

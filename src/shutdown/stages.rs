@@ -5,8 +5,10 @@ use std::{
     borrow::Cow,
     error::Error,
     future::{Future, poll_fn},
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -15,6 +17,7 @@ use super::{
     builder::{Budget, Shutdown},
     hooks::{Hooks, Stage},
     requests::Requests,
+    steps::{self, Failure, Planned, Run, Step, Work},
     timer::{self, BoxTimer, Sleep},
 };
 use crate::{Drain, Phase, Report, drain::until::Until};
@@ -42,6 +45,7 @@ pub(super) struct Stages<'a, F> {
     /// Why the server failed, once it has.
     failure: Option<Box<dyn Error + Send + Sync>>,
     hooks: Hooks,
+    steps: Vec<Planned>,
 }
 
 #[derive(PartialEq)]
@@ -60,6 +64,28 @@ where
     F::Output: ServerEnd,
 {
     pub(super) fn new(shutdown: Shutdown, server: Pin<&'a mut Option<F>>) -> Self {
+        let here = |step: Planned<Work>| Planned {
+            name: step.name,
+            budget: step.budget,
+            run: Box::new(step.run) as Box<dyn Run>,
+        };
+        let steps = shutdown.steps.into_iter().map(here).collect();
+        Self::with_steps(
+            Shutdown {
+                steps: Vec::new(),
+                ..shutdown
+            },
+            server,
+            steps,
+        )
+    }
+
+    /// Returns the stages of a shutdown whose `steps` run elsewhere.
+    pub(super) fn with_steps(
+        shutdown: Shutdown,
+        server: Pin<&'a mut Option<F>>,
+        steps: Vec<Planned>,
+    ) -> Self {
         Self {
             drain: shutdown.drain,
             timer: shutdown.timer,
@@ -69,6 +95,7 @@ where
             server,
             failure: None,
             hooks: shutdown.hooks,
+            steps,
         }
     }
 
@@ -89,6 +116,8 @@ where
         let lame_duck_ends = timer::later(Some(begun), lame_duck);
         let latest = timer::later(lame_duck_ends, grace);
         self.ends = timer::later(latest, abort_grace);
+        let steps = steps::budget(&self.steps);
+        let aborting_left = steps.and_then(|steps| steps.checked_add(abort_grace));
         let mut draining = begun;
         if drain.phase() < Phase::Draining && !lame_duck.is_zero() && self.server.is_some() {
             drain.node().raise(Phase::LameDuck, latest);
@@ -97,7 +126,7 @@ where
                     phase: Phase::LameDuck,
                     began: Some(begun),
                     ends: lame_duck_ends,
-                    rest: grace.checked_add(abort_grace),
+                    rest: aborting_left.and_then(|left| left.checked_add(grace)),
                     ..Stage::default()
                 },
                 event,
@@ -114,7 +143,7 @@ where
                 phase: Phase::Draining,
                 began: Some(draining),
                 ends: grace_ends,
-                rest: Some(abort_grace),
+                rest: aborting_left,
                 ..Stage::default()
             },
             event,
@@ -133,7 +162,7 @@ where
                     phase: Phase::Aborting,
                     began: Some(aborting),
                     ends: end,
-                    rest: Some(Duration::ZERO),
+                    rest: steps,
                     warning: true,
                     ..Stage::default()
                 },
@@ -143,7 +172,7 @@ where
             report.aborting = aborting.elapsed();
         }
         report.abandoned(drain.node().abandoned(), drain.in_flight());
-        self.over(&report, event);
+        self.after(&mut report, event).await;
         if let Some(error) = self.failure.take() {
             report.failed(error);
         }
@@ -153,30 +182,118 @@ where
 
     /// Tells the hooks that a stage has begun, and what brought it about.
     fn enter(&mut self, stage: Stage, event: impl Into<Cow<'static, str>>) {
-        self.hooks.enter(&self.drain, stage, event);
+        self.hooks.enter(&self.drain, stage, event, false);
     }
 
-    /// Tells the hooks that the drain has ended, or was given up.
-    fn over(&mut self, report: &Report, event: Cow<'static, str>) {
-        let now = Instant::now();
+    /// Runs the steps, once the drain has ended or was given up, and puts how they ended into the
+    /// report. Tells the hooks of it.
+    async fn after(&mut self, report: &mut Report, event: Cow<'static, str>) {
         let abandoned = report.stragglers().total();
-        // Guards that are still alive may go at any time; the report is made.
-        let (phase, event) = match (report.still_running(), abandoned) {
+        // Guards that are still alive may go at any time; that is in the report.
+        let (phase, mut event) = match (report.still_running(), abandoned) {
             (0, 0) => (Phase::Drained, "all work has finished".into()),
             (0, abandoned) => (Phase::Drained, format!("{abandoned} abandoned").into()),
             _ => (Phase::Aborting, event),
         };
-        self.enter(
-            Stage {
-                phase,
-                began: Some(now),
-                ends: Some(now),
-                rest: Some(Duration::ZERO),
-                warning: abandoned > 0,
-                ..Stage::default()
-            },
-            event,
-        );
+        let mut steps = mem::take(&mut self.steps).into_iter();
+        let now = Instant::now();
+        let over = Stage {
+            phase,
+            began: Some(now),
+            ends: Some(now),
+            rest: steps::budget(steps.as_slice()),
+            warning: abandoned > 0,
+            step: None,
+        };
+        self.enter(over.clone(), event);
+        if steps.as_slice().is_empty() {
+            return;
+        }
+        // A step may close what the server uses. The server was polled in the last phase.
+        self.server.set(None);
+        let mut failed = false;
+        event = "the drain is over".into();
+        while let Some(Planned { name, budget, run }) = steps.next() {
+            let stage = Stage {
+                step: Some(name.clone()),
+                rest: steps::budget(steps.as_slice()),
+                ..over.clone()
+            };
+            let began = Instant::now();
+            let failure = self.step(run, budget, stage, event, failed).await;
+            failed = failure.is_some();
+            let step = Step {
+                name,
+                took: began.elapsed(),
+                failure,
+            };
+            event = describe(&step).into();
+            report.step_ended(step);
+        }
+        let now = Instant::now();
+        let over = Stage {
+            began: Some(now),
+            ends: Some(now),
+            rest: Some(Duration::ZERO),
+            ..over
+        };
+        self.hooks.enter(&self.drain, over, event, failed);
+    }
+
+    /// Runs one step for at most its budget. It may take longer to begin, if the executor is
+    /// blocked: for as long as the phases might have lasted, unless work was abandoned or a second
+    /// request has arrived.
+    async fn step(
+        &mut self,
+        mut run: Box<dyn Run>,
+        budget: Duration,
+        mut stage: Stage,
+        event: Cow<'static, str>,
+        warning: bool,
+    ) -> Failure {
+        let now = Instant::now();
+        let is_late = stage.warning || self.requests.counted() >= 2;
+        let spare = if is_late {
+            Some(now)
+        } else {
+            self.ends.map(|ends| ends.max(now))
+        };
+        let mut latest = timer::later(spare, budget);
+        let mut begun = run
+            .poll_begun(&mut Context::from_waker(Waker::noop()))
+            .is_ready();
+        stage.began = Some(now);
+        stage.ends = if begun {
+            timer::later(Some(now), budget)
+        } else {
+            latest
+        };
+        self.hooks.enter(&self.drain, stage, event, warning);
+        while !begun {
+            match self.event(|cx| run.poll_begun(cx), latest).await {
+                Event::Reached => begun = true,
+                Event::TimeIsUp => return Some("not run, since the executor is blocked".into()),
+                event => {
+                    self.tell(&event);
+                    if self.requests.counted() >= 2 {
+                        latest = earlier(latest, timer::later(Some(Instant::now()), budget));
+                        self.hooks.ends(latest);
+                    }
+                }
+            }
+        }
+        let end = earlier(latest, timer::later(Some(Instant::now()), budget));
+        self.hooks.ends(end);
+        let mut failure = None;
+        loop {
+            let ended = |cx: &mut Context<'_>| run.poll_ended(cx).map(|ended| failure = ended);
+            match self.event(ended, end).await {
+                Event::Reached => return failure,
+                Event::TimeIsUp => return Some("its budget is used up".into()),
+                // L4: it cuts nothing.
+                event => self.tell(&event),
+            }
+        }
     }
 
     /// Waits until the shutdown starts: a request arrives, code moves the drain on, or the server
@@ -302,6 +419,16 @@ fn poll_sleep(sleep: Option<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
         Some(sleep) => sleep.as_mut().poll(cx),
         None => Poll::Pending,
     }
+}
+
+/// Describes how a step ended. The text of its error is user code, which may panic.
+fn describe(step: &Step) -> String {
+    let text = catch_unwind(AssertUnwindSafe(|| step.to_string()));
+    text.unwrap_or_else(|payload| {
+        // Its drop is user code, too.
+        mem::forget(payload);
+        format!("step {} failed", step.name)
+    })
 }
 
 fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {

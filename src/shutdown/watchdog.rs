@@ -4,7 +4,7 @@
 use std::{
     error::Error,
     future::{Future, pending, poll_fn},
-    io,
+    io, mem,
     pin::{Pin, pin},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{ServerEnd, builder::Shutdown, stages::Stages, timer::BoxTimer};
+use super::{ServerEnd, builder::Shutdown, relay, stages::Stages, steps::Planned, timer::BoxTimer};
 use crate::{Report, drain::park::Parker};
 
 /// How long the executor may take to poll the task that was woken for the report. After that it
@@ -23,7 +23,7 @@ use crate::{Report, drain::park::Parker};
 const POLL_LIMIT: Duration = Duration::from_millis(250);
 
 pub(super) async fn run<F>(
-    shutdown: Shutdown,
+    mut shutdown: Shutdown,
     server: F,
     stuck: impl FnOnce(&Report) + Send + 'static,
 ) -> io::Result<Report>
@@ -39,6 +39,7 @@ where
         handover: Arc::clone(&handover),
     };
     let drain = shutdown.drain.clone();
+    let (mut worker, steps) = relay::split(mem::take(&mut shutdown.steps));
     thread::Builder::new().name("async-drain".into()).spawn({
         let handover = Arc::clone(&handover);
         move || {
@@ -47,7 +48,8 @@ where
                 timer: clock.timer(),
                 ..shutdown
             };
-            clock.block_on(watch(shutdown, &handover, stuck), &parker, &handover);
+            let watched = watch(shutdown, steps, &handover, stuck);
+            clock.block_on(watched, &parker, &handover);
         }
     })?;
 
@@ -68,6 +70,12 @@ where
                 drain.begin();
             }
         }
+        if worker.register(cx) {
+            // A step may close what the server uses. The server was polled above, in the last
+            // phase.
+            server.set(None);
+            worker.poll(cx);
+        }
         report.map_or(Poll::Pending, Poll::Ready)
     })
     .await;
@@ -76,9 +84,14 @@ where
 }
 
 /// Runs the shutdown in the thread, and hands over the report: to the task, or to `stuck`.
-async fn watch(shutdown: Shutdown, handover: &Handover, stuck: impl FnOnce(&Report)) {
+async fn watch(
+    shutdown: Shutdown,
+    steps: Vec<Planned>,
+    handover: &Handover,
+    stuck: impl FnOnce(&Report),
+) {
     let server = pin!(Some(pending::<()>()));
-    let mut stages = Stages::new(shutdown, server);
+    let mut stages = Stages::with_steps(shutdown, server, steps);
     let report = stages.run().await;
     let poll_by = Instant::now() + POLL_LIMIT;
     let end = if report.is_drained() {

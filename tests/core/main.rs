@@ -15,6 +15,7 @@ mod report;
 mod shutdown;
 mod sizes;
 mod statemachine;
+mod steps;
 mod stragglers;
 mod tree;
 mod unwind;

@@ -1,5 +1,5 @@
 //! The output of a server is `()`, a `Result`, or a type without values.
-//~ a server can't end with `{integer}`
+//~ a server or step can't end with `{integer}`
 //~ end it with `Ok::<(), std::io::Error>(())` or with `;`
 
 use async_drain::{Drain, Shutdown};
