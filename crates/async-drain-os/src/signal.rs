@@ -1,4 +1,4 @@
-//! What runs inside a signal handler: it counts requests to stop, and ends the process.
+//! Code that runs inside a signal handler: it counts requests to stop, and ends the process.
 //!
 //! A handler may run at any time, in any thread, and may only call what is async-signal-safe: no
 //! locks, no allocation. All code that runs in one is in this file, and only [`Counting::of`] and
@@ -18,11 +18,11 @@ use std::{
 use signal_hook::SigId;
 use signal_hook::low_level;
 
-/// How long after a request that counted another signal is the same request.
+/// A signal that arrives within this time of the last request that counted is the same request.
 #[cfg(unix)]
 const SAME_REQUEST_MS: u32 = 250;
 
-/// By how much the clocks of two handlers that run at the same time may differ.
+/// The most that the times of two handlers that run concurrently may differ.
 #[cfg(unix)]
 const SLACK_MS: u32 = 1000;
 
@@ -31,7 +31,7 @@ const SLACK_MS: u32 = 1000;
 #[derive(Debug, Default)]
 pub struct Requests {
     counted: [Counted; 2],
-    /// Whether a third request ends the process; set by [`end_at_third`](Self::end_at_third).
+    /// Set by [`end_at_third`](Self::end_at_third) if a third request ends the process.
     third_ends: AtomicBool,
 }
 
@@ -40,8 +40,8 @@ pub struct Requests {
 #[cfg(unix)]
 #[derive(Debug, Default)]
 struct Counted {
-    /// In milliseconds of the monotonic clock, which wrap around after 49 days. (Not all systems
-    /// have atomics of 64 bits.)
+    /// When it was made, in milliseconds of the monotonic clock, which wrap around after 49 days.
+    /// (Not all systems have atomics of 64 bits.)
     at: AtomicU32,
     signal: AtomicI32,
 }
@@ -50,7 +50,7 @@ struct Counted {
 impl Requests {
     /// Makes the third request end the process, from now on.
     pub fn end_at_third(&self) {
-        // Relaxed: the flag publishes nothing else. Handlers that run now may or may not see it.
+        // Relaxed: the flag publishes nothing else. Handlers that already run may miss it.
         self.third_ends.store(true, Ordering::Relaxed);
     }
 
@@ -76,8 +76,8 @@ impl Requests {
     fn hear(&self, signal: i32, now: u32) -> bool {
         let now = now.max(1);
         for counted in &self.counted {
-            // Relaxed: the exchange decides only this number. The first handler to exchange it
-            // wins.
+            // Relaxed: the exchange decides only which handler sets `at`, and publishes nothing
+            // else.
             let exchanged =
                 (counted.at).compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
             match exchanged {
@@ -100,15 +100,15 @@ fn is_same(at: u32, now: u32) -> bool {
     now.wrapping_sub(at).wrapping_add(SLACK_MS) < SLACK_MS + SAME_REQUEST_MS
 }
 
-/// Makes the handler of a signal count requests, until it is dropped.
+/// Makes the handler of a signal count requests until this is dropped.
 #[cfg(unix)]
 #[derive(Debug)]
 pub struct Counting(SigId);
 
 #[cfg(unix)]
 impl Counting {
-    /// Counts `signal` among `requests` whenever it arrives, before actions that are registered
-    /// later.
+    /// Counts each `signal` that arrives among `requests`, before actions that are registered
+    /// later run.
     ///
     /// # Errors
     ///
@@ -151,7 +151,7 @@ pub fn default_while(signal: i32, unheard: Arc<AtomicBool>) -> io::Result<()> {
     .map(drop)
 }
 
-/// Registers an action, which must be async-signal-safe. Only for the two functions above.
+/// Registers an action, which must be async-signal-safe. Only the two functions above call it.
 #[cfg(unix)]
 fn register(signal: i32, action: impl Fn() + Send + Sync + 'static) -> io::Result<SigId> {
     if signal_hook::consts::FORBIDDEN.contains(&signal) {

@@ -28,11 +28,12 @@ fn run() -> Result<Report, Box<dyn Error>> {
     let readiness = settings.readiness(&drain);
     let mut app = tide::with_state((drain.clone(), readiness));
     for path in ["/", "/*"] {
-        app.at(path).all(|request: tide::Request<(Drain, Readiness)>| async {
-            let (drain, readiness) = request.state().clone();
-            let response = common::answer::answer(request.into(), &drain, &readiness).await?;
-            Ok(tide::Response::from(response))
-        });
+        app.at(path)
+            .all(|request: tide::Request<(Drain, Readiness)>| async {
+                let (drain, readiness) = request.state().clone();
+                let response = common::answer::answer(request.into(), &drain, &readiness).await?;
+                Ok(tide::Response::from(response))
+            });
     }
 
     let listener = Async::<TcpListener>::bind(settings.addr)?;

@@ -63,8 +63,8 @@ where
     end
 }
 
-/// The connection as its driver has it. Dropping it closes the connection, unless it was handed
-/// over, whatever else has a clone: e.g. a request's body in another task.
+/// The driver's hold on a connection. Dropping it closes the connection, even if there are other
+/// clones, e.g. in a request's body in another task, unless the connection was handed over.
 struct Owner<C: Transport>(Io<C>);
 
 impl<C: Transport> Drop for Owner<C> {
@@ -78,7 +78,7 @@ impl<C: Transport> Drop for Owner<C> {
     }
 }
 
-/// How waiting for a request and its answer ended.
+/// How the wait for a request and its answer ended.
 enum Next {
     Exchanged(Result<Then>),
     /// No request came in time, or not all of its head.
@@ -105,7 +105,7 @@ async fn next<C: Transport>(
         if Pin::new(&mut *aborting).poll(cx).is_ready() {
             return Poll::Ready(Next::Aborted);
         }
-        // What has arrived is read before the connection is taken for idle.
+        // Read what has arrived before judging whether the connection is idle.
         if let Poll::Ready(end) = exchange.as_mut().poll(cx) {
             return Poll::Ready(Next::Exchanged(end));
         }
@@ -125,8 +125,8 @@ async fn next<C: Transport>(
 
 /// Reads a request and writes its answer.
 ///
-/// The server of async-h1 would start a second reactor for its timer, and panic if no descriptors
-/// are left.
+/// async-h1's own server would start a second reactor for its timer, and panic if descriptors have
+/// run out.
 async fn exchange<C, F, Fut>(
     io: &Io<C>,
     endpoint: &F,
@@ -187,13 +187,13 @@ where
     Ok(if close { Then::Close } else { Then::KeepAlive })
 }
 
-/// The number of reads or writes of one connection after which other tasks run, and aborting is
+/// The most reads or writes of one connection in a row: after them other tasks run, and aborting is
 /// noticed.
 const BURST: usize = 16;
 
-/// Writes an answer: its head and the first bytes of its body together, if both are there.
+/// Writes an answer: its head together with the first bytes of its body, if both are ready.
 async fn write<C: Transport>(io: &mut Io<C>, mut answer: Encoder) -> io::Result<()> {
-    /// async-h1 needs room for the frame of a chunk, and more to be worth a chunk.
+    /// async-h1 needs room for the framing of a chunk, and enough data to be worth one.
     const ROOM: usize = 1024;
     let mut buf = vec![0; 8 * 1024];
     let (mut start, mut end, mut is_over) = (0, 0, false);
@@ -231,7 +231,7 @@ async fn write<C: Transport>(io: &mut Io<C>, mut answer: Encoder) -> io::Result<
     .await
 }
 
-/// Reads what the endpoint has left of a request's body.
+/// Reads and discards what the endpoint has left of a request's body.
 async fn discard(mut body: impl AsyncRead + Unpin) -> io::Result<()> {
     let mut buf = [0; 1024];
     poll_fn(|cx| {
@@ -253,8 +253,8 @@ fn yield_now<T>(cx: &mut Context<'_>) -> Poll<T> {
 /// Closes the connection without losing what was written (Z8), unless aborting begins first (Z12).
 async fn close<C: Transport>(io: &Io<C>, mut aborting: UntilAborting) {
     let (conn, guard) = io.take();
-    // Variables are dropped in reverse: the socket is closed before the guard says that all was
-    // written (Z5).
+    // Variables are dropped in reverse order: the socket is closed before the guard says that
+    // everything was written (Z5).
     let Some(mut guard) = guard else { return };
     let Some(mut conn) = conn else { return };
     let closed = poll_fn(|cx| {
@@ -265,8 +265,8 @@ async fn close<C: Transport>(io: &Io<C>, mut aborting: UntilAborting) {
         if Pin::new(&mut conn).poll_close(cx).is_ready() {
             return Poll::Ready(true);
         }
-        // It is work while bytes are unacknowledged, and not while the peer merely keeps its side
-        // open.
+        // The connection is at work while bytes are unacknowledged, but not while the peer merely
+        // keeps its side open.
         if guard.is_delivering() {
             guard.work();
         } else {

@@ -61,8 +61,10 @@ impl Driver {
         self
     }
 
-    /// Sets how long after its accept a silent connection may send its first request; five seconds
-    /// by default. It is never shorter than the keep-alive grace.
+    /// Sets how long after it was accepted a silent connection may still send its first request
+    /// once draining has begun; five seconds by default.
+    ///
+    /// It is never shorter than the keep-alive grace.
     #[must_use]
     pub fn first_request_grace(mut self, grace: Duration) -> Self {
         self.graces.first_request = grace;

@@ -5,7 +5,7 @@ use http_types::{
     headers::{CONNECTION, HeaderValues},
 };
 
-/// Returns whether one of the options in `values` is `option`.
+/// Returns whether `option` is among the options in `values`.
 pub(crate) fn has(values: Option<&HeaderValues>, option: &str) -> bool {
     options(values).any(|one| one.eq_ignore_ascii_case(option))
 }
@@ -15,7 +15,7 @@ pub(crate) fn may_close(method: Method, status: StatusCode) -> bool {
     !(status.is_informational() || method == Method::Connect && status.is_success())
 }
 
-/// Says `close` beside the options that are there, e.g. the `upgrade` of a 426, and in place of
+/// Adds `close` to the options of the header, e.g. to the `upgrade` of a 426, and removes
 /// `keep-alive`.
 pub(crate) fn close(headers: &mut Headers) {
     let others = options(headers.get(CONNECTION)).filter(|option| {

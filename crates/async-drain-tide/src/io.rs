@@ -17,11 +17,11 @@ use http_types::{Body, Request, headers::EXPECT};
 
 use crate::ahead::Ahead;
 
-/// A connection in the form that async-h1 wants, which can be cloned, and a record of what it is
+/// A connection in the form that async-h1 requires, which can be cloned, and a record of what it is
 /// doing.
 ///
-/// The clones share the guard, so that the drain waits for an upgraded connection, of which only a
-/// clone is left (Z6).
+/// The clones share the guard, so that the drain waits for an upgraded connection, for which only a
+/// clone remains (Z6).
 pub(crate) struct Io<C: Transport>(Arc<Mutex<State<C>>>);
 
 struct State<C: Transport> {
@@ -31,34 +31,34 @@ struct State<C: Transport> {
     ahead: Ahead,
     /// The number of requests whose head has been read.
     requests: usize,
-    /// Bytes of the present request have arrived.
+    /// Set once bytes of the current request have arrived.
     begun: bool,
     interim: Interim,
     /// Set by the answer that offers an upgrade.
     upgrade: Option<Upgrade>,
-    /// The body of the present request was not dropped, by the endpoint or a task of its own.
+    /// Set while the endpoint, or a task of its own, has the body of the current request.
     body_held: bool,
-    /// Waits until it is.
+    /// Woken when the body is dropped, or has been read to its end.
     driver: Option<Waker>,
-    /// Waits for bytes, and learns that the driver has taken the connection.
+    /// The task that waits for bytes; woken when the driver takes the connection.
     reader: Option<Waker>,
-    /// The driver has ended, and an upgraded connection goes on.
+    /// Set once the driver has ended and left an upgraded connection to its task.
     is_handed_over: bool,
 }
 
-/// What became of the `100 Continue` that the present request asks for.
+/// What became of the `100 Continue` that the current request asks for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Interim {
     NotWanted,
     Wanted,
-    /// This many bytes of it were written.
+    /// This many bytes of it have been written.
     Written(usize),
-    /// The final answer was begun before.
+    /// The final answer had begun before it was written.
     TooLate,
 }
 
-/// Ends a connection that the driver has handed over. Two tasks may use it, and aborting wakes
-/// both.
+/// Ends an upgraded connection when aborting begins. Two tasks may use the connection, and aborting
+/// wakes both.
 struct Upgrade {
     reading: UntilAborting,
     writing: UntilAborting,
@@ -103,8 +103,7 @@ impl<C: Transport> Io<C> {
         }
     }
 
-    /// Marks the connection idle if nothing of a request has arrived, and returns whether that is
-    /// so.
+    /// Marks the connection idle if nothing of a request has arrived. Returns whether it is idle.
     pub(crate) fn rest(&self) -> bool {
         let mut state = self.state();
         let idle = !state.begun;
@@ -114,7 +113,7 @@ impl<C: Transport> Io<C> {
         idle
     }
 
-    /// Returns whether a head has begun that is not complete.
+    /// Returns whether a head has begun and is not complete.
     pub(crate) fn is_in_head(&self) -> bool {
         let state = self.state();
         state.begun && state.ahead.is_in_head()
@@ -132,8 +131,8 @@ impl<C: Transport> Io<C> {
         guard.is_none_or(|guard| guard.phase() >= Phase::LameDuck)
     }
 
-    /// Returns whether the peer may never send the rest of its request's body: it waits for a `100
-    /// Continue` that was not written.
+    /// Returns whether the peer may never send the rest of its request's body, because it waits for
+    /// a `100 Continue` that was not written.
     pub(crate) fn may_withhold_body(&self) -> bool {
         let state = self.state();
         let unwritten = matches!(state.interim, Interim::Wanted | Interim::TooLate);
@@ -141,7 +140,7 @@ impl<C: Transport> Io<C> {
     }
 
     /// Records that the answer offers an upgrade. From now on reads and writes fail once aborting
-    /// begins: the task that takes the connection may begin before the driver has ended.
+    /// has begun: the task that takes the connection may start before the driver has ended.
     pub(crate) fn offer_upgrade(&self) {
         let mut state = self.state();
         state.ahead.begin_upgrade();
@@ -176,10 +175,9 @@ impl<C: Transport> Io<C> {
         taken
     }
 
-    /// Waits until no task reads the body of the present request; returns whether bytes of it are
-    /// left.
+    /// Ready once no task reads the body of the current request, with whether bytes of it are left.
     ///
-    /// A task that reads on after the answer keeps the connection in flight, until it has all of
+    /// A task that still reads after the answer keeps the connection in flight, until it has all of
     /// the body or drops it.
     pub(crate) fn poll_body(&self, cx: &mut Context<'_>) -> Poll<bool> {
         let mut state = self.state();
@@ -205,7 +203,7 @@ impl<C: Transport> Io<C> {
 }
 
 impl<C: Transport> State<C> {
-    /// The connection for reading, unless it has been closed or cancelled.
+    /// Returns the connection for reading, unless it has been closed or cancelled.
     fn reader(&mut self, cx: &mut Context<'_>) -> io::Result<Pin<&mut Linger<C>>> {
         if let Some(Upgrade { reading, .. }) = &mut self.upgrade {
             cancelled(reading, cx)?;
@@ -213,7 +211,7 @@ impl<C: Transport> State<C> {
         self.conn()
     }
 
-    /// The same for writing.
+    /// Returns the connection for writing, unless it has been closed or cancelled.
     fn writer(&mut self, cx: &mut Context<'_>) -> io::Result<Pin<&mut Linger<C>>> {
         if let Some(Upgrade { writing, .. }) = &mut self.upgrade {
             cancelled(writing, cx)?;
@@ -226,7 +224,8 @@ impl<C: Transport> State<C> {
         conn.ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    /// Records that bytes of a request were handed out; returns the task that waits for the last.
+    /// Records that bytes of a request were handed out. Returns the task to wake if the last one
+    /// was.
     fn received(&mut self) -> Option<Waker> {
         self.begun = true;
         if let Some(guard) = &mut self.guard {
@@ -314,7 +313,7 @@ impl<C: Transport> AsyncRead for Io<C> {
         };
         let read = read?;
         if read == 0 {
-            // Bytes that are still kept belong to trailers that will never be whole.
+            // Bytes that are still kept belong to trailers that will never be complete.
             let whole = state.ahead.is_empty();
             let end = if whole {
                 Ok(0)
@@ -333,7 +332,7 @@ impl<C: Transport> AsyncRead for Io<C> {
         drop(state);
         wake(driver);
         if length == 0 {
-            // A peer that sends empty lines without end must not keep other tasks from running.
+            // A peer that sends empty lines endlessly must not keep other tasks from running.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -371,11 +370,11 @@ impl<C: Transport> fmt::Debug for Io<C> {
     }
 }
 
-/// The connection of one request, as async-h1's decoder gets it: all that this writes is a `100
-/// Continue`.
+/// The connection of one request, as async-h1's decoder gets it. The decoder writes nothing to it
+/// but a `100 Continue`.
 ///
-/// async-h1 writes it from a task of its own, which may run after the final answer has begun:
-/// between the bytes of the answer, it would corrupt it.
+/// It does so from a task of its own, which may run after the final answer has begun: a `100
+/// Continue` between the bytes of that answer would corrupt it.
 pub(crate) struct RequestIo<C: Transport> {
     io: Io<C>,
     /// Which request this is.
@@ -383,7 +382,7 @@ pub(crate) struct RequestIo<C: Transport> {
 }
 
 impl<C: Transport> RequestIo<C> {
-    /// For the request that is about to be read.
+    /// Returns the connection of the request that is about to be read.
     pub(crate) fn new(io: &Io<C>) -> Self {
         let number = io.state().requests + 1;
         Self {
@@ -443,7 +442,7 @@ impl<C: Transport> AsyncWrite for RequestIo<C> {
     }
 }
 
-/// The body of a request as the endpoint gets it, which says when it is dropped.
+/// The body of a request as the endpoint gets it, which tells its connection when it is dropped.
 pub(crate) struct Upload<C: Transport> {
     io: Io<C>,
     body: Body,

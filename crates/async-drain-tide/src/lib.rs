@@ -1,6 +1,6 @@
 //! Graceful shutdown for tide and async-h1, built on [`async_drain`].
 //!
-//! An application that listens to a [`DrainListener`] loses no request when it stops. If it must
+//! An application that listens on a [`DrainListener`] loses no request when it stops. If it must
 //! keep its own listener, a [`DrainMiddleware`] counts requests, and can do no more. On async-h1
 //! without tide, with any executor, use a [`Driver`].
 //!

@@ -1,18 +1,18 @@
-/// Where a chunked body is, by the rules of async-h1's decoder: no extensions, no space, every line
-/// ended by CR LF.
+/// The position in a chunked body, by the rules of async-h1's decoder: no extensions, no spaces,
+/// and CR LF at the end of every line.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Chunks {
-    /// In the line that says how long the chunk is.
+    /// In the line that gives the chunk's size, which amounts to this so far.
     Size(u64),
-    /// That line wants its LF.
+    /// Before the LF of that line.
     SizeEnd(u64),
-    /// This many more bytes of the chunk.
+    /// In a chunk, of which this many bytes are left.
     Data(u64),
-    /// The chunk wants its CR, or its LF.
+    /// Behind a chunk, before this byte of its CR LF.
     DataEnd(u8),
-    /// The last chunk was read, and the trailers follow.
+    /// Behind the last chunk: the trailers follow.
     Trailers,
-    /// async-h1 fails here.
+    /// At bytes that async-h1 rejects.
     Malformed,
 }
 
@@ -46,7 +46,7 @@ impl Chunks {
         read
     }
 
-    /// What follows `byte` in the lines between the chunks.
+    /// Returns the position behind `byte` in the lines between the chunks.
     fn then(self, byte: u8) -> Self {
         match (self, byte) {
             (Self::Size(size), b'\r') => Self::SizeEnd(size),

@@ -8,8 +8,8 @@ use self::chunks::Chunks;
 
 /// Hands async-h1 the bytes of one message at a time, and keeps what was read beyond it.
 ///
-/// async-h1 reads each message through a new buffer and drops the old one, with all that it holds
-/// of the next request. Its decoder of chunked bodies fails if anything follows the trailers in the
+/// async-h1 reads each message through a new buffer and drops the old one, with what it holds of
+/// the next request. Its decoder of chunked bodies fails if anything follows the trailers in the
 /// same read, and is never woken again if the trailers come in two reads. So async-h1 never gets a
 /// byte of the next message, and gets the trailers in one piece.
 #[derive(Debug, Default)]
@@ -26,17 +26,16 @@ enum Part {
     /// 2.2).
     #[default]
     Blank,
-    /// A head, of whose end this many bytes have arrived.
+    /// A head, of whose terminator this many bytes have arrived.
     Head(usize),
     /// This many more bytes of a body.
     Body(u64),
     Chunks(Chunks),
-    /// Everything that arrives: what follows an upgrade, or framing that async-h1 rejects by
-    /// itself.
+    /// Everything that arrives: what follows an upgrade, or framing that async-h1 will reject.
     All,
 }
 
-/// The end of a head, as async-h1 recognises it.
+/// The terminator of a head, as async-h1 recognises it.
 const END: &[u8; 4] = b"\r\n\r\n";
 
 /// The longest trailer section that async-h1 accepts, which is also the size of its buffer.
@@ -60,7 +59,7 @@ impl Ahead {
         self.part = Part::All;
     }
 
-    /// Returns whether all that has arrived was handed out.
+    /// Returns whether everything that has arrived has been handed out.
     pub(crate) fn is_empty(&self) -> bool {
         self.kept.is_empty()
     }
@@ -70,7 +69,7 @@ impl Ahead {
         matches!(self.part, Part::Blank | Part::Head(_))
     }
 
-    /// Returns whether all of the message was handed out.
+    /// Returns whether all of the message has been handed out.
     pub(crate) fn is_over(&self) -> bool {
         matches!(self.part, Part::Body(0))
     }
@@ -147,13 +146,14 @@ impl Ahead {
     }
 }
 
-/// Returns how many of the first bytes are empty lines.
+/// Returns the length of the empty lines at the start.
 fn blank(bytes: &[u8]) -> usize {
     let begun = bytes.iter().position(|byte| !b"\r\n".contains(byte));
     begun.unwrap_or(bytes.len())
 }
 
-/// Finds where the head ends in `bytes`, if this many bytes of its end came before them.
+/// Finds where the head ends in `bytes`. So many bytes of its terminator have `matched` before
+/// them.
 fn end_of_head(matched: &mut usize, bytes: &[u8]) -> Option<usize> {
     for (index, &byte) in bytes.iter().enumerate() {
         *matched = match byte {
@@ -270,7 +270,7 @@ mod tests {
             Self { ahead, input, size }
         }
 
-        /// Reads to the end of the present part of the message.
+        /// Reads to the end of the current part of the message.
         fn message(&mut self) -> Vec<u8> {
             self.pieces().concat()
         }
