@@ -34,6 +34,7 @@ check ci/windows.sh
 check ci/loss.sh long
 check ci/storm.sh
 check env ROUNDS=30 ci/proxies.sh
+check ci/podman.sh
 check env DRAINS=1000 cargo test --release --test leaks
 check ci/peers.sh
 check ci/tide.sh

@@ -65,6 +65,14 @@ stop() {
     fi
 }
 
+# Begins an answer of 5 s, straight from server NUMBER: the server stops when it is complete.
+begin_a_stream() {
+    rm -f "$scratch/stream"
+    curl -sN "http://127.0.0.1:$((port + $1))/stream/11/500" >"$scratch/stream" &
+    streaming=$!
+    until [[ -s $scratch/stream ]]; do sleep 0.05; done
+}
+
 # Writes the configuration that users copy, with other ports and what the case wants.
 configure() {
     local ports=() n
@@ -95,7 +103,7 @@ case_of() {
         [[ $found ]] || return 0
     fi
     local n round status=0 began=$SECONDS bad_ends=0
-    local -x "KEEP_ALIVE_GRACE_MS=1000" "LAME_DUCK_MS=0" "$@"
+    local -x KEEP_ALIVE_GRACE_MS=1000 LAME_DUCK_MS=0 SLOW_STOP= "$@"
     for n in 1 2 3; do start "$n"; done
     case $kind in
         haproxy)
@@ -119,7 +127,13 @@ case_of() {
     for ((round = 0; round < rounds; round++)); do
         n=$((round % 3 + 1))
         sleep "$pause"
+        [[ ! $SLOW_STOP ]] || begin_a_stream "$n"
         stop "$n"
+        [[ ! $SLOW_STOP ]] || wait "$streaming" || true
+        if [[ $SLOW_STOP && $(tail -n 1 "$scratch/stream") != "chunk 10" ]]; then
+            echo "a stream in flight was cut: $(tail -n 1 "$scratch/stream")"
+            bad_ends=$((bad_ends + 1))
+        fi
         start "$n"
     done
     sleep 1
@@ -169,8 +183,9 @@ case_of() {
 }
 
 chosen=("$@")
-none='/option httpchk/d; /default-server/d'
-tcp='/option httpchk/d; s/default-server.*/default-server check/'
+defaults='/option redispatch/d'
+none="$defaults; /option httpchk/d; /default-server/d"
+tcp="$defaults; /option httpchk/d; s/default-server.*/default-server check/"
 h2='s/^\( *server .*\)$/\1 proto h2/'
 max_fails='s/ max_fails=0//'
 
@@ -178,16 +193,19 @@ case_of 'HAProxy, no check h1' haproxy "$none" 0.5 'none failed'
 case_of 'HAProxy, no check h2' haproxy "$none; $h2" 0.5 'none failed'
 case_of 'HAProxy, TCP check h1' haproxy "$tcp" 0.5 'none failed'
 case_of 'HAProxy, TCP check h2' haproxy "$tcp; $h2" 0.5 'none failed'
-case_of 'HAProxy, httpchk h1' haproxy '' 1 'none failed'
-case_of 'HAProxy, httpchk h2' haproxy "$h2" 1 'none failed'
+case_of 'HAProxy, httpchk h1' haproxy "$defaults" 1 'none failed'
+case_of 'HAProxy, httpchk h2' haproxy "$defaults; $h2" 1 'none failed'
 case_of 'HAProxy, httpchk h1, lame duck 1 s' haproxy '' 1 'none slow' LAME_DUCK_MS=1000
 case_of 'HAProxy, httpchk h2, lame duck 1 s' haproxy "$h2" 1 'none slow' LAME_DUCK_MS=1000
+case_of 'HAProxy, httpchk h1, redispatch, stops of 5 s' haproxy '' 1 'none failed' SLOW_STOP=1
 # Debian 12 has nginx 1.22, which speaks no HTTP/2 to servers.
 case_of 'nginx, max_fails=0 h1' nginx '' 0.5 'none failed'
+case_of 'nginx, max_fails=0 h1, stops of 5 s' nginx '' 0.5 'none failed' SLOW_STOP=1
 case_of 'nginx, defaults h1, restarts 11 s apart' nginx "$max_fails" 11 'none failed'
 # What the guide warns of.
-case_of 'nginx, defaults h1, restarts 0.5 s apart' nginx "$max_fails" 0.5 nothing
+case_of 'HAProxy, httpchk h1, no redispatch, stops of 5 s' haproxy "$defaults" 1 nothing SLOW_STOP=1
 case_of 'HAProxy, no check h1, keep-alive grace 0' haproxy "$none" 0.5 nothing KEEP_ALIVE_GRACE_MS=0
+case_of 'nginx, defaults h1, restarts 0.5 s apart' nginx "$max_fails" 0.5 nothing
 case_of 'nginx, max_fails=0 h1, keep-alive grace 0' nginx '' 0.5 nothing KEEP_ALIVE_GRACE_MS=0
 
 echo
