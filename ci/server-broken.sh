@@ -148,17 +148,15 @@ broken an-early-answer-makes-idle in_flight::an_upload_that_was_answered_early_m
 broken empty-lines-are-a-head idle::empty_lines_do_not_hold_the_process hyper/framing/mod.rs \
     "(Self::Blank, b'\\r' | b'\\n') => Self::Blank," ''
 broken one-time-sweep idle::a_connection_that_falls_idle_late_ends_with_the_keep_alive_grace net/idle.rs \
-    'Some(idle) => self.graces.keep_alive(idle),' \
-    'Some(idle) if idle > begun => None, Some(idle) => self.graces.keep_alive(idle),'
+    'let idle = self.idle.after(told)?;' 'let idle = self.idle.after(told).filter(|&idle| idle <= told)?;'
 broken grace-not-from-idle-on idle::a_connection_that_falls_idle_late_may_place_one_more_request net/idle.rs \
-    'self.graces.keep_alive(idle)' '{ let _ = idle; self.graces.keep_alive(begun) }'
+    'self.graces.keep_alive(idle)' '{ let _ = idle; self.graces.keep_alive(told) }'
 broken handshake-not-raced idle::a_stalled_tls_handshake_ends_with_the_first_request_grace hyper/connection.rs \
     'ready!(closing.poll_handshake(cx));' 'ready!(closing.poll_aborting(cx));'
 broken preface-in-pieces-is-a-head idle::half_an_http2_preface_ends_with_the_first_request_grace hyper/framing/mod.rs \
     'Standing(stage & !(Standing::IN_HEAD | Standing::HEAD_BEGUN) |' 'Standing(stage |'
 broken silent-http2-peer-not-asked idle::an_http2_peer_that_asks_for_nothing_ends_with_the_first_request_grace hyper/closing.rs \
-    'match self.idle_timer.poll(silent, cx) {' 'match self.idle_timer.poll(silent, cx) {
-            Poll::Ready(()) if http2 => Next::Wait,'
+    'let end = told.and_then(' 'let end = told.filter(|_| !http2).and_then('
 broken mute-http2-peer-waited-for idle::an_http2_peer_that_answers_no_ping_does_not_hold_the_process hyper/closing.rs \
     'filter(|_| !reacted)' 'filter(|_| false && !reacted)'
 broken reacting-peer-is-cut http2::an_upload_that_was_answered_early_is_not_cut hyper/closing.rs \
@@ -189,7 +187,7 @@ broken handshake-begun-by-the-accept-loop limits::a_panic_that_begins_a_handshak
 broken keep-alive-grace-from-before-draining idle::an_idle_connection_may_place_one_more_request net/idle.rs \
     'Self::SinceRunning => Some(told),' 'Self::SinceRunning => told.checked_sub(Duration::from_secs(60)),'
 broken no-time-after-a-goaway idle::an_http2_connection_that_was_idle_for_long_may_place_one_more_request hyper/closing.rs \
-    'self.goaway.poll(timer::later(since, GOAWAY), cx)' 'self.goaway.poll(since, cx)'
+    'due.has_passed(timer::later(since, GOAWAY))' 'due.has_passed(since)'
 broken one-goaway streams::a_stream_between_the_goaways_is_served_and_a_later_one_may_be_retried hyper/watch.rs \
     'conn.graceful_shutdown();' 'drop(conn);'
 broken plain-close close::an_answer_of_300_kb_arrives_whole_in_spite_of_unread_input net/linger.rs \
@@ -238,7 +236,7 @@ broken half-closed-peer-dropped close::a_half_closed_client_is_answered hyper/se
     'builder.http1().half_close(true);' ''
 
 broken no-limit-for-a-head limits::half_a_head_is_closed_while_running hyper/closing.rs \
-    'if self.poll_head(cx).is_ready() {' 'if false && self.poll_head(cx).is_ready() {'
+    'if self.is_head_late(due) {' 'if false && self.is_head_late(due) {'
 broken one-limit-for-all-heads limits::heads_that_follow_each_other_have_a_time_each hyper/closing.rs \
     'if self.requests_before != requests {' 'if false && self.requests_before != requests {'
 broken http2-head-ends-with-its-first-frame limits::an_http2_head_that_is_not_continued_is_closed_while_running hyper/framing/frames.rs \
@@ -255,16 +253,52 @@ broken http2-head-of-the-handshake limits::a_preface_without_settings_is_closed_
     '!self.greeted' 'false && !self.greeted'
 broken aborting-not-waited-for by_hand::aborting_wakes_a_watched_connection_in_each_phase hyper/closing.rs \
     'if self.poll_aborting(cx).is_ready() {
-            return Next::Cut;
-        }' ''
+                return Next::Cut;
+            }' ''
 broken no-limit-for-a-handshake limits::a_stalled_handshake_is_closed_while_running hyper/closing.rs \
-    'if self.poll_unfinished(self.limits.handshake, cx).is_ready() {' \
-    'if false && self.poll_unfinished(self.limits.handshake, cx).is_ready() {'
+    'if due.has_passed(this.unfinished) || due.has_passed(silence) {' 'if due.has_passed(silence) {'
 broken hypers-limit-between-requests limits::hypers_own_timers_work hyper/server.rs \
     '.timer(ReactorTimer)
             .header_read_timeout(None);' ';'
 broken dropped-is-done dropped::a_connection_that_is_dropped_at_work_with_its_executor_is_abandoned hyper/watch.rs \
     'guard.map(ConnectionGuard::abandoned_if_dropped)' 'guard.map(|mut guard| { guard.finished(); guard })'
+
+# --- limits while the server runs, and lame duck
+
+broken idle-for-ever limits::an_idle_connection_is_closed_after_its_limit hyper/closing.rs \
+    'if due.has_passed(self.idle_end()) {' 'if false && due.has_passed(self.idle_end()) {'
+broken idle-limit-without-its-buffer limits::an_idle_connection_is_closed_after_its_limit hyper/closing.rs \
+    'timer::later(Some(idle), limit.checked_add(IDLE_BUFFER)?)' 'timer::later(Some(idle), limit)'
+broken idle-since-the-first-answer limits::an_idle_limit_is_advertised_and_followed_by_the_keep_alive_grace \
+    hyper/closing.rs 'if self.requests_at_idle != requests {' 'if false && self.requests_at_idle != requests {'
+broken idle-limit-not-advertised limits::an_idle_limit_is_advertised_and_followed_by_the_keep_alive_grace \
+    hyper/service.rs 'request.advertise(limit, response);' 'let _ = limit;'
+broken idle-http2-is-not-told limits::an_idle_http2_connection_gets_two_goaways hyper/closing.rs \
+    'if http2 && !silent && self.is_leaving() {' 'if false && http2 && !silent && self.is_leaving() {'
+broken never-aged limits::an_aged_connection_is_told_with_its_next_answer hyper/closing.rs \
+    'if due.has_passed(self.aged) {' 'if false && due.has_passed(self.aged) {'
+broken no-age-grace limits::an_aged_connection_is_cut_after_its_grace hyper/closing.rs \
+    'if due.has_passed(self.cut) {' 'if false && due.has_passed(self.cut) {'
+broken timer-without-a-note limits::an_aged_connection_is_told_with_its_next_answer hyper/alarm.rs \
+    'self.fired.store(true, Ordering::Release);
+        let task' 'let task'
+broken any-number-of-connections limits::a_connection_beyond_the_limit_waits_for_another_to_end \
+    hyper/server.rs '.connections(self.limits.connections)' ''
+broken limit-of-connections-while-draining limits::a_connection_beyond_the_limit_waits_for_another_to_end \
+    net/incoming.rs 'matches!(self.state, State::Listening(_))
+                && ' 'true && '
+broken room-unnoticed limits::a_connection_beyond_the_limit_waits_for_another_to_end net/backoff.rs \
+    'self.released.awaited.store(true, Ordering::SeqCst);' ''
+broken all-told-at-once limits::peers_are_told_to_leave_over_the_window hyper/closing.rs \
+    'let stopped = if self.limits.spread.is_zero() {' 'let stopped = if true || self.limits.spread.is_zero() {'
+broken window-beyond-the-grace-period limits::the_window_ends_within_the_grace_period hyper/closing.rs \
+    'self.limits.spread.min(room)' '{ let _ = room; self.limits.spread }'
+broken none-spared-in-lame-duck farewell::peers_that_connect_in_lame_duck_are_told_when_draining_begins \
+    hyper/activity.rs '(false, true) => Phase::Draining,' '(false, true) => Phase::LameDuck,'
+broken all-spared-in-lame-duck signals::lame_duck_serves_and_then_drains hyper/activity.rs \
+    '(false, false) => Phase::LameDuck,' '(false, false) => Phase::Draining,'
+broken probers-spared-in-lame-duck probes::a_connection_of_a_prober_ends_in_lame_duck hyper/probes.rs \
+    'if self.readiness.phase() >= Phase::LameDuck &&' 'if false &&'
 
 # --- guards and aborting
 

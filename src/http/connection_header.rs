@@ -14,6 +14,9 @@ pub struct RequestKind {
     connect: bool,
     #[cfg(feature = "hyper")]
     head: bool,
+    /// Set if the peer keeps the connection after the answer; looked up by `kept_alive`.
+    #[cfg(feature = "hyper")]
+    keep_alive: bool,
 }
 
 impl RequestKind {
@@ -24,12 +27,47 @@ impl RequestKind {
             connect: *request.method() == Method::CONNECT,
             #[cfg(feature = "hyper")]
             head: *request.method() == Method::HEAD,
+            #[cfg(feature = "hyper")]
+            keep_alive: false,
         }
     }
 
-    /// Adds `Connection: close` to the answer from lame duck on (Z3), where HTTP allows it.
-    ///
-    /// HTTP/2 has no such header, and a connection that becomes a tunnel is not HTTP's to close.
+    /// Looks whether the peer keeps the connection after the answer.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn kept_alive<B>(mut self, request: &Request<B>) -> Self {
+        let says = |wanted: &str| {
+            options(request.headers()).any(|option| option.eq_ignore_ascii_case(wanted.as_bytes()))
+        };
+        self.keep_alive = match self.version {
+            Version::HTTP_11 => !says("close"),
+            Version::HTTP_10 => says("keep-alive") && !says("close"),
+            _ => false,
+        };
+        self
+    }
+
+    /// Advertises how long the connection may be idle, unless the handler has decided on the
+    /// connection itself.
+    #[cfg(feature = "hyper")]
+    #[cold]
+    pub(crate) fn advertise<B>(self, limit: &HeaderValue, response: &mut Response<B>) {
+        let decided = [CONNECTION, KEEP_ALIVE];
+        if self.keep_alive
+            && !response.status().is_informational()
+            && !self.is_tunnel(response.status())
+            && !decided
+                .iter()
+                .any(|name| response.headers().contains_key(name))
+        {
+            let headers = response.headers_mut();
+            // The one names the other as an option of this connection (RFC 9110, 7.6.1).
+            headers.insert(CONNECTION, HeaderValue::from_static("keep-alive"));
+            headers.insert(KEEP_ALIVE, limit.clone());
+        }
+    }
+
+    /// Adds `Connection: close` to the answer from lame duck on.
+    #[cfg(any(feature = "tower", test))]
     #[inline]
     pub(crate) fn add_close<B>(self, phase: Phase, response: &mut Response<B>) {
         if phase >= Phase::LameDuck {
@@ -37,7 +75,10 @@ impl RequestKind {
         }
     }
 
-    fn say_close<B>(self, response: &mut Response<B>) {
+    /// Adds `Connection: close` to the answer (Z3), where HTTP allows it.
+    ///
+    /// HTTP/2 has no such header, and a connection that becomes a tunnel is not HTTP's to close.
+    pub(crate) fn say_close<B>(self, response: &mut Response<B>) {
         if self.version >= Version::HTTP_2
             || response.status().is_informational()
             || self.is_tunnel(response.status())
@@ -75,18 +116,21 @@ impl RequestKind {
     }
 }
 
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+
+fn options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let values = headers.get_all(CONNECTION).iter();
+    values
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .map(<[u8]>::trim_ascii)
+}
+
 /// Adds the option `close` to those that the answer has (RFC 9110, 7.6.1), all but `keep-alive`,
 /// which contradicts it.
 fn add_option_close(headers: &mut HeaderMap) {
     const CLOSE: HeaderValue = HeaderValue::from_static("close");
-    const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
     let mut value = Vec::new();
-    for option in headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
-        .map(<[u8]>::trim_ascii)
-    {
+    for option in options(headers) {
         if option.eq_ignore_ascii_case(KEEP_ALIVE.as_str().as_bytes()) {
             continue;
         }
@@ -205,6 +249,42 @@ mod tests {
         assert!(!ends(("CONNECT", http10), http11, 200, false));
         assert!(!ends(("GET", http10), http11, 204, false));
         assert!(!ends(("GET", Version::HTTP_2), http10, 200, false));
+    }
+
+    /// An idle limit is advertised where the connection is kept, and only if the handler has not
+    /// decided on it.
+    #[cfg(feature = "hyper")]
+    #[test]
+    fn an_idle_limit_is_advertised_where_the_connection_is_kept() {
+        let advertised = |version: Version, asked: &str, status: u16, answered: &str| {
+            let mut request = Request::builder().version(version);
+            if !asked.is_empty() {
+                request = request.header(CONNECTION, asked);
+            }
+            let request = request.body(()).unwrap();
+            let mut response = Response::builder().status(status);
+            if !answered.is_empty() {
+                response = response.header(CONNECTION, answered);
+            }
+            let mut response = response.body(()).unwrap();
+            let kind = RequestKind::of(&request).kept_alive(&request);
+            kind.advertise(&"timeout=7".parse().unwrap(), &mut response);
+            let limit = response.headers().get("keep-alive");
+            let says = response.headers().get(CONNECTION);
+            assert!(limit.is_none() || says.unwrap() == "keep-alive");
+            limit.map(|limit| limit.to_str().unwrap().to_owned())
+        };
+        let (http10, http11) = (Version::HTTP_10, Version::HTTP_11);
+        let limit = Some("timeout=7".to_owned());
+        assert_eq!(advertised(http11, "", 200, ""), limit);
+        assert_eq!(advertised(http11, "te, Keep-Alive", 404, ""), limit);
+        assert_eq!(advertised(http10, "keep-alive", 200, ""), limit);
+        assert_eq!(advertised(http10, "", 200, ""), None);
+        assert_eq!(advertised(http11, "x, Close", 200, ""), None);
+        assert_eq!(advertised(http11, "", 200, "close"), None);
+        assert_eq!(advertised(http11, "", 426, "upgrade"), None);
+        assert_eq!(advertised(http11, "upgrade", 101, ""), None);
+        assert_eq!(advertised(Version::HTTP_2, "", 200, ""), None);
     }
 
     /// Z3: while running, no answer says so.

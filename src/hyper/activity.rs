@@ -7,6 +7,8 @@ use std::{
     },
 };
 
+use ::hyper::header::HeaderValue;
+
 use super::framing::{Body, Framing, Standing};
 use crate::{
     Drain, Observer, Phase,
@@ -55,6 +57,14 @@ struct State {
     reacted: AtomicBool,
     /// Set when an idle HTTP/1 connection is to close without a message to its peer.
     left: AtomicBool,
+    /// The phase from which on answers tell the peer to leave.
+    leaves_at: Phase,
+    /// Set if it was accepted in lame duck, which then is not a reason to leave.
+    spared: bool,
+    /// Set when there is another reason to leave than the phase, by `Closing`.
+    leaving: AtomicBool,
+    /// The idle limit that answers advertise, if there is one.
+    advertised: Option<Arc<HeaderValue>>,
     /// Sets the connection's guard to work and names it after its latest request.
     starter: OnceLock<WorkStarter>,
 }
@@ -64,11 +74,25 @@ impl Activity {
     /// and doesn't keep it running.
     #[must_use]
     pub fn new(drain: &Drain) -> Self {
-        Self::observing(&drain.observer())
+        Self::observing(&drain.observer(), false, None)
     }
 
-    pub(super) fn observing(drain: &Observer) -> Self {
+    /// `spread` tells that the peer is told to leave at a moment of its own, and not by the phase.
+    pub(super) fn observing(
+        drain: &Observer,
+        spread: bool,
+        advertised: Option<Arc<HeaderValue>>,
+    ) -> Self {
+        let spared = drain.phase() == Phase::LameDuck;
         Self(Arc::new(State {
+            leaves_at: match (spread, spared) {
+                (true, _) => Phase::Aborting,
+                (false, true) => Phase::Draining,
+                (false, false) => Phase::LameDuck,
+            },
+            spared,
+            leaving: AtomicBool::default(),
+            advertised,
             drain: drain.clone(),
             framing: Mutex::default(),
             standing: AtomicU8::default(),
@@ -279,6 +303,29 @@ impl Activity {
         self.0.left.load(Ordering::Relaxed)
     }
 
+    /// Returns whether answers tell the peer to leave.
+    #[inline]
+    pub(super) fn is_leaving(&self) -> bool {
+        self.0.leaving.load(Ordering::Relaxed) || self.node().latch.is(self.0.leaves_at)
+    }
+
+    /// Has answers tell the peer to leave from now on.
+    pub(super) fn set_leaving(&self) {
+        self.0.leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether the connection was accepted in lame duck, which then is not a reason to
+    /// leave.
+    pub(super) fn is_spared(&self) -> bool {
+        self.0.spared
+    }
+
+    /// Returns the idle limit that answers advertise, if there is one.
+    #[inline]
+    pub(super) fn advertised(&self) -> Option<&HeaderValue> {
+        self.0.advertised.as_deref()
+    }
+
     pub(super) fn set_work_starter(&self, starter: WorkStarter) {
         // A second guard for the same connection would be the caller's mistake; the first stays.
         let _ = self.0.starter.set(starter);
@@ -353,8 +400,8 @@ enum Of {
 
 impl Unanswered {
     #[inline]
-    pub(super) fn phase(&self) -> Phase {
-        self.activity.node().latch.phase()
+    pub(super) fn activity(&self) -> &Activity {
+        &self.activity
     }
 
     /// Returns what keeps the request unanswered until h2 has written a piece of its answer; `None`

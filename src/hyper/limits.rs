@@ -1,28 +1,53 @@
-use std::time::Duration;
+use std::{
+    collections::hash_map::RandomState,
+    hash::{BuildHasher, Hasher},
+    time::Duration,
+};
 
-/// Limits how long a peer may take to send a request's head and to complete a handshake; see
+use ::hyper::header::HeaderValue;
+
+/// Limits what peers may take, and how long their connections may live; see
 /// [`Server::limits`](super::Server::limits).
+///
+/// A connection that has reached a limit of its own ends as all do when the server stops: its peer
+/// is told before, and a request that is under way is answered. A duration that overflows
+/// [`Instant`](std::time::Instant) means no limit.
 ///
 /// ```
 /// # use std::time::Duration;
 /// use async_drain::hyper::Limits;
 ///
-/// let limits = Limits::new().head(Duration::from_secs(10));
+/// // Behind a balancer that closes what has been idle for 60 seconds.
+/// let limits = Limits::new()
+///     .idle(Duration::from_secs(75))
+///     .age(Duration::from_secs(3600))
+///     .connections(10_000);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
     pub(super) head: Duration,
     pub(super) handshake: Duration,
+    pub(super) idle: Option<Duration>,
+    pub(super) age: Option<Duration>,
+    pub(super) age_grace: Option<Duration>,
+    pub(super) connections: usize,
+    pub(super) spread: Duration,
 }
 
 impl Limits {
-    /// Returns the default limits: 30 seconds for a request's head, 10 for a handshake.
+    /// Returns the default limits: 30 seconds for a request's head, 10 for a handshake, and no
+    /// other.
     #[must_use]
     pub fn new() -> Self {
         Self {
             head: Duration::from_secs(30),
             handshake: Duration::from_secs(10),
+            idle: None,
+            age: None,
+            age_grace: None,
+            connections: usize::MAX,
+            spread: Duration::ZERO,
         }
     }
 
@@ -30,7 +55,7 @@ impl Limits {
     /// that of its last CONTINUATION. The preface of HTTP/2, together with the SETTINGS behind it,
     /// has the same limit.
     ///
-    /// The time between two requests is not limited.
+    /// The time between two requests is not limited by this.
     #[must_use]
     pub fn head(mut self, limit: Duration) -> Self {
         self.head = limit;
@@ -43,10 +68,133 @@ impl Limits {
         self.handshake = limit;
         self
     }
+
+    /// Sets how long a connection may be idle; without limit by default.
+    ///
+    /// Choose it longer than the idle timeout of the balancer in front, so that the balancer closes
+    /// first. Answers of HTTP/1 advertise it in whole seconds (`Keep-Alive: timeout=75`), unless
+    /// they close the connection or their handler sets `Connection` itself. The connection then
+    /// stays open for a second longer, since a request that was sent just in time takes a while to
+    /// arrive; for the keep-alive grace, in which one more request is answered with `Connection:
+    /// close`; and is closed. HTTP/2 is told by two GOAWAYs after that second.
+    ///
+    /// A silent connection is as good as idle, and a tunnel is neither. An answer that has no other
+    /// header costs the allocation of its header map.
+    #[must_use]
+    pub fn idle(mut self, limit: Duration) -> Self {
+        self.idle = Some(limit);
+        self
+    }
+
+    /// Sets the age from which on a peer is told to connect anew, so that load moves to new servers
+    /// and certificates are replaced; without limit by default.
+    ///
+    /// Each connection draws its own, up to a tenth shorter or longer, so that those that were
+    /// opened together don't end together. From then on the connection is treated as in lame duck:
+    /// the next answer of HTTP/1 says `Connection: close`, and HTTP/2 is told by two GOAWAYs. An
+    /// idle connection of HTTP/1 stays open until its next request, its [idle limit](Self::idle) or
+    /// its [age grace](Self::age_grace).
+    #[must_use]
+    pub fn age(mut self, age: Duration) -> Self {
+        self.age = Some(age);
+        self
+    }
+
+    /// Sets how long after its [age](Self::age) a connection may last, requests and streams
+    /// included; without limit by default. Then it is cut.
+    ///
+    /// Upgraded connections are no longer the server's and are not cut.
+    #[must_use]
+    pub fn age_grace(mut self, grace: Duration) -> Self {
+        self.age_grace = Some(grace);
+        self
+    }
+
+    /// Sets how many connections may be open; without limit by default. While there are that many,
+    /// new ones wait in the kernel's queue.
+    ///
+    /// Upgraded connections count. While the server stops, the limit does not apply: what is in the
+    /// queue is answered.
+    #[must_use]
+    pub fn connections(mut self, limit: usize) -> Self {
+        self.connections = limit;
+        self
+    }
+
+    /// Sets the time over which peers are told to leave once the server stops; zero by default,
+    /// which tells all of them at once.
+    ///
+    /// Peers that are told at the same moment connect anew at the same moment, to the servers that
+    /// are left. Each connection draws its moment from this window, which begins with lame duck, or
+    /// with draining if there is none. The window ends early enough for the keep-alive grace to fit
+    /// into the grace period.
+    #[must_use]
+    pub fn spread(mut self, window: Duration) -> Self {
+        self.spread = window;
+        self
+    }
+
+    /// Returns whether a connection may be asked to leave while the server runs.
+    #[inline]
+    pub(super) fn apply_while_running(&self) -> bool {
+        self.idle.is_some() || self.age.is_some()
+    }
+
+    /// Returns what answers advertise.
+    pub(super) fn advertised(&self) -> Option<HeaderValue> {
+        let seconds = self.idle?.as_secs();
+        // A second or less is nothing to count on, and no header can say less than a second.
+        HeaderValue::from_str(&format!("timeout={seconds}"))
+            .ok()
+            .filter(|_| seconds > 0)
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Returns a part of `window` that is drawn anew at each call.
+pub(super) fn drawn(window: Duration) -> Duration {
+    // The keys of each `RandomState` differ from those of the last.
+    let random = RandomState::new().build_hasher().finish() >> 32;
+    let random = u32::try_from(random).unwrap_or(u32::MAX);
+    // Longer than any program runs, and far from overflowing.
+    let window = window.min(Duration::from_secs(u32::MAX.into()));
+    window.mul_f64(f64::from(random) / f64::from(u32::MAX))
+}
+
+/// Returns a duration between nine and eleven tenths of `age`.
+pub(super) fn jittered(age: Duration) -> Option<Duration> {
+    (age / 10 * 9).checked_add(drawn(age / 5))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Connections that were opened together don't end together, and none much early or late.
+    #[test]
+    fn ages_differ_by_up_to_a_tenth() {
+        let age = Duration::from_secs(100);
+        let ages: Vec<_> = (0..1_000).filter_map(|_| jittered(age)).collect();
+        assert_eq!(ages.len(), 1_000);
+        let (first, last) = (ages.iter().min().unwrap(), ages.iter().max().unwrap());
+        assert!((90..91).contains(&first.as_secs()), "{first:?}");
+        assert!((109..110).contains(&last.as_secs()), "{last:?}");
+        assert!(jittered(Duration::MAX).is_none());
+    }
+
+    #[test]
+    fn whole_seconds_are_advertised() {
+        let advertised = |limit| Limits::new().idle(limit).advertised();
+        assert_eq!(
+            advertised(Duration::from_millis(7_900)).unwrap(),
+            "timeout=7"
+        );
+        assert_eq!(advertised(Duration::from_millis(999)), None);
+        assert_eq!(Limits::new().advertised(), None);
     }
 }

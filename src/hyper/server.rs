@@ -31,6 +31,10 @@ use crate::{
 /// - An HTTP/1 connection with a request ends after its answer, which says `Connection: close`.
 /// - An HTTP/2 connection is told by two GOAWAYs, and ends after its last stream.
 ///
+/// In lame duck, peers are told to leave in the same way, all but those that have connected since
+/// lame duck began: to have them connect anew for each request would cost a busy server most of its
+/// time. [`Limits`] can end connections while the server runs, as carefully.
+///
 /// The drain is drained when peers have acknowledged the last byte. Aborting cuts what is left.
 ///
 /// A connection is in flight from the first byte of a request to the last byte of its answer. In a
@@ -210,7 +214,7 @@ impl<E, H> Server<E, H> {
         self
     }
 
-    /// Sets how long a peer may take for a request's head, and for its handshake.
+    /// Sets what peers may take and how long their connections may live, while the server runs.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
@@ -270,7 +274,11 @@ impl<E, H> Server<E, H> {
             + Executor<S::Task<H, Linger<<L::Accept as Accept>::Conn>, Tasks<E>>>,
     {
         let incoming = net::Incoming::new(self.drain.clone(), listener);
-        let mut incoming = incoming.stall_limit(self.stall_limit);
+        let mut incoming = incoming
+            .stall_limit(self.stall_limit)
+            .connections(self.limits.connections);
+        let spread = !self.limits.spread.is_zero();
+        let advertised = self.limits.advertised().map(Arc::new);
         let builder = Arc::new(self.builder);
         let handshake = Arc::new(self.handshake);
         async move {
@@ -290,7 +298,7 @@ impl<E, H> Server<E, H> {
                     guard.label(|| peer.to_string().into());
                 }
                 let start = Start {
-                    activity: Activity::observing(&self.drain),
+                    activity: Activity::observing(&self.drain, spread, advertised.clone()),
                     delivery,
                     peer: peer.filter(|_| self.peer_addresses),
                     service: service.clone(),

@@ -23,6 +23,9 @@ use crate::http::{self, Answer, Keep, RequestKind, Respond, forward_body};
 impl Activity {
     /// Wraps `service`: from lame duck on its answers tell peers to leave, and its requests are
     /// reported to this activity.
+    ///
+    /// If the activity was made in lame duck, the peer has connected in spite of that, and is told
+    /// only when draining begins.
     pub fn service<S>(&self, service: S) -> DrainService<S> {
         DrainService {
             service,
@@ -32,7 +35,7 @@ impl Activity {
     }
 }
 
-/// A service whose answers say `Connection: close` from lame duck on; returned by
+/// A service whose answers say `Connection: close` once the connection is to end; returned by
 /// [`Activity::service`].
 #[derive(Clone, Debug)]
 pub struct DrainService<S> {
@@ -67,7 +70,10 @@ where
         if let Some(peer) = self.peer {
             request.extensions_mut().insert(peer);
         }
-        let kind = RequestKind::of(&request);
+        let mut kind = RequestKind::of(&request);
+        if self.activity.advertised().is_some() {
+            kind = kind.kept_alive(&request);
+        }
         if http2 {
             // Don't call the service in the connection's task, whose other streams a panic would
             // end (Z11).
@@ -138,7 +144,11 @@ impl<S: Service<Request<Q>>, Q> fmt::Debug for Call<S, Q> {
 impl<B: HttpBody> Keep<B> for Unanswered {
     #[inline]
     fn answer(&mut self, request: RequestKind, response: &mut Response<B>) {
-        request.add_close(self.phase(), response);
+        if self.activity().is_leaving() {
+            request.say_close(response);
+        } else if let Some(limit) = self.activity().advertised() {
+            request.advertise(limit, response);
+        }
         if request.is_tunnel(response.status()) {
             self.upgraded();
         } else if request.is_close_delimited(response)

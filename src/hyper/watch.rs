@@ -91,14 +91,14 @@ impl<C: GracefulConnection> Watch<C> {
     /// Sets how long an idle connection may still send one more request after draining has begun;
     /// one second by default. Zero closes it at once.
     pub fn keep_alive_grace(mut self, grace: Duration) -> Self {
-        self.closing.idle_timer.graces.keep_alive = grace;
+        self.closing.idleness.graces.keep_alive = grace;
         self
     }
 
     /// Sets how long a connection that has sent nothing may still send its first request, from now
     /// on; five seconds by default. It is never shorter than the keep-alive grace.
     pub fn first_request_grace(mut self, grace: Duration) -> Self {
-        self.closing.idle_timer.graces.first_request = grace;
+        self.closing.idleness.graces.first_request = grace;
         self
     }
 }

@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
     time::Duration,
@@ -128,9 +128,27 @@ impl Backoff {
         Poll::Ready(())
     }
 
+    /// Ready when fewer than `limit` connections are open.
+    pub(super) fn poll_room(&self, limit: usize, cx: &mut Context<'_>) -> Poll<()> {
+        let has_room = || self.released.open.load(Ordering::SeqCst) < limit;
+        if has_room() {
+            return Poll::Ready(());
+        }
+        self.released.register(cx.waker());
+        self.released.awaited.store(true, Ordering::SeqCst);
+        // Check after registering: a connection that ends from now on wakes us, and one that ended
+        // before is seen here.
+        if has_room() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
     /// Returns what stands for the descriptor of a connection that has just been accepted. Drop it
     /// after the connection.
     pub(super) fn descriptor(&self) -> Descriptor {
+        self.released.open.fetch_add(1, Ordering::SeqCst);
         Descriptor(Some(Arc::clone(&self.released)))
     }
 }
@@ -138,9 +156,11 @@ impl Backoff {
 /// Tells an accept loop that one of its connections has released its descriptor.
 #[derive(Debug, Default)]
 struct Released {
-    /// Set by the accept loop when descriptors have run out; cleared by the next connection that
-    /// releases one.
+    /// Set by the accept loop when descriptors have run out or too many connections are open;
+    /// cleared by the next connection that ends.
     awaited: AtomicBool,
+    /// How many connections are open.
+    open: AtomicUsize,
     waker: Mutex<Option<Waker>>,
 }
 
@@ -167,7 +187,8 @@ impl Drop for Descriptor {
         let Some(released) = &self.0 else {
             return;
         };
-        // A load first, so that closing writes to a shared cache line only if an accept loop waits.
+        released.open.fetch_sub(1, Ordering::SeqCst);
+        // A load first, so that the flag is written only if an accept loop waits.
         if released.awaited.load(Ordering::SeqCst) && released.awaited.swap(false, Ordering::SeqCst)
         {
             let waker = released.waker().take();

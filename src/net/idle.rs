@@ -76,12 +76,7 @@ impl Graces {
 // Z2 Z4 Z9
 #[derive(Debug)]
 pub struct IdleTimer {
-    draining: UntilDraining,
-    pub(crate) graces: Graces,
-    accepted: Instant,
-    /// When `poll` first saw that draining has begun.
-    begun: Option<Instant>,
-    idle: Idle,
+    idleness: Idleness,
     alarm: Alarm,
 }
 
@@ -93,13 +88,9 @@ impl IdleTimer {
         Self::of(drain.node(), graces)
     }
 
-    pub(crate) fn of(node: &Arc<Node>, graces: Graces) -> Self {
+    fn of(node: &Arc<Node>, graces: Graces) -> Self {
         Self {
-            draining: UntilDraining::new(node),
-            graces,
-            accepted: Instant::now(),
-            begun: None,
-            idle: Idle::No,
+            idleness: Idleness::new(node, graces),
             alarm: Alarm::default(),
         }
     }
@@ -108,37 +99,77 @@ impl IdleTimer {
     /// byte of the answers is written.
     #[inline]
     pub fn set_idle(&mut self, idle: bool) {
-        self.idle = match self.idle {
-            _ if !idle => Idle::No,
-            Idle::No if self.draining.phase() == Phase::Running => Idle::SinceRunning,
-            Idle::No => Idle::Since(Instant::now()),
-            since => since,
-        };
-    }
-
-    /// Returns when the connection became idle, or when its peer was `told` to leave, whichever is
-    /// later; `None` if it is not idle.
-    #[cfg(feature = "hyper")]
-    pub(crate) fn idle_after(&self, told: Instant) -> Option<Instant> {
-        self.idle.after(told)
+        self.idleness.set_idle(idle, false);
     }
 
     /// Ready when the connection should be closed: draining has begun, and it has been idle for its
     /// grace. `silent` tells that it has never sent a request.
     pub fn poll(&mut self, silent: bool, cx: &mut Context<'_>) -> Poll<()> {
-        let begun = match self.begun {
+        let begun = ready!(self.idleness.poll_draining(cx));
+        self.alarm.poll(self.idleness.end(silent, begun), cx)
+    }
+}
+
+/// Since when a connection has been idle, and when it should be closed: what [`IdleTimer`] knows
+/// without its timer.
+#[derive(Debug)]
+pub(crate) struct Idleness {
+    draining: UntilDraining,
+    pub(crate) graces: Graces,
+    pub(crate) accepted: Instant,
+    /// When `poll_draining` first saw that draining has begun.
+    begun: Option<Instant>,
+    idle: Idle,
+}
+
+impl Idleness {
+    pub(crate) fn new(node: &Arc<Node>, graces: Graces) -> Self {
+        Self {
+            draining: UntilDraining::new(node),
+            graces,
+            accepted: Instant::now(),
+            begun: None,
+            idle: Idle::No,
+        }
+    }
+
+    /// Sets whether the connection is idle; `exactly` has the time read while the server runs, too.
+    #[inline]
+    pub(crate) fn set_idle(&mut self, idle: bool, exactly: bool) {
+        self.idle = match self.idle {
+            _ if !idle => Idle::No,
+            Idle::No if !exactly && self.draining.phase() == Phase::Running => Idle::SinceRunning,
+            Idle::No => Idle::Since(Instant::now()),
+            since => since,
+        };
+    }
+
+    /// Ready once draining has begun, with the time when that was first seen.
+    pub(crate) fn poll_draining(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
+        Poll::Ready(match self.begun {
             Some(begun) => begun,
             None => {
                 ready!(Pin::new(&mut self.draining).poll(cx));
                 *self.begun.insert(Instant::now())
             }
-        };
-        let deadline = match self.idle.after(begun) {
-            None => None,
-            Some(_) if silent => self.graces.first_request(self.accepted, begun),
-            Some(idle) => self.graces.keep_alive(idle),
-        };
-        self.alarm.poll(deadline, cx)
+        })
+    }
+
+    /// Returns when the connection became idle, or when its peer was `told` to leave, whichever is
+    /// later; `None` if it is not idle.
+    pub(crate) fn since(&self, told: Instant) -> Option<Instant> {
+        self.idle.after(told)
+    }
+
+    /// Returns when a connection should be closed whose peer was `told` to leave, if it stays idle
+    /// until then. `silent` tells that it has never sent a request.
+    pub(crate) fn end(&self, silent: bool, told: Instant) -> Option<Instant> {
+        let idle = self.idle.after(told)?;
+        if silent {
+            self.graces.first_request(self.accepted, told)
+        } else {
+            self.graces.keep_alive(idle)
+        }
     }
 }
 

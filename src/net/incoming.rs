@@ -85,6 +85,8 @@ pub struct Incoming<L: IntoAccept> {
     /// Where `accept` was called: the place of each connection's guard in the report.
     place: &'static Location<'static>,
     backoff: Backoff,
+    /// How many connections may be open.
+    connections: usize,
     /// How many connections were yielded since the stream last had to wait.
     burst: usize,
 }
@@ -234,8 +236,18 @@ impl<L: IntoAccept> Incoming<L> {
             stall_limit: STALL_LIMIT,
             place: Location::caller(),
             backoff: Backoff::default(),
+            connections: usize::MAX,
             burst: 0,
         }
+    }
+
+    /// Sets how many [connections](Linger) may be open; without limit by default. While there are
+    /// that many, new ones wait in the kernel's queue.
+    ///
+    /// The limit ends when draining begins: what is in the queue is yielded.
+    pub fn connections(mut self, limit: usize) -> Self {
+        self.connections = limit;
+        self
     }
 
     /// Sets how long the close of a [connection](Linger) may go on without an acknowledgement by
@@ -294,7 +306,9 @@ impl<L: IntoAccept> Incoming<L> {
                     return self.close();
                 }
             }
-            if waiting {
+            let full = matches!(self.state, State::Listening(_))
+                && self.backoff.poll_room(self.connections, cx).is_pending();
+            if waiting || full {
                 return Poll::Pending;
             }
             let Some(accept) = self.state.accept() else {

@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(feature = "hyper")]
+use async_drain::hyper::Limits;
 use async_drain::{Drain, Readiness};
 
 /// See each field; a variable that is not set takes the value in parentheses.
@@ -29,6 +31,10 @@ pub struct Settings {
     pub first_request_grace: Duration,
     /// `READY` (balancer): `balancer` is unready from lame duck on, `kubernetes` from draining on.
     pub kubernetes: bool,
+    /// `IDLE_MS`, `AGE_MS`, `AGE_GRACE_MS`, `CONNECTIONS`, `SPREAD_MS` (none): the limits of
+    /// connections.
+    #[cfg(feature = "hyper")]
+    pub limits: Limits,
     /// `TLS` (0): 1 speaks TLS with a certificate made at start.
     pub tls: bool,
     /// `WS_CLOSE_CODE` (1001, going away); 1012 says that the service restarts, and that
@@ -70,6 +76,8 @@ impl Settings {
                     ));
                 }
             },
+            #[cfg(feature = "hyper")]
+            limits: limits()?,
             tls: match var("TLS")?.as_deref() {
                 None | Some("0") => false,
                 Some("1") => true,
@@ -94,6 +102,30 @@ impl Settings {
             readiness
         }
     }
+}
+
+#[cfg(feature = "hyper")]
+fn limits() -> Result<Limits, String> {
+    type Set = fn(Limits, Duration) -> Limits;
+    let settings: [(&str, Set); 4] = [
+        ("IDLE_MS", Limits::idle),
+        ("AGE_MS", Limits::age),
+        ("AGE_GRACE_MS", Limits::age_grace),
+        ("SPREAD_MS", Limits::spread),
+    ];
+    let mut limits = Limits::new();
+    for (name, set) in settings {
+        if var(name)?.is_some() {
+            limits = set(limits, millis(name, 0)?);
+        }
+    }
+    if let Some(value) = var("CONNECTIONS")? {
+        let number = value.parse();
+        limits = limits.connections(
+            number.map_err(|_| format!("CONNECTIONS is '{value}', and not a number"))?,
+        );
+    }
+    Ok(limits)
 }
 
 fn var(name: &str) -> Result<Option<String>, String> {

@@ -1,6 +1,8 @@
 //! How answers tell their peers that the server is leaving.
 
 use crate::support::client::Conn;
+use crate::support::frames::Frame;
+use crate::support::h2::{Answer, H2Conn};
 use crate::support::response::Head;
 use crate::support::subject::{connect, drained, hyper, overtaken, refused};
 use async_drain::{Drain, hyper::Server};
@@ -14,8 +16,8 @@ use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
 
-/// Serves answers with this status and `Connection` header in lame duck, while `drain` lives.
-fn in_lame_duck(status: StatusCode, connection: &'static str) -> (Drain, SocketAddr) {
+/// Serves answers with this status and `Connection` header, while `drain` lives.
+fn serve(status: StatusCode, connection: &'static str) -> (Drain, SocketAddr) {
     let drain = Drain::new();
     let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 0)).expect("a free port");
     let addr = listener.get_ref().local_addr().expect("a bound listener");
@@ -28,7 +30,6 @@ fn in_lame_duck(status: StatusCode, connection: &'static str) -> (Drain, SocketA
         }
         Ok::<_, Infallible>(response)
     };
-    drain.enter_lame_duck();
     let serving =
         Server::new(&drain, |task| smol::spawn(task).detach()).serve(listener, service_fn(answer));
     thread::spawn(|| block_on(serving));
@@ -40,8 +41,12 @@ fn connection_header(
     connection: &'static str,
     request: &[u8],
 ) -> Option<String> {
-    let (drain, addr) = in_lame_duck(status, connection);
+    let (drain, addr) = serve(status, connection);
     let mut conn = Conn::open(addr).expect("the server listens");
+    conn.send(GET).expect("an open connection");
+    let first = conn.read_response().expect("an answer").head;
+    assert!(!first.closes(), "{first:?}");
+    drain.enter_lame_duck();
     conn.send(request).expect("an open connection");
     let head: Head = conn.read_head().expect("a head");
     assert_eq!(head.status, status.as_u16());
@@ -50,6 +55,46 @@ fn connection_header(
 }
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n";
+
+/// Z3: in lame duck, a peer that has connected since it began is not told to leave, or a busy peer
+/// would connect anew for each request; once draining has begun, all are told.
+#[test]
+fn peers_that_connect_in_lame_duck_are_told_when_draining_begins() {
+    let (drain, addr) = serve(StatusCode::OK, "");
+    let closes = |conn: &mut Conn| {
+        conn.send(GET).expect("an open connection");
+        conn.read_response().expect("an answer").head.closes()
+    };
+    let mut before = Conn::open(addr).expect("the server listens");
+    let mut http2_before = H2Conn::open(addr).expect("the server listens");
+    let get = |conn: &mut H2Conn| {
+        let stream = conn.get("/").expect("an open connection");
+        let answer = conn.read_answer(stream).expect("an end of the stream");
+        assert!(matches!(answer, Answer::Complete { status: 200, .. }));
+    };
+    get(&mut http2_before);
+    assert!(!closes(&mut before));
+    drain.enter_lame_duck();
+    assert!(closes(&mut before));
+    assert_eq!(http2_before.read_goaway().expect("it").0, u32::MAX >> 1);
+    let mut since = Conn::open(addr).expect("the server listens");
+    let mut http2_since = H2Conn::open(addr).expect("the server listens");
+    for _ in 0..3 {
+        assert!(!closes(&mut since));
+        get(&mut http2_since);
+    }
+    http2_since.ping(*b"anything").expect("an open connection");
+    let goaway = http2_since.find("the answer to a PING", |frame| match frame {
+        Frame::GoAway { .. } => Some(true),
+        Frame::Ping { ack: true, .. } => Some(false),
+        _ => None,
+    });
+    assert!(!goaway.expect("an open connection"));
+    drain.begin();
+    assert!(closes(&mut since));
+    assert_eq!(http2_since.read_goaway().expect("it").0, u32::MAX >> 1);
+    drain.abort();
+}
 
 /// Z3: `close` is added to the options that a handler sets, and replaces only `keep-alive`.
 #[test]

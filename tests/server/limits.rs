@@ -1,11 +1,12 @@
-//! Limits on what a peer may leave unfinished, and hyper's own timers.
+//! Limits on what a peer may leave unfinished and on how long connections live, and hyper's own
+//! timers.
 
 use std::{
     convert::Infallible,
     io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_drain::{
@@ -21,6 +22,11 @@ use testkit::{
 };
 
 const SHORT: Duration = Duration::from_millis(200);
+/// How long the request for `/slow` takes.
+const SLOW: Duration = Duration::from_millis(1_500);
+/// How long a connection is kept beyond its idle limit.
+const BUFFER: Duration = Duration::from_secs(1);
+const LONG: Duration = Duration::from_secs(10);
 
 fn listener() -> (Async<TcpListener>, SocketAddr) {
     let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 0)).expect("a free port");
@@ -29,18 +35,27 @@ fn listener() -> (Async<TcpListener>, SocketAddr) {
 }
 
 async fn answer(request: Request<Incoming>) -> Result<Response<String>, Infallible> {
-    if request.uri().path() == "/never" {
-        pending::<()>().await;
+    match request.uri().path() {
+        "/never" => pending().await,
+        "/slow" => drop(smol::Timer::after(SLOW).await),
+        _ => {}
     }
     Ok(Response::new("hello\n".to_owned()))
 }
 
 /// Serves with short limits, for as long as the test runs.
 fn serve_with_short_limits() -> (Drain, SocketAddr) {
+    serve_with(Limits::new().head(SHORT).handshake(SHORT), SHORT)
+}
+
+/// Serves with these limits and this keep-alive grace, for as long as the test runs.
+fn serve_with(limits: Limits, keep_alive_grace: Duration) -> (Drain, SocketAddr) {
     let drain = Drain::new();
     let (listener, addr) = listener();
     let serving = Server::new(&drain, |task| smol::spawn(task).detach())
-        .limits(Limits::new().head(SHORT).handshake(SHORT))
+        .limits(limits)
+        .keep_alive_grace(keep_alive_grace)
+        .first_request_grace(keep_alive_grace)
         .serve(listener, service_fn(answer));
     smol::spawn(serving).detach();
     (drain, addr)
@@ -256,4 +271,174 @@ fn a_panic_that_begins_a_handshake_ends_its_own_connection() {
     drain.begin();
     smol::block_on(serving).expect("no failure");
     drain.until_drained().wait();
+}
+
+/// Z14: an idle connection, or a silent one, is closed a second after its limit.
+#[test]
+fn an_idle_connection_is_closed_after_its_limit() {
+    let (_drain, addr) = serve_with(Limits::new().idle(SHORT), Duration::ZERO);
+    let silent = TcpStream::connect(addr).expect("the server listens");
+    let mut idle = Conn::open(addr).expect("the server listens");
+    hello(&mut idle, false);
+    let began = Instant::now();
+    for mut peer in [&silent, idle.socket()] {
+        peer.set_read_timeout(Some(TIMEOUT)).expect("a socket");
+        assert_eq!(peer.read(&mut [0]).expect("no reset"), 0);
+        assert!(began.elapsed() > BUFFER, "{:?}", began.elapsed());
+    }
+}
+
+/// Z14: the limit is advertised, and counted from the last answer; a request in the keep-alive
+/// grace that follows is answered with `close`.
+#[test]
+fn an_idle_limit_is_advertised_and_followed_by_the_keep_alive_grace() {
+    let limit = Duration::from_millis(1_200);
+    let (_drain, addr) = serve_with(Limits::new().idle(limit), LONG);
+    let mut conn = Conn::open(addr).expect("the server listens");
+    for _ in 0..3 {
+        conn.get("/").expect("an open connection");
+        let head = conn.read_response().expect("a whole answer").head;
+        assert_eq!(head.header("keep-alive"), Some("timeout=1"), "{head:?}");
+        assert_eq!(head.header("connection"), Some("keep-alive"), "{head:?}");
+        thread::sleep(limit);
+    }
+    hello(&mut conn, false);
+    thread::sleep(limit + BUFFER + SHORT);
+    hello(&mut conn, true);
+    assert!(is_closed(conn.socket()));
+}
+
+/// Z14: over HTTP/2, the peer is told by two GOAWAYs, and a stream between them is served.
+#[test]
+fn an_idle_http2_connection_gets_two_goaways() {
+    let (_drain, addr) = serve_with(Limits::new().idle(SHORT), Duration::ZERO);
+    let mut conn = answered_over_http2(addr);
+    let began = Instant::now();
+    assert_eq!(conn.read_goaway().expect("a GOAWAY").0, u32::MAX >> 1);
+    assert!(began.elapsed() > BUFFER, "{:?}", began.elapsed());
+    assert_eq!(conn.read_goaway().expect("a GOAWAY").0, 1);
+    conn.read_to_end().expect("no reset");
+}
+
+/// Z14: a connection whose age has come says so with its next answer, and waits for that request.
+#[test]
+fn an_aged_connection_is_told_with_its_next_answer() {
+    let (_drain, addr) = serve_with(Limits::new().age(SHORT), Duration::ZERO);
+    let mut conn = Conn::open(addr).expect("the server listens");
+    hello(&mut conn, false);
+    thread::sleep(SHORT * 3);
+    hello(&mut conn, true);
+    assert!(is_closed(conn.socket()));
+    hello(&mut Conn::open(addr).expect("the server listens"), false);
+}
+
+/// Z14: over HTTP/2, its streams are finished.
+#[test]
+fn the_streams_of_an_aged_connection_are_finished() {
+    let (_drain, addr) = serve_with(Limits::new().age(SHORT), Duration::ZERO);
+    let mut conn = H2Conn::open(addr).expect("the server listens");
+    let stream = conn.get("/slow").expect("an open connection");
+    assert_eq!(conn.read_goaway().expect("a GOAWAY").0, u32::MAX >> 1);
+    assert_eq!(conn.read_goaway().expect("a GOAWAY").0, stream);
+    let answer = conn.read_answer(stream).expect("an end of the stream");
+    assert!(matches!(answer, Answer::Complete { status: 200, .. }));
+    conn.read_to_end().expect("no reset");
+}
+
+/// Z14: after the age grace, a connection ends whatever it does.
+#[test]
+fn an_aged_connection_is_cut_after_its_grace() {
+    let limits = Limits::new().age(SHORT).age_grace(SHORT);
+    let (drain, addr) = serve_with(limits, Duration::ZERO);
+    let mut idle = Conn::open(addr).expect("the server listens");
+    hello(&mut idle, false);
+    let mut http2 = answered_over_http2(addr);
+    http2.get("/never").expect("an open connection");
+    let mut busy = Conn::open(addr).expect("the server listens");
+    busy.get("/never").expect("an open connection");
+    assert_eq!(idle.socket().read(&mut [0]).expect("no reset"), 0);
+    assert!(is_closed(busy.socket()));
+    let _ = http2.read_to_end();
+    while drain.in_flight() > 0 {
+        thread::yield_now();
+    }
+}
+
+/// Z14: with as many connections as there may be, a new one waits until another has ended.
+#[test]
+fn a_connection_beyond_the_limit_waits_for_another_to_end() {
+    let (drain, addr) = serve_with(Limits::new().connections(2), Duration::ZERO);
+    let mut conns = [(); 2].map(|()| Conn::open(addr).expect("the server listens"));
+    for conn in &mut conns {
+        hello(conn, false);
+    }
+    let mut third = Conn::open(addr).expect("the kernel's queue");
+    third.get("/").expect("room");
+    assert!(!third.is_eof(SHORT).expect("no reset"));
+    let [first, second] = conns;
+    drop(first);
+    assert_eq!(third.read_response().expect("an answer").head.status, 200);
+    let mut fourth = Conn::open(addr).expect("the kernel's queue");
+    fourth.get("/").expect("room");
+    assert!(!fourth.is_eof(SHORT).expect("no reset"));
+    // What is in the queue is answered, whatever the limit.
+    drain.begin();
+    let answer = fourth.read_response().expect("an answer");
+    assert!(answer.head.closes(), "{:?}", answer.head);
+    drop((second, third));
+    drain.until_drained().wait();
+}
+
+/// Z14: peers are told to leave one after the other, and one that has not been told goes on.
+#[test]
+fn peers_are_told_to_leave_over_the_window() {
+    let window = Duration::from_secs(2);
+    let (drain, addr) = serve_with(Limits::new().spread(window), Duration::ZERO);
+    let mut conns = [(); 40].map(|()| Conn::open(addr).expect("the server listens"));
+    for conn in &mut conns {
+        hello(conn, false);
+    }
+    drain.begin();
+    let began = Instant::now();
+    thread::sleep(window / 2);
+    let (mut closed, mut kept, mut last) = (0, 0, 0);
+    for conn in &mut conns {
+        if conn.is_eof(Duration::from_millis(1)).expect("no reset") {
+            closed += 1;
+            continue;
+        }
+        conn.get("/").expect("an open connection");
+        match conn.read_response() {
+            Ok(answer) if answer.head.closes() => last += 1,
+            Ok(_) => kept += 1,
+            // It was closed just then: the keep-alive grace is zero.
+            Err(_) => closed += 1,
+        }
+    }
+    assert!(
+        closed > 0 && kept > 0,
+        "{closed} closed, {last} told, {kept} kept"
+    );
+    drain.until_drained().wait();
+    assert!(began.elapsed() > window / 2, "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < window + SHORT * 5,
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+/// Z14: the window ends so early that the keep-alive grace fits into the grace period.
+#[test]
+fn the_window_ends_within_the_grace_period() {
+    let (drain, addr) = serve_with(Limits::new().spread(LONG * 100), SHORT);
+    let mut conns = [(); 20].map(|()| Conn::open(addr).expect("the server listens"));
+    for conn in &mut conns {
+        hello(conn, false);
+    }
+    let report = smol::block_on(drain.finish_within(SHORT * 5));
+    assert!(report.is_drained(), "{report}");
+    for conn in &mut conns {
+        assert!(conn.is_eof(TIMEOUT).expect("no reset"));
+    }
 }

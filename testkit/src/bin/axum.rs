@@ -42,6 +42,7 @@ fn run() -> Result<Report, Box<dyn Error>> {
     let server = Server::new(&drain, |task| smol::spawn(task).detach())
         .keep_alive_grace(settings.keep_alive_grace)
         .first_request_grace(settings.first_request_grace)
+        .limits(settings.limits)
         // For the handler of `/peer`.
         .peer_addresses(true)
         .serve(listener, Probes::new(settings.readiness(&drain), app));

@@ -36,7 +36,8 @@ fn run() -> Result<Report, Box<dyn Error>> {
     serve::announce(addr);
     let server = Server::new(&drain, |task| smol::spawn(task).detach())
         .keep_alive_grace(settings.keep_alive_grace)
-        .first_request_grace(settings.first_request_grace);
+        .first_request_grace(settings.first_request_grace)
+        .limits(settings.limits);
     let close_code = settings.ws_close_code;
     let service = service_fn({
         let drain = drain.clone();

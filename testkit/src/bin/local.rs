@@ -54,6 +54,7 @@ fn run() -> Result<Report, Box<dyn Error>> {
     })
     .keep_alive_grace(settings.keep_alive_grace)
     .first_request_grace(settings.first_request_grace)
+    .limits(settings.limits)
     .serve(listener, Probes::new(settings.readiness(&drain), service));
 
     serve::announce(addr);

@@ -77,6 +77,11 @@ pub(crate) const PROMISES: &[Promise] = &[
     ),
     promise(
         "Z3",
+        "lame duck: ready, where Kubernetes asks",
+        request::ready_in_lame_duck,
+    ),
+    promise(
+        "Z3",
         "an answer in flight says close, and the connection ends",
         request::in_flight,
     ),

@@ -9,6 +9,7 @@ use crate::subject::Subject;
 
 pub(super) fn lame_duck(subject: &Subject) -> Probed {
     let mut server = subject.start(&[("LAME_DUCK_MS", "3000")])?;
+    let mut before = hello(server.addr())?;
     server.signal(Signal::TERM)?;
     // The server decides when the phase changes.
     let unready = loop {
@@ -25,7 +26,25 @@ pub(super) fn lame_duck(subject: &Subject) -> Probed {
     for path in ["/livez", "/"] {
         let mut conn = Conn::open(server.addr())?;
         conn.get(path)?;
-        check(answered(&mut conn)?, "the answer does not say close")?;
+        // Whether the answer says close is the server's policy.
+        answered(&mut conn)?;
+    }
+    before.get("/")?;
+    check(answered(&mut before)?, "the answer does not say close")?;
+    drained(&mut server).map(drop)
+}
+
+pub(super) fn ready_in_lame_duck(subject: &Subject) -> Probed {
+    let mut server = subject.start(&[("LAME_DUCK_MS", "1000"), ("READY", "kubernetes")])?;
+    let mut before = hello(server.addr())?;
+    server.signal(Signal::TERM)?;
+    // The server decides when the phase changes: from then on its answers say close.
+    loop {
+        before.get("/readyz")?;
+        if answered(&mut before)? {
+            break;
+        }
+        thread::sleep(Duration::from_millis(5));
     }
     drained(&mut server).map(drop)
 }

@@ -1,4 +1,5 @@
-//! Measures how many HTTP requests a server loses when it is stopped by SIGTERM.
+//! Measures how many HTTP requests a server loses when it is stopped by SIGTERM, or when it ends
+//! connections by itself.
 //!
 //! A request is **lost** if bytes of it were written on an established connection and no complete
 //! response came: the connection ended, was reset or stayed silent for ten seconds. It is not lost
@@ -26,6 +27,7 @@ mod scenario;
 mod shared;
 mod slow2;
 mod split;
+mod steady;
 mod storm;
 mod tunnel;
 

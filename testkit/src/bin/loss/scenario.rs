@@ -6,6 +6,7 @@ use crate::in_flight::{self, InFlight};
 use crate::round::Round;
 use crate::shared::{self, Passed};
 use crate::split::{self, Split};
+use crate::steady::{self, Load};
 use crate::{behind, early, pipelined, queued, slow2, storm, tunnel};
 use std::io::Result;
 use std::time::Duration;
@@ -50,12 +51,19 @@ enum Kind {
     Tunnel(Protocol),
     /// Two generations on one socket.
     Shared(Passed),
+    /// A server that runs, and has limits of its own.
+    Steady(Load),
+    /// The same with HTTP/2.
+    Steady2(Load),
 }
 
 /// Longer than any timer but the grace period.
 const LAME_DUCK: &[(&str, &str)] = &[("LAME_DUCK_MS", "6500")];
 /// As long as a few requests take.
 const SHORT_LAME_DUCK: &[(&str, &str)] = &[("LAME_DUCK_MS", "500")];
+
+const IDLE: &[(&str, &str)] = &[("IDLE_MS", "1500")];
+const AGE: &[(&str, &str)] = &[("AGE_MS", "1000")];
 
 /// Every scenario, in the order of `--scenario all`, which leaves out those over TLS.
 ///
@@ -87,6 +95,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     plain("h2-slow-lame-duck", 10, 1, Kind::Slow2).with(LAME_DUCK),
     plain("tunnel", 20, 1, Kind::Tunnel(Protocol::Http1)).with(LAME_DUCK),
     plain("h2-tunnel", 20, 1, Kind::Tunnel(Protocol::Http2)).with(LAME_DUCK),
+    plain("idle", 300, 1, Kind::Steady(Load::AtTheLimit)).with(IDLE),
+    plain("h2-idle", 300, 1, Kind::Steady2(Load::AtTheLimit)).with(IDLE),
+    plain("age", 96, 1, Kind::Steady(Load::Busy)).with(AGE),
+    plain("h2-age", 96, 1, Kind::Steady2(Load::Busy)).with(AGE),
     over_tls("tls-keepalive-0", "http/1.1", 96, 1, Kind::KeepAlive(0)),
     over_tls("tls-keepalive-5", "http/1.1", 96, 1, Kind::KeepAlive(5)),
     over_tls("tls-keepalive-50", "http/1.1", 96, 1, Kind::KeepAlive(50)),
@@ -158,6 +170,8 @@ impl Scenario {
             Kind::Early(protocol) => early::run(round, protocol).await,
             Kind::Tunnel(protocol) => tunnel::run(round, protocol).await,
             Kind::Shared(_) => shared::run(round).await,
+            Kind::Steady(load) => steady::run::<Http1>(round, load).await,
+            Kind::Steady2(load) => steady::run::<Http2>(round, load).await,
         }
     }
 }

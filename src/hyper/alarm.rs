@@ -1,0 +1,128 @@
+//! The one timer of a connection.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::Instant,
+};
+
+use async_io::Timer;
+
+/// A timer that costs nothing while it is not needed, and one load at each look while it is set: it
+/// leaves a note when it fires, so that no look reads the clock.
+///
+/// It is set again lazily. If its time moves on, it fires at the earlier time and is set to the
+/// later one then.
+#[derive(Debug, Default)]
+pub(super) struct Alarm(Option<Box<Set>>);
+
+#[derive(Debug)]
+struct Set {
+    timer: Timer,
+    at: Instant,
+    /// The waker in `note`, for comparison.
+    task: Waker,
+    note: Arc<Note>,
+    /// Wakes `note`.
+    waker: Waker,
+}
+
+#[derive(Debug)]
+struct Note {
+    /// Set by the reactor when the timer fires, cleared when the timer is set again.
+    fired: AtomicBool,
+    /// The task to wake, taken by the reactor.
+    task: Mutex<Option<Waker>>,
+}
+
+impl Alarm {
+    /// Returns whether it has fired since it was last set.
+    #[inline]
+    pub(super) fn has_fired(&self) -> bool {
+        (self.0.as_ref()).is_some_and(|set| set.note.fired.load(Ordering::Acquire))
+    }
+
+    /// Has the task woken at `at` or, if it was set to an earlier time, then: it is to look again.
+    /// Ready if the time has come.
+    pub(super) fn set(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let set = match &mut self.0 {
+            Some(set) => {
+                let fired = set.note.fired.load(Ordering::Acquire);
+                if !fired && set.at <= at {
+                    set.register(cx.waker());
+                    // Look after registering: a timer that fires from now on finds this waker.
+                    return if set.note.fired.load(Ordering::Acquire) {
+                        Poll::Ready(())
+                    } else {
+                        Poll::Pending
+                    };
+                }
+                set.at = at;
+                set.timer.set_at(at);
+                set
+            }
+            None => self.0.insert(Box::new(Set::new(at, cx.waker()))),
+        };
+        set.note.fired.store(false, Ordering::Release);
+        set.note.register(cx.waker().clone());
+        set.task.clone_from(cx.waker());
+        let fired = Pin::new(&mut set.timer).poll(&mut Context::from_waker(&set.waker));
+        if fired.is_ready() {
+            set.note.fired.store(true, Ordering::Release);
+        }
+        fired.map(|_| ())
+    }
+}
+
+impl Set {
+    fn new(at: Instant, task: &Waker) -> Self {
+        let note = Arc::new(Note {
+            fired: AtomicBool::new(false),
+            task: Mutex::new(None),
+        });
+        Self {
+            timer: Timer::at(at),
+            at,
+            task: task.clone(),
+            waker: Waker::from(Arc::clone(&note)),
+            note,
+        }
+    }
+
+    /// Makes `task` the one to wake, if it is not already.
+    fn register(&mut self, task: &Waker) {
+        if !self.task.will_wake(task) {
+            self.task.clone_from(task);
+            self.note.register(task.clone());
+        }
+    }
+}
+
+impl Note {
+    // Wakers are cloned, woken and dropped outside the lock (S6).
+    fn register(&self, task: Waker) {
+        let old = self.task().replace(task);
+        drop(old);
+    }
+
+    fn task(&self) -> MutexGuard<'_, Option<Waker>> {
+        // Nothing under this lock panics.
+        self.task.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wake for Note {
+    fn wake(self: Arc<Self>) {
+        // The note first: a task that registers afterwards finds it.
+        self.fired.store(true, Ordering::Release);
+        let task = self.task().take();
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+}
