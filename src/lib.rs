@@ -92,7 +92,7 @@
 //! | `net` | `Drain::accept`: accept loops; `net::Linger`: a close that loses nothing |
 //! | `async-net` | listeners of async-net, which are smol's |
 //! | `hyper` | `hyper::Server` and `Drain::watch`: HTTP/1 and HTTP/2 |
-//! | `systemd` | `systemd::listeners`: socket activation, on Linux |
+//! | `systemd` | socket activation, readiness, and stops that systemd waits for, on Linux |
 //! | `tower` | `tower::DrainLayer`: a guard for each request, under any server |
 //! | `swansong` | `Drain::drive`: one drain for trillium and all else on swansong |
 //!

@@ -34,7 +34,7 @@ pub struct Listening<L: Listener> {
 
 /// Which other processes may hold the socket of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Holders {
+pub(crate) enum Holders {
     /// None: this process made the socket and never gave its descriptor away.
     #[cfg(unix)]
     None,
@@ -70,7 +70,7 @@ pub trait Listener: Sized + 'static {
 }
 
 impl<L: Listener> Listening<L> {
-    pub(super) fn new(listener: Arc<Async<L>>) -> Self {
+    pub(crate) fn new(listener: Arc<Async<L>>) -> Self {
         let holders = if listener.get_ref().is_passed_on() {
             Holders::Another
         } else {
@@ -79,7 +79,7 @@ impl<L: Listener> Listening<L> {
         Self::held_by(holders, listener)
     }
 
-    pub(super) fn held_by(holders: Holders, listener: Arc<Async<L>>) -> Self {
+    pub(crate) fn held_by(holders: Holders, listener: Arc<Async<L>>) -> Self {
         Self {
             listener: Some(listener),
             readable: None,

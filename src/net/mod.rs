@@ -16,6 +16,8 @@ mod os;
 mod retire;
 mod transport;
 
+#[cfg(all(feature = "systemd", target_os = "linux"))]
+pub(crate) use accept::OsListener;
 pub use accept::{Accept, Connections, IntoAccept, Queue, Shared};
 #[cfg(feature = "hyper")]
 pub(crate) use delivery::Delivery;
@@ -27,4 +29,6 @@ pub use linger::Linger;
 pub(crate) use linger::STALL_LIMIT;
 #[cfg(unix)]
 pub use listening::bind_unix;
+#[cfg(all(feature = "systemd", target_os = "linux"))]
+pub(crate) use listening::{Holders, Listening};
 pub use transport::Transport;

@@ -67,9 +67,9 @@ fn names_of(names: Option<&str>, count: usize) -> io::Result<Vec<String>> {
     if names.len() == count {
         return Ok(names);
     }
-    let named = names.len();
     Err(invalid(format!(
-        "LISTEN_FDNAMES has {named} names, but LISTEN_FDS is {count}"
+        "LISTEN_FDNAMES has {} names, but LISTEN_FDS is {count}",
+        names.len()
     )))
 }
 

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "hyper")]
 use std::net::{TcpListener, TcpStream};
+#[cfg(all(feature = "hyper", target_os = "linux"))]
+use std::time::Duration;
 use std::{
     error::Error,
     io::{self, Write},
@@ -11,7 +13,13 @@ use std::{
 
 use async_drain::Report;
 #[cfg(feature = "hyper")]
-use async_drain::net::{Accept, IntoAccept, Shared};
+use async_drain::{
+    Drain, Shutdown,
+    net::{Accept, IntoAccept},
+    signal,
+};
+#[cfg(all(feature = "hyper", target_os = "linux"))]
+use async_drain::{net::Shared, systemd};
 #[cfg(feature = "hyper")]
 use smol::Async;
 
@@ -30,6 +38,21 @@ pub fn run(example: impl FnOnce() -> Result<Report, Box<dyn Error>>) -> ExitCode
     }
 }
 
+/// Returns the shutdown of these settings, which signals start and systemd is told of.
+///
+/// Call it first of all: a signal that comes before ends the process.
+#[cfg(feature = "hyper")]
+pub fn shutdown(settings: &Settings, drain: &Drain) -> io::Result<Shutdown> {
+    let shutdown = Shutdown::new(drain)
+        .on(signal::termination()?)
+        .lame_duck(settings.lame_duck)
+        .grace(settings.grace)
+        .abort_grace(settings.abort_grace);
+    #[cfg(target_os = "linux")]
+    let shutdown = shutdown.on_progress(Duration::from_millis(200), systemd::notify());
+    Ok(shutdown)
+}
+
 /// Binds, or takes over the listener of `LISTEN_FDS` or `INHERIT_FD`; also returns its address.
 #[cfg(feature = "hyper")]
 pub fn listen(
@@ -41,7 +64,8 @@ pub fn listen(
     ),
     Box<dyn Error>,
 > {
-    if let Some(Shared(listener)) = passed_on()? {
+    #[cfg(target_os = "linux")]
+    if let Some(Shared(listener)) = systemd::listeners()?.tcp()? {
         let addr = listener.local_addr()?;
         return Ok((Shared(listener).into_accept()?, addr));
     }
@@ -50,17 +74,11 @@ pub fn listen(
         None => TcpListener::bind(settings.addr).map_err(cannot_listen(settings.addr))?,
     };
     let addr = listener.local_addr()?;
+    #[cfg(target_os = "linux")]
+    if settings.store_listener {
+        return Ok((systemd::store("http", listener)?, addr));
+    }
     Ok((listener.into_accept()?, addr))
-}
-
-#[cfg(all(feature = "hyper", target_os = "linux"))]
-fn passed_on() -> io::Result<Option<Shared<TcpListener>>> {
-    async_drain::systemd::listeners()?.tcp()
-}
-
-#[cfg(all(feature = "hyper", not(target_os = "linux")))]
-fn passed_on() -> io::Result<Option<Shared<TcpListener>>> {
-    Ok(None)
 }
 
 /// Takes a listener by the number of its descriptor, without `unsafe`: the kernel is asked for a

@@ -19,6 +19,10 @@ pub struct Settings {
     /// not tell async-drain that others hold it too. `LISTEN_FDS` and `LISTEN_PID`, as systemd
     /// sets them, come first, and do tell.
     pub inherit_fd: Option<i32>,
+    /// `STORE_LISTENER` (0): 1 has systemd keep the listener while the service restarts.
+    pub store_listener: bool,
+    /// `ABANDONED_STATUS` (1): the exit status if work was abandoned.
+    pub abandoned_status: u8,
     /// `GRACE_MS` (10000)
     pub grace: Duration,
     /// `LAME_DUCK_MS` (0: none)
@@ -62,6 +66,13 @@ impl Settings {
                     _ => return Err(format!("INHERIT_FD is '{fd}', and not a descriptor")),
                 },
             },
+            store_listener: switch("STORE_LISTENER")?,
+            abandoned_status: match var("ABANDONED_STATUS")? {
+                None => 1,
+                Some(status) => status.parse().map_err(|_| {
+                    format!("ABANDONED_STATUS is '{status}', and not an exit status")
+                })?,
+            },
             grace,
             lame_duck: millis("LAME_DUCK_MS", 0)?,
             abort_grace: millis("ABORT_GRACE_MS", 1_000)?,
@@ -78,11 +89,7 @@ impl Settings {
             },
             #[cfg(feature = "hyper")]
             limits: limits()?,
-            tls: match var("TLS")?.as_deref() {
-                None | Some("0") => false,
-                Some("1") => true,
-                Some(other) => return Err(format!("TLS is '{other}', and neither 0 nor 1")),
-            },
+            tls: switch("TLS")?,
             ws_close_code: match var("WS_CLOSE_CODE")? {
                 None => 1001,
                 Some(code) => match code.parse() {
@@ -133,6 +140,14 @@ fn var(name: &str) -> Result<Option<String>, String> {
         Ok(value) => Ok(Some(value)),
         Err(VarError::NotPresent) => Ok(None),
         Err(VarError::NotUnicode(_)) => Err(format!("{name} is not valid unicode")),
+    }
+}
+
+fn switch(name: &str) -> Result<bool, String> {
+    match var(name)?.as_deref() {
+        None | Some("0") => Ok(false),
+        Some("1") => Ok(true),
+        Some(other) => Err(format!("{name} is '{other}', and neither 0 nor 1")),
     }
 }
 

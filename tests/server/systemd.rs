@@ -1,14 +1,19 @@
-//! What systemd passes to a service: listeners, by `LISTEN_FDS`.
+//! What systemd passes to a service, by `LISTEN_FDS`, and what a service tells it, by
+//! `NOTIFY_SOCKET`. `ci/systemd.sh` asks systemd itself.
 
 use crate::support::client::Conn;
 use crate::support::process::Server;
 use crate::support::server;
-use crate::support::subject::{ask, connect, drained, hello};
+use crate::support::subject::{TIMEOUT, ask, connect, drained, hello, hyper};
 use rustix::process::Signal;
 use std::fs::File;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Has a shell become the server, with `fd` as its descriptor 3 and these variables in its
 /// environment.
@@ -105,4 +110,122 @@ fn what_cannot_be_taken_is_an_error() {
         "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=http",
         "descriptor 3 ('http') of LISTEN_FDS is not a socket, and not a TCP listener",
     );
+}
+
+/// The socket that systemd listens on; its address begins with `@`.
+fn notify_socket(name: &str) -> (UnixDatagram, String) {
+    let name = format!("async-drain.{name}.{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).expect("a short name");
+    let socket = UnixDatagram::bind_addr(&address).expect("a name of our own");
+    let timeout = socket.set_read_timeout(Some(TIMEOUT));
+    timeout.expect("a timeout that is not zero");
+    (socket, format!("@{name}"))
+}
+
+/// Receives messages until one contains this, and returns that.
+fn hears(systemd: &UnixDatagram, text: &str) -> String {
+    loop {
+        let mut message = [0; 4096];
+        let len = systemd.recv(&mut message);
+        let len = len.unwrap_or_else(|error| panic!("no '{text}': {error}"));
+        let message = String::from_utf8_lossy(&message[..len]);
+        if message.contains(text) {
+            return message.into_owned();
+        }
+    }
+}
+
+/// The number of microseconds for which systemd is asked to wait.
+fn extension(message: &str) -> Option<u64> {
+    let mut lines = message.lines();
+    lines.find_map(|line| line.strip_prefix("EXTEND_TIMEOUT_USEC=")?.parse().ok())
+}
+
+#[test]
+fn a_stop_is_announced_with_the_time_that_it_may_take() {
+    let (systemd, address) = notify_socket("stop");
+    let mut server = hyper(&[("NOTIFY_SOCKET", &address), ("GRACE_MS", "10000")]);
+    hears(&systemd, "READY=1");
+    let mut busy = ask(&server, "/sleep/1000");
+    server.signal(Signal::TERM).expect("a live process");
+    let message = hears(&systemd, "STOPPING=1");
+    // The grace period, the abort grace, and a second.
+    let micros = extension(&message).expect("a request to wait");
+    assert!((11_000_000..=12_000_000).contains(&micros), "{message}");
+    assert!(message.contains("STATUS=SIGTERM: draining, "), "{message}");
+    // Time passes, and the status with it.
+    let message = hears(&systemd, "STATUS=draining, 1 in flight, at most ");
+    assert_eq!(extension(&message), None);
+    busy.read_response().expect("a whole answer");
+    drop(busy);
+    hears(&systemd, "STATUS=all work has finished: drained");
+    drained(&mut server);
+}
+
+#[test]
+fn a_watched_server_says_that_it_is_alive_while_it_runs_and_while_it_drains() {
+    let (systemd, address) = notify_socket("watchdog");
+    let env = [("NOTIFY_SOCKET", &*address), ("WATCHDOG_USEC", "200000")];
+    let mut server = hyper(&env);
+    let started = Instant::now();
+    hears(&systemd, "READY=1");
+    // Nothing changes in the server.
+    for _ in 0..5 {
+        assert_eq!(hears(&systemd, "WATCHDOG=1"), "WATCHDOG=1\n");
+    }
+    // Not more often than it must.
+    let elapsed = started.elapsed();
+    assert!(elapsed >= Duration::from_millis(400), "{elapsed:?}");
+    let mut busy = ask(&server, "/sleep/1000");
+    server.signal(Signal::TERM).expect("a live process");
+    hears(&systemd, "STOPPING=1");
+    for _ in 0..5 {
+        hears(&systemd, "WATCHDOG=1");
+    }
+    busy.read_response().expect("a whole answer");
+    drop(busy);
+    drained(&mut server);
+}
+
+#[test]
+fn a_server_goes_on_without_a_supervisor_that_is_gone() {
+    for address in ["/nonexistent/notify", "@nonexistent", "vsock:2:1", ""] {
+        let mut server = hyper(&[("NOTIFY_SOCKET", address), ("WATCHDOG_USEC", "20000")]);
+        hello(&mut connect(&server), false);
+        server.signal(Signal::TERM).expect("a live process");
+        drained(&mut server);
+    }
+}
+
+/// A connection may arrive before the server that it starts.
+#[test]
+fn a_server_that_a_connection_has_started_answers_it() {
+    let Ok(found) = Command::new("systemd-socket-activate")
+        .arg("--version")
+        .output()
+    else {
+        println!("SKIPPED: there is no systemd-socket-activate");
+        return;
+    };
+    assert!(found.status.success());
+    // Free, unless another program takes it at this moment.
+    let addr = listener().local_addr().expect("a listener");
+    let mut command = Command::new("systemd-socket-activate");
+    command.args(["--listen", &addr.to_string(), "--fdname=http"]);
+    command.arg(server("hyper"));
+    let client = thread::spawn(move || {
+        let deadline = Instant::now() + TIMEOUT;
+        loop {
+            match Conn::open(addr) {
+                Ok(mut conn) => return hello(&mut conn, false),
+                Err(error) => assert!(Instant::now() < deadline, "{error}"),
+            }
+            thread::yield_now();
+        }
+    });
+    let mut server = Server::spawn(command).expect("a server that listens");
+    assert_eq!(server.addr(), addr);
+    client.join().expect("an answer");
+    server.signal(Signal::TERM).expect("a live process");
+    drained(&mut server);
 }

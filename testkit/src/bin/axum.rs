@@ -10,9 +10,8 @@
 use std::{error::Error, net::SocketAddr, process::ExitCode};
 
 use async_drain::{
-    Drain, Report, Shutdown,
+    Drain, Report,
     hyper::{Probes, Server},
-    signal,
 };
 use axum::{
     Extension, Router,
@@ -30,11 +29,7 @@ fn main() -> ExitCode {
 fn run() -> Result<Report, Box<dyn Error>> {
     let settings = Settings::from_env()?;
     let drain = Drain::tracked();
-    let shutdown = Shutdown::new(&drain)
-        .on(signal::termination()?)
-        .lame_duck(settings.lame_duck)
-        .grace(settings.grace)
-        .abort_grace(settings.abort_grace);
+    let shutdown = serve::shutdown(&settings, &drain)?;
 
     let (listener, addr) = serve::listen(&settings)?;
     serve::announce(addr);

@@ -7,9 +7,8 @@
 use std::{error::Error, process::ExitCode};
 
 use async_drain::{
-    Drain, Report, Shutdown,
+    Drain, Report,
     hyper::{Probes, Server},
-    signal,
 };
 use hyper::service::service_fn;
 use testkit::{
@@ -26,12 +25,7 @@ fn main() -> ExitCode {
 fn run() -> Result<Report, Box<dyn Error>> {
     let settings = Settings::from_env()?;
     let drain = Drain::tracked();
-    // First of all: a signal that comes before ends the process.
-    let shutdown = Shutdown::new(&drain)
-        .on(signal::termination()?)
-        .lame_duck(settings.lame_duck)
-        .grace(settings.grace)
-        .abort_grace(settings.abort_grace);
+    let shutdown = serve::shutdown(&settings, &drain)?;
     let (listener, addr) = serve::listen(&settings)?;
     serve::announce(addr);
     let server = Server::new(&drain, |task| smol::spawn(task).detach())
@@ -52,11 +46,12 @@ fn run() -> Result<Report, Box<dyn Error>> {
         }
     });
     let service = Probes::new(settings.readiness(&drain), service);
-    Ok(if settings.tls {
+    let report = if settings.tls {
         let acceptor = certificate::acceptor()?;
         let server = server.handshake(move |connection| acceptor.accept(connection));
         smol::block_on(shutdown.run(server.serve(listener, service)))
     } else {
         smol::block_on(shutdown.run(server.serve(listener, service)))
-    })
+    };
+    Ok(report.exit_status(settings.abandoned_status))
 }
