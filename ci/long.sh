@@ -36,6 +36,7 @@ check ci/storm.sh
 check env ROUNDS=30 ci/proxies.sh
 check ci/podman.sh
 check env DRAINS=1000 cargo test --release --test leaks
+check env ROUNDS=50 cargo test --test examples sqlite
 check ci/peers.sh
 check ci/tide.sh
 check ci/integrations.sh

@@ -11,6 +11,7 @@ mod program;
 mod proxy;
 mod sessions;
 mod smol_main;
+mod sqlite;
 mod testing;
 mod threads;
 mod watch;
