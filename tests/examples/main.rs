@@ -5,6 +5,7 @@ mod axum;
 mod blocking;
 mod children;
 mod executors;
+mod kubernetes;
 mod layer;
 mod line_echo;
 mod program;
