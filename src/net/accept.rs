@@ -38,7 +38,7 @@ pub trait Accept {
     ) -> Poll<Option<io::Result<(Self::Conn, Option<SocketAddr>)>>>;
 
     /// Stops the queueing of new connections, as far as that is possible, and returns what is left
-    /// to do. By default it stops nothing.
+    /// to do. By default it stops nothing. It is called again after [`Queue::NotYet`].
     fn retire(&mut self) -> Queue {
         Queue::Open
     }
@@ -65,12 +65,16 @@ pub enum Queue {
     Open,
     /// Another process accepts from it: stop accepting, and leave the queue alone.
     Shared,
+    /// New connections still join it, since something comes first: accept what is queued, and
+    /// [retire](Accept::retire) again when it is empty, or a few milliseconds later.
+    NotYet,
 }
 
 /// Turns a listener into one that [`Drain::accept`](crate::Drain::accept) can accept from.
 ///
 /// Implemented for the TCP and Unix listeners of std, async-io and (with the feature `async-net`)
-/// smol, for an [`Arc`] of async-io's, for [`Shared`], [`Connections`] and every [`Accept`].
+/// smol, for an [`Arc`] of async-io's, for [`Shared`], [`Group`], [`Connections`] and every
+/// [`Accept`].
 #[diagnostic::on_unimplemented(
     message = "connections can't be accepted from `{Self}`",
     label = "not a listener",
@@ -203,6 +207,48 @@ impl<L: OsListener> IntoAccept for Shared<L> {
     fn into_accept(self) -> io::Result<Self::Accept> {
         let listener = self.0.into_async()?;
         Ok(Listening::held_by(Holders::Another, listener))
+    }
+}
+
+/// Declares that the listener is a member of a `SO_REUSEPORT` group, whose other members accept
+/// connections at the same address.
+///
+/// When draining begins, new connections go to the siblings at once, and none has to wait. This is
+/// the restart without a supervisor: start the new process, and stop the old one when the new one
+/// listens. Members retire one after the other, so that those of a process may be told to stop
+/// together.
+///
+/// It is for Linux, and needs no privilege. A BPF program of the group does it
+/// (`SO_ATTACH_REUSEPORT_CBPF`), so a program that you have attached is replaced. Declare all
+/// members, since each takes off what a sibling has left behind: a member that joins undeclared may
+/// get all new connections of the group, or none. On other systems, if the group has no other
+/// member, or if the kernel refuses, the listener retires as one without siblings does; the kernel
+/// refuses a process that may no longer bind the port, and one that may not use netlink.
+///
+/// ```
+/// # use async_drain::{Drain, net::Group};
+/// # use socket2::{Domain, Socket, Type};
+/// # use std::net::{SocketAddr, TcpListener};
+/// # fn main() -> std::io::Result<()> {
+/// # #[cfg(unix)] {
+/// # let address = SocketAddr::from(([127, 0, 0, 1], 0));
+/// let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+/// socket.set_reuse_port(true)?;
+/// socket.bind(&address.into())?;
+/// socket.listen(1024)?;
+/// let drain = Drain::new();
+/// let incoming = drain.accept(Group(TcpListener::from(socket)));
+/// # }
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Group<L>(pub L);
+
+impl<L: OsListener<Socket = TcpListener>> IntoAccept for Group<L> {
+    type Accept = Listening<TcpListener>;
+
+    fn into_accept(self) -> io::Result<Self::Accept> {
+        self.0.into_async().map(Listening::of_group)
     }
 }
 

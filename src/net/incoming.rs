@@ -18,6 +18,7 @@ use super::{
     accept::{Accept, IntoAccept, Queue},
     backoff::{Backoff, Failure},
     linger::{Linger, STALL_LIMIT},
+    retire::EMPTYING,
     transport::Transport,
 };
 use crate::{
@@ -26,12 +27,12 @@ use crate::{
     futures::{UntilAborting, UntilDraining},
 };
 
-/// How long a retired listener waits for connection requests that are under way: two round trips
-/// over a slow network. A queue that may still grow is emptied for the same time again.
-const EMPTYING: Duration = Duration::from_millis(500);
-
 /// How many connections are yielded in a row before other tasks get their turn.
 const BURST: usize = 32;
+
+/// How many queued connections are accepted before the listener retires, so that fewer are left to
+/// accept while new peers get no answer.
+pub(super) const FIRST: usize = 4 * BURST;
 
 /// An accepted connection and its guard.
 // Z5: the guard was taken before the connection left the accept loop.
@@ -95,6 +96,8 @@ pub struct Incoming<L: IntoAccept> {
 enum State<A> {
     /// Draining has not begun.
     Listening(A),
+    /// Draining has begun, and the listener can't retire yet.
+    Retiring(Retiring<A>),
     /// The listener is retired, and the connections in its queue are accepted.
     Emptying(Emptying<A>),
     /// The listener could not be converted: the first poll yields the error.
@@ -102,9 +105,19 @@ enum State<A> {
     Closed,
 }
 
+struct Retiring<A> {
+    accept: A,
+    /// How many more connections are accepted before it is asked again; 0 once the queue was empty.
+    left: usize,
+    /// Until when it is not asked again.
+    again: Again,
+}
+
 struct Emptying<A> {
     accept: A,
     stage: Stage,
+    /// When connection requests are asked for once more.
+    again: Again,
     /// Fires when the stage has lasted too long.
     limit: Timer,
     /// Whether `limit` ends the last look: new connections may still join the queue.
@@ -131,6 +144,7 @@ impl<A: Accept> Emptying<A> {
         Self {
             accept,
             stage: Stage::RequestsUnderWay,
+            again: Again::new(),
             limit: Timer::after(EMPTYING),
             bounded,
         }
@@ -153,10 +167,15 @@ impl<A: Accept> Emptying<A> {
         self.limit.set_after(EMPTYING);
     }
 
-    fn empty(&mut self) -> Empty {
+    fn empty(&mut self, cx: &mut Context<'_>) -> Empty {
         match self.stage {
             Stage::LastLook => Empty::Close,
-            Stage::RequestsUnderWay if self.accept.may_grow() => Empty::Wait,
+            Stage::RequestsUnderWay if self.again.is_waiting(cx) => Empty::Wait,
+            Stage::RequestsUnderWay if self.accept.may_grow() => {
+                // Nothing tells that a connection request has ended without a connection.
+                self.again.wait();
+                Empty::LookAgain
+            }
             Stage::RequestsUnderWay => {
                 // A request that was completed between the two looks is in the queue by now.
                 self.last_look();
@@ -166,11 +185,63 @@ impl<A: Accept> Emptying<A> {
     }
 }
 
+/// The growing time between two questions.
+struct Again {
+    timer: Option<Timer>,
+    wait: Duration,
+}
+
+impl Again {
+    const FIRST: Duration = Duration::from_millis(1);
+    const LONGEST: Duration = Duration::from_millis(64);
+
+    fn new() -> Self {
+        Self {
+            timer: None,
+            wait: Self::FIRST,
+        }
+    }
+
+    /// Returns whether the time is not over; then the task is woken when it is.
+    fn is_waiting(&mut self, cx: &mut Context<'_>) -> bool {
+        let waiting = match &mut self.timer {
+            Some(timer) => Pin::new(timer).poll(cx).is_pending(),
+            None => false,
+        };
+        if !waiting {
+            self.timer = None;
+        }
+        waiting
+    }
+
+    /// Begins to wait, for twice as long as the last time.
+    fn wait(&mut self) {
+        self.timer = Some(Timer::after(self.wait));
+        self.wait = (self.wait * 2).min(Self::LONGEST);
+    }
+
+    fn longer(mut self) -> Self {
+        self.wait();
+        self
+    }
+}
+
 impl<A> State<A> {
     fn accept(&mut self) -> Option<&mut A> {
         match self {
-            Self::Listening(accept) | Self::Emptying(Emptying { accept, .. }) => Some(accept),
+            Self::Listening(accept)
+            | Self::Retiring(Retiring { accept, .. })
+            | Self::Emptying(Emptying { accept, .. }) => Some(accept),
             Self::Failed(_) | Self::Closed => None,
+        }
+    }
+
+    /// Returns whether the listener is to be asked to retire.
+    fn is_due(&mut self, draining: bool, cx: &mut Context<'_>) -> bool {
+        match self {
+            Self::Listening(_) => draining,
+            Self::Retiring(retiring) => retiring.left == 0 && !retiring.again.is_waiting(cx),
+            _ => false,
         }
     }
 }
@@ -270,9 +341,23 @@ impl<L: IntoAccept> Incoming<L> {
         Poll::Ready(Some(Err(error)))
     }
 
-    fn retire(&mut self, mut accept: L::Accept) {
+    /// Asks the listener to retire.
+    fn retire(&mut self) {
+        let (mut accept, again) = match mem::replace(&mut self.state, State::Closed) {
+            State::Listening(accept) => (accept, None),
+            State::Retiring(retiring) => (retiring.accept, Some(retiring.again)),
+            state => {
+                self.state = state;
+                return;
+            }
+        };
         self.state = match accept.retire() {
             Queue::Shared => State::Closed,
+            Queue::NotYet => State::Retiring(Retiring {
+                accept,
+                left: FIRST,
+                again: again.map_or_else(Again::new, Again::longer),
+            }),
             queue => State::Emptying(Emptying::new(accept, queue == Queue::Open)),
         };
         // Try again at once, and make later waits short: draining doesn't last long.
@@ -290,8 +375,10 @@ impl<L: IntoAccept> Incoming<L> {
                 return self.close();
             }
             let draining = Pin::new(&mut self.draining).poll(cx).is_ready();
+            if self.state.is_due(draining, cx) {
+                self.retire();
+            }
             match mem::replace(&mut self.state, State::Closed) {
-                State::Listening(accept) if draining => self.retire(accept),
                 State::Failed(error) => return self.fail(error),
                 state => self.state = state,
             }
@@ -319,6 +406,9 @@ impl<L: IntoAccept> Incoming<L> {
                 Poll::Ready(Some(Ok((conn, peer)))) => {
                     self.backoff.reset();
                     self.burst += 1;
+                    if let State::Retiring(retiring) = &mut self.state {
+                        retiring.left = retiring.left.saturating_sub(1);
+                    }
                     // This fails only if the drain was drained before the stream was made: later,
                     // the stream itself keeps it from becoming drained.
                     let Ok(guard) = self.drain.node().guard(self.place) else {
@@ -340,6 +430,10 @@ impl<L: IntoAccept> Incoming<L> {
                             let wait = self.backoff.start();
                             emptying.limit.set_after(wait + EMPTYING);
                         }
+                        (_, State::Retiring(retiring)) => {
+                            retiring.left = 0;
+                            self.backoff.start();
+                        }
                         // The time is over, and it is unknown whether the queue is empty.
                         (None, State::Emptying(emptying)) if emptying.stage == Stage::LastLook => {
                             return self.close();
@@ -356,7 +450,13 @@ impl<L: IntoAccept> Incoming<L> {
             if empty {
                 self.burst = 0;
                 match &mut self.state {
-                    State::Emptying(emptying) => match emptying.empty() {
+                    State::Retiring(retiring) => {
+                        retiring.left = 0;
+                        if retiring.again.is_waiting(cx) {
+                            return Poll::Pending;
+                        }
+                    }
+                    State::Emptying(emptying) => match emptying.empty(cx) {
                         Empty::Wait => return Poll::Pending,
                         Empty::LookAgain => {}
                         Empty::Close => return self.close(),
@@ -376,6 +476,7 @@ impl<L: IntoAccept> fmt::Debug for Incoming<L> {
                 "state",
                 &match self.state {
                     State::Listening(_) => "listening",
+                    State::Retiring(_) => "retiring",
                     State::Emptying(_) => "emptying",
                     State::Failed(_) => "failed",
                     State::Closed => "closed",

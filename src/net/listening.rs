@@ -13,10 +13,14 @@ use std::{
 };
 
 use async_io::{Async, ReadableOwned};
+use socket2::SockRef;
 
+#[cfg(unix)]
+use super::unix_path::{self, BoundPath};
 use super::{
     accept::{Accept, Queue},
-    os, retire,
+    os,
+    retire::{self, How, Retirement, Stop, Stopped, borrow},
     transport::Transport,
 };
 
@@ -28,13 +32,16 @@ pub struct Listening<L: Listener> {
     /// each with a registration of its own.
     readable: Option<ReadableOwned<L>>,
     holders: Holders,
-    /// What [`retire`](Accept::retire) returned, once it was called. The drop undoes it.
-    retired: Option<Queue>,
+    /// What [`retire`](Accept::retire) has done. The drop undoes it.
+    retirement: Retirement,
+    /// Set by [`bind_unix`].
+    #[cfg(unix)]
+    path: Option<BoundPath>,
 }
 
 /// Which other processes may hold the socket of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Holders {
+pub enum Holders {
     /// None: this process made the socket and never gave its descriptor away.
     #[cfg(unix)]
     None,
@@ -42,6 +49,9 @@ pub(crate) enum Holders {
     Unknown,
     /// Another process accepts from it too: the caller says so, or `LISTEN_FDS` names it.
     Another,
+    /// Unknown, and the socket has siblings in a `SO_REUSEPORT` group, as [`Group`](super::Group)
+    /// tells.
+    Siblings,
 }
 
 /// What TCP and Unix listeners do differently.
@@ -52,15 +62,15 @@ pub trait Listener: Sized + 'static {
     /// Accepts a queued connection without blocking.
     fn accept(&self) -> io::Result<(Self::Conn, Option<SocketAddr>)>;
 
-    /// Stops the queueing of new connections; `alone` tells that no other process can hold the
-    /// socket.
-    fn retire(&self, alone: bool) -> Queue;
+    /// Stops the queueing of new connections.
+    fn stop(&self, holders: Holders, how: How) -> Stop;
 
-    /// Undoes [`retire`](Self::retire) for other holders of the socket.
-    fn restore(&self, retired: Queue);
+    /// Undoes [`stop`](Self::stop) for other holders of the socket; this one is `closing` if no
+    /// other in this process is known.
+    fn restore(&self, stopped: &Stopped, closing: bool);
 
     /// Returns whether connection requests are under way.
-    fn may_grow(&self) -> bool;
+    fn may_grow(&self, stopped: &Stopped) -> bool;
 
     /// Returns whether a connection is queued.
     fn has_queued(&self) -> bool;
@@ -84,7 +94,9 @@ impl<L: Listener> Listening<L> {
             listener: Some(listener),
             readable: None,
             holders,
-            retired: None,
+            retirement: Retirement::default(),
+            #[cfg(unix)]
+            path: None,
         }
     }
 
@@ -92,6 +104,22 @@ impl<L: Listener> Listening<L> {
         self.listener
             .as_ref()
             .map(|listener| listener.as_ref().get_ref())
+    }
+}
+
+impl Listening<TcpListener> {
+    /// Accepts from a member of a group.
+    pub(super) fn of_group(listener: Arc<Async<TcpListener>>) -> Self {
+        let mut this = Self::new(listener);
+        if this.holders == Holders::Unknown {
+            this.holders = Holders::Siblings;
+        }
+        if let Some(listener) = this.get() {
+            if let Ok(address) = listener.local_addr() {
+                os::join(borrow(listener), address);
+            }
+        }
+        this
     }
 }
 
@@ -124,17 +152,21 @@ impl<L: Listener> Accept for Listening<L> {
         if self.holders == Holders::Another {
             return Queue::Shared;
         }
-        let alone = match self.holders {
-            #[cfg(unix)]
-            Holders::None => true,
-            _ => false,
+        let Some(listener) = &self.listener else {
+            return Queue::Closed;
         };
-        self.retired = self.get().map(|listener| listener.retire(alone));
-        self.retired.unwrap_or(Queue::Closed)
+        let listener = listener.as_ref().get_ref();
+        self.retirement.advance(
+            || listener.has_queued(),
+            |how| listener.stop(self.holders, how),
+        )
     }
 
     fn may_grow(&self) -> bool {
-        self.get().is_some_and(L::may_grow)
+        match (self.get(), &self.retirement) {
+            (Some(listener), Retirement::Stopped(stopped)) => listener.may_grow(stopped),
+            _ => false,
+        }
     }
 
     fn has_queued(&self) -> Option<bool> {
@@ -144,19 +176,24 @@ impl<L: Listener> Accept for Listening<L> {
 
 impl<L: Listener> Drop for Listening<L> {
     fn drop(&mut self) {
+        // Before the close: until then, no other file can have the number of this one.
+        #[cfg(unix)]
+        drop(self.path.take());
         // This owns the listener too.
         self.readable = None;
-        let (Some(listener), Some(retired)) = (self.listener.take(), self.retired) else {
+        let (Some(listener), Some(stopped)) = (self.listener.take(), self.retirement.take()) else {
             return;
         };
         // Between the restore and the close, new connections are queued again, and are reset if no
         // other process holds the socket. Deregister from the reactor first, which keeps that
         // time short.
         match Arc::try_unwrap(listener).map(Async::into_inner) {
-            Ok(Ok(listener)) => listener.restore(retired),
+            Ok(Ok(listener)) => listener.restore(&stopped, true),
             Ok(Err(_)) => {}
-            Err(shared) => shared.as_ref().get_ref().restore(retired),
+            Err(shared) => shared.as_ref().get_ref().restore(&stopped, false),
         }
+        // A sibling that waited for its turn to retire may do so now.
+        drop(stopped);
     }
 }
 
@@ -164,7 +201,7 @@ impl<L: Listener> fmt::Debug for Listening<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Listening")
             .field("holders", &self.holders)
-            .field("retired", &self.retired)
+            .field("retirement", &self.retirement)
             .finish_non_exhaustive()
     }
 }
@@ -179,16 +216,19 @@ impl Listener for TcpListener {
         Ok((Async::new(stream)?, Some(peer)))
     }
 
-    fn retire(&self, _: bool) -> Queue {
-        retire::tcp(self)
+    fn stop(&self, holders: Holders, how: How) -> Stop {
+        match holders {
+            Holders::Siblings => retire::member(borrow(self), self.local_addr().ok(), how),
+            _ => Stop::Done(retire::tcp(&SockRef::from(self))),
+        }
     }
 
-    fn restore(&self, retired: Queue) {
-        retire::restore_tcp(self, retired);
+    fn restore(&self, stopped: &Stopped, closing: bool) {
+        retire::restore_tcp(borrow(self), stopped, closing);
     }
 
-    fn may_grow(&self) -> bool {
-        os::connection_requests_under_way(self)
+    fn may_grow(&self, stopped: &Stopped) -> bool {
+        retire::may_grow(self.local_addr().ok(), stopped)
     }
 
     fn has_queued(&self) -> bool {
@@ -209,18 +249,19 @@ impl Listener for UnixListener {
         Ok((Async::new(stream)?, None))
     }
 
-    fn retire(&self, alone: bool) -> Queue {
+    fn stop(&self, holders: Holders, _: How) -> Stop {
         // Shutting a Unix listener down affects all its holders and can't be undone.
-        if alone {
+        let alone = holders == Holders::None;
+        Stop::Done(Stopped::new(if alone {
             os::shut_down_unix(self)
         } else {
             Queue::Open
-        }
+        }))
     }
 
-    fn restore(&self, _: Queue) {}
+    fn restore(&self, _: &Stopped, _: bool) {}
 
-    fn may_grow(&self) -> bool {
+    fn may_grow(&self, _: &Stopped) -> bool {
         false
     }
 
@@ -233,11 +274,17 @@ impl Listener for UnixListener {
     }
 }
 
-/// Binds a Unix listener that no other process holds.
+/// Binds a Unix listener that no other process holds, and that removes its path.
 ///
 /// Only such a listener can refuse new peers before the connections in its queue are accepted. With
 /// any other Unix listener, a peer that connects between the last look at the queue and the close
 /// is reset.
+///
+/// If `path` is a socket on which nobody listens, e.g. since a process was killed, it is replaced.
+/// When the listener is dropped, its path is removed, unless another socket has taken its place.
+/// (The listeners of std, async-io and smol do neither.) A lock on the directory keeps processes
+/// that do this at the same time from removing each other's sockets. To find out whether somebody
+/// listens is to connect: a server that does sees a connection without a byte.
 ///
 /// ```
 /// # use async_drain::{Drain, net::bind_unix};
@@ -245,15 +292,21 @@ impl Listener for UnixListener {
 /// # let path = std::env::temp_dir().join(format!("bind_unix.{}", std::process::id()));
 /// let drain = Drain::new();
 /// let incoming = drain.accept(bind_unix(&path)?);
-/// # std::fs::remove_file(path)?;
+/// # drop(incoming);
+/// # assert!(!path.exists());
 /// # Ok(()) }
 /// ```
 ///
 /// # Errors
 ///
-/// Those of [`UnixListener::bind`].
+/// [`AddrInUse`](io::ErrorKind::AddrInUse) if a process listens on `path` or it is not a socket;
+/// [`WouldBlock`](io::ErrorKind::WouldBlock) if the directory is locked for a second; otherwise
+/// those of [`UnixListener::bind`].
 #[cfg(unix)]
 pub fn bind_unix(path: impl AsRef<std::path::Path>) -> io::Result<Listening<UnixListener>> {
-    let listener = Async::<UnixListener>::bind(path)?;
-    Ok(Listening::held_by(Holders::None, Arc::new(listener)))
+    let (listener, path) = unix_path::bind(path.as_ref())?;
+    let listener = Arc::new(Async::new(listener)?);
+    let mut listening = Listening::held_by(Holders::None, listener);
+    listening.path = Some(path);
+    Ok(listening)
 }

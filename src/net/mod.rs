@@ -14,11 +14,14 @@ mod linger;
 mod listening;
 mod os;
 mod retire;
+mod retired;
 mod transport;
+#[cfg(unix)]
+mod unix_path;
 
 #[cfg(all(feature = "systemd", target_os = "linux"))]
 pub(crate) use accept::OsListener;
-pub use accept::{Accept, Connections, IntoAccept, Queue, Shared};
+pub use accept::{Accept, Connections, Group, IntoAccept, Queue, Shared};
 #[cfg(feature = "hyper")]
 pub(crate) use delivery::Delivery;
 #[cfg(feature = "hyper")]
@@ -31,4 +34,5 @@ pub(crate) use linger::STALL_LIMIT;
 pub use listening::bind_unix;
 #[cfg(all(feature = "systemd", target_os = "linux"))]
 pub(crate) use listening::{Holders, Listening};
+pub use retired::{Retired, retire};
 pub use transport::Transport;

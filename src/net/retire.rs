@@ -6,50 +6,213 @@
 //! queue and the close is reset.
 
 #[cfg(unix)]
-use std::os::fd::AsFd as AsSocket;
+pub(super) use std::os::fd::{AsFd as AsSocket, BorrowedFd as BorrowedSocket};
 #[cfg(windows)]
-use std::os::windows::io::AsSocket;
-use std::{io, net::TcpListener};
+pub(super) use std::os::windows::io::{AsSocket, BorrowedSocket};
+use std::{
+    io, mem,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::SockRef;
 
 use super::{accept::Queue, os};
 
-/// Stops a TCP listener from queueing. New peers get no answer until it is closed, and are refused
-/// then.
-pub(super) fn tcp(listener: &TcpListener) -> Queue {
-    let socket = SockRef::from(listener);
-    match os::drop_syns(&socket) {
-        Ok(()) => Queue::Closed,
-        Err(_) => {
-            // If this fails too, the queue is emptied for a bounded time and nothing more.
-            let _ = shorten(&socket);
-            Queue::Open
+/// How long a retired listener waits for connection requests that are under way: two round trips
+/// over a slow network. A queue that may still grow is emptied for the same time again.
+pub(super) const EMPTYING: Duration = Duration::from_millis(500);
+
+/// How long a member of a group waits until it may retire, since another one does. Then it retires
+/// as if it were alone.
+const TURN: Duration = Duration::from_secs(3);
+
+/// How long a segment that the kernel has already given to a member may take until the member has
+/// it.
+const UNDER_WAY: Duration = Duration::from_millis(1);
+
+/// How far the retirement of a listener has come.
+#[derive(Debug, Default)]
+pub(super) enum Retirement {
+    #[default]
+    NotAsked,
+    /// It was asked to retire at this time, and still queues.
+    Asked(Instant),
+    /// New connections go to its siblings, from this time on.
+    Steered(Instant, os::Steering),
+    Stopped(Stopped),
+}
+
+/// What comes of asking a listener to stop.
+#[derive(Debug)]
+pub enum Stop {
+    /// A sibling is retiring.
+    Later,
+    /// New connections go to its siblings. It has to be asked again.
+    Steered(os::Steering),
+    Done(Stopped),
+}
+
+/// How a listener is to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// A member of a group hands over to its siblings, one member after the other.
+    InTurn,
+    /// New peers get no answer.
+    Alone,
+}
+
+/// What has been done to a listener.
+#[derive(Debug)]
+pub struct Stopped {
+    pub(super) queue: Queue,
+    at: Instant,
+    /// Where the connections go that the listener no longer queues.
+    steering: Option<os::Steering>,
+}
+
+impl Stopped {
+    pub(super) fn new(queue: Queue) -> Self {
+        Self {
+            queue,
+            at: Instant::now(),
+            steering: None,
+        }
+    }
+
+    /// Returns whether the time for connection requests that were under way is over.
+    pub(super) fn is_over(&self) -> bool {
+        self.at.elapsed() >= EMPTYING
+    }
+}
+
+impl Retirement {
+    /// Goes on with the retirement: `queued` tells whether a connection is queued, and `stop` stops
+    /// the queueing, as far as its argument says.
+    pub(super) fn advance(
+        &mut self,
+        queued: impl FnOnce() -> bool,
+        stop: impl FnOnce(How) -> Stop,
+    ) -> Queue {
+        let (asked, stop) = match mem::take(self) {
+            // While the listener retires, peers wait. So what is queued by now comes first.
+            Self::NotAsked if queued() => {
+                *self = Self::Asked(Instant::now());
+                return Queue::NotYet;
+            }
+            Self::NotAsked => (Instant::now(), stop(How::InTurn)),
+            Self::Asked(asked) if asked.elapsed() >= TURN => (asked, stop(How::Alone)),
+            Self::Asked(asked) => (asked, stop(How::InTurn)),
+            Self::Steered(since, steering) if since.elapsed() < UNDER_WAY => {
+                *self = Self::Steered(since, steering);
+                return Queue::NotYet;
+            }
+            // Beside the steering, this drops nothing, unless the kernel chooses a member in
+            // another way than expected.
+            Self::Steered(since, steering) => match stop(How::Alone) {
+                Stop::Done(mut stopped) => {
+                    stopped.steering = Some(steering);
+                    (since, Stop::Done(stopped))
+                }
+                other => (since, other),
+            },
+            Self::Stopped(stopped) => (stopped.at, Stop::Done(stopped)),
+        };
+        match stop {
+            Stop::Later => *self = Self::Asked(asked),
+            Stop::Steered(steering) => *self = Self::Steered(Instant::now(), steering),
+            Stop::Done(stopped) => {
+                let queue = stopped.queue;
+                *self = Self::Stopped(stopped);
+                return queue;
+            }
+        }
+        Queue::NotYet
+    }
+
+    /// Takes what has been done to the listener, to undo it.
+    pub(super) fn take(&mut self) -> Option<Stopped> {
+        match mem::take(self) {
+            Self::Stopped(stopped) => Some(stopped),
+            Self::Steered(at, steering) => Some(Stopped {
+                queue: Queue::NotYet,
+                at,
+                steering: Some(steering),
+            }),
+            Self::NotAsked | Self::Asked(_) => None,
         }
     }
 }
 
-/// Lets a TCP listener that [`tcp`] has retired queue new peers again, for other holders of its
-/// socket.
-pub(super) fn restore_tcp(listener: &TcpListener, retired: Queue) {
+/// Returns the socket of a listener, which has a name of its own on Windows.
+pub(super) fn borrow(listener: &impl AsSocket) -> BorrowedSocket<'_> {
+    #[cfg(unix)]
+    return listener.as_fd();
+    #[cfg(windows)]
+    return listener.as_socket();
+}
+
+/// Stops a TCP listener from queueing. New peers get no answer until it is closed, and are refused
+/// then.
+pub(super) fn tcp(socket: &SockRef<'_>) -> Stopped {
+    Stopped::new(match os::drop_syns(socket) {
+        Ok(()) => Queue::Closed,
+        Err(_) => {
+            // If this fails too, the queue is emptied for a bounded time and nothing more.
+            let _ = shorten(socket);
+            Queue::Open
+        }
+    })
+}
+
+/// Stops a member of a group: new peers go to its siblings. If it has none or the system can't do
+/// it, this is the same as [`tcp`].
+pub(super) fn member(socket: BorrowedSocket<'_>, address: Option<SocketAddr>, how: How) -> Stop {
+    let steering = match (how, address) {
+        (How::InTurn, Some(address)) => os::steer(socket, address),
+        _ => Err(io::ErrorKind::Unsupported.into()),
+    };
+    match steering {
+        Ok(None) => Stop::Later,
+        Ok(Some(steering)) => Stop::Steered(steering),
+        Err(_) => Stop::Done(tcp(&SockRef::from(&socket))),
+    }
+}
+
+/// Lets a TCP listener queue new peers again, for other holders of its socket. Only if it is not
+/// `closing`, it gets its share of a group's new peers again.
+pub(super) fn restore_tcp(socket: BorrowedSocket<'_>, stopped: &Stopped, closing: bool) {
     /// More than the limit of any kernel, which caps it: no call tells how long the queue was.
     const LONGEST: i32 = 4096;
-    let socket = SockRef::from(listener);
-    let _ = match retired {
+    match &stopped.steering {
+        Some(steering) if closing => steering.closing(socket),
+        Some(steering) => steering.undo(socket),
+        None => {}
+    }
+    let socket = SockRef::from(&socket);
+    let _ = match stopped.queue {
         Queue::Closed => os::take_syns(&socket),
-        Queue::Open | Queue::Shared => socket.listen(LONGEST),
+        Queue::Open => socket.listen(LONGEST),
+        Queue::Shared | Queue::NotYet => Ok(()),
     };
+}
+
+/// Returns whether connection requests of a listener at `address` are under way.
+pub(super) fn may_grow(address: Option<SocketAddr>, stopped: &Stopped) -> bool {
+    address.is_some_and(|address| {
+        os::connection_requests_under_way(address, stopped.at.elapsed(), EMPTYING)
+    })
 }
 
 /// Returns whether a connection is queued on `listener`; true if the system refuses to tell, since
 /// the close can wait.
-pub(super) fn has_queued(listener: &impl AsSocket) -> bool {
+pub(super) fn has_queued(listener: impl AsSocket) -> bool {
     const NOW: Timespec = Timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    let mut asked = [PollFd::new(listener, PollFlags::IN)];
+    let mut asked = [PollFd::new(&listener, PollFlags::IN)];
     !matches!(poll(&mut asked, Some(&NOW)), Ok(0))
 }
 

@@ -8,6 +8,7 @@
 //! - [`program`]: random programs of the core's operations and the model they must agree with, for
 //!   proptest and the fuzzer; [`polling`]: futures polled by hand, and wakers that count
 //! - `scene`: one request in flight while a drain runs, for any executor
+//! - `generations`: a server that is restarted again and again, and what its clients see of it
 //! - `meter`: the asynchronous clients of `loss` and `storm`, and how they count
 //!
 //! The servers that tests drive are programs of this package: `hyper`, `local` and `axum`.
@@ -16,6 +17,8 @@
 pub mod certificate;
 pub mod client;
 pub mod frames;
+#[cfg(unix)]
+pub mod generations;
 pub mod h2;
 #[cfg(all(unix, feature = "meter"))]
 pub mod meter;

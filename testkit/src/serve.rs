@@ -15,7 +15,7 @@ use async_drain::Report;
 #[cfg(feature = "hyper")]
 use async_drain::{
     Drain, Shutdown,
-    net::{Accept, IntoAccept},
+    net::{Accept, Group, IntoAccept},
     signal,
 };
 #[cfg(all(feature = "hyper", target_os = "linux"))]
@@ -69,6 +69,11 @@ pub fn listen(
         let addr = listener.local_addr()?;
         return Ok((Shared(listener).into_accept()?, addr));
     }
+    if settings.reuse_port {
+        let listener = member(settings.addr).map_err(cannot_listen(settings.addr))?;
+        let addr = listener.local_addr()?;
+        return Ok((Group(listener).into_accept()?, addr));
+    }
     let listener = match settings.inherit_fd {
         Some(fd) => inherited(fd)?,
         None => TcpListener::bind(settings.addr).map_err(cannot_listen(settings.addr))?,
@@ -79,6 +84,23 @@ pub fn listen(
         return Ok((systemd::store("http", listener)?, addr));
     }
     Ok((listener.into_accept()?, addr))
+}
+
+/// Joins the group of listeners at an address, or makes one.
+#[cfg(all(feature = "hyper", unix))]
+pub fn member(addr: SocketAddr) -> io::Result<TcpListener> {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(1024)?;
+    Ok(socket.into())
+}
+
+#[cfg(all(feature = "hyper", not(unix)))]
+pub fn member(_: SocketAddr) -> io::Result<TcpListener> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Takes a listener by the number of its descriptor, without `unsafe`: the kernel is asked for a

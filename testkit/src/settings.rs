@@ -23,6 +23,8 @@ pub struct Settings {
     pub store_listener: bool,
     /// `ABANDONED_STATUS` (1): the exit status if work was abandoned.
     pub abandoned_status: u8,
+    /// `REUSEPORT` (0): 1 joins the group of listeners at `ADDR`, and tells async-drain.
+    pub reuse_port: bool,
     /// `GRACE_MS` (10000)
     pub grace: Duration,
     /// `LAME_DUCK_MS` (0: none)
@@ -73,6 +75,7 @@ impl Settings {
                     format!("ABANDONED_STATUS is '{status}', and not an exit status")
                 })?,
             },
+            reuse_port: switch("REUSEPORT")?,
             grace,
             lame_duck: millis("LAME_DUCK_MS", 0)?,
             abort_grace: millis("ABORT_GRACE_MS", 1_000)?,

@@ -19,9 +19,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// After this many connections the accept loop yields to other tasks; the listener is retired then,
-/// but not closed.
-const BURST: usize = 32;
+/// After this many queued connections the listener is retired, even if there are more, and the
+/// accept loop yields to other tasks before it closes the listener.
+const BURST: usize = 128;
 
 fn listener() -> (Async<TcpListener>, SocketAddr) {
     let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 0)).expect("a free port");
@@ -116,6 +116,46 @@ fn a_unix_listener_retires_without_loss() {
     assert!(block_on(incoming.next()).is_none());
     drop(queued);
     assert_eq!(drain.phase(), Phase::Drained);
+}
+
+/// A path on which nobody listens is replaced, and is removed with its listener; the path of a
+/// listener is never taken from it.
+#[test]
+fn a_stale_unix_path_is_replaced_and_a_live_one_is_not() {
+    let socket = Socket::new("stale");
+    let path = socket.path();
+    // Std leaves its path behind.
+    drop(UnixListener::bind(&path).expect("a free path"));
+    let listener = bind_unix(&path).expect("nobody listens");
+    let error = bind_unix(&path).expect_err("a listener");
+    assert_eq!(error.kind(), ErrorKind::AddrInUse, "{error}");
+    let _peer = UnixStream::connect(&path).expect("it is as it was");
+    drop(listener);
+    assert!(!path.exists());
+    std::fs::write(&path, "no socket").expect("a writable directory");
+    let error = bind_unix(&path).expect_err("a file");
+    assert_eq!(error.kind(), ErrorKind::AddrInUse, "{error}");
+    assert_eq!(std::fs::read(&path).expect("it is as it was"), b"no socket");
+}
+
+/// A Unix listener that retires leaves its path to the one that has bound it in the meantime.
+#[test]
+fn a_unix_path_is_left_to_a_successor() {
+    let socket = Socket::new("successor");
+    let path = socket.path();
+    let drain = Drain::new();
+    let listener = bind_unix(&path).expect("a free path");
+    let queued = [(); BURST].map(|()| UnixStream::connect(&path).expect("room in the queue"));
+    let mut incoming = drain.accept(listener);
+    drain.begin();
+    for _ in &queued {
+        let accepted = block_on(incoming.next()).expect("one more in the queue");
+        drop(accepted.expect("no error"));
+    }
+    assert!(block_on(poll_once(incoming.next())).is_none(), "it closed");
+    let _successor = bind_unix(&path).expect("it has retired");
+    assert!(block_on(incoming.next()).is_none());
+    let _peer = UnixStream::connect(&path).expect("the successor listens");
 }
 
 /// Z1: a Unix listener that another process may hold is emptied, closed, and still works for the
@@ -296,6 +336,54 @@ fn connections_queued_at_the_last_moment_are_accepted() {
     drain.begin();
     assert!(block_on(incoming.next()).is_some_and(|accepted| accepted.is_ok()));
     assert!(block_on(incoming.next()).is_none());
+}
+
+/// Reports a connection request the first three times it is asked.
+struct Request(Cell<usize>);
+
+impl Accept for Request {
+    type Conn = Async<UnixStream>;
+
+    fn poll_accept(
+        &mut self,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<(Self::Conn, Option<SocketAddr>)>>> {
+        Poll::Pending
+    }
+
+    fn may_grow(&self) -> bool {
+        self.0.set(self.0.get() + 1);
+        self.0.get() <= 3
+    }
+}
+
+/// Z1: a connection request that ends without a connection does not keep the listener open for half
+/// a second.
+#[test]
+fn a_connection_request_that_ends_is_noticed_soon() {
+    let drain = Drain::new();
+    let mut incoming = drain.accept(Request(Cell::new(0)));
+    drain.begin();
+    let begun = Instant::now();
+    assert!(block_on(incoming.next()).is_none());
+    let took = begun.elapsed();
+    assert!(took < Duration::from_millis(400), "{took:?}");
+}
+
+/// Z1: connections that are queued when draining begins are accepted before new peers get no
+/// answer, so that few have to wait.
+#[test]
+fn a_queue_is_emptied_before_its_listener_retires() {
+    let drain = Drain::new();
+    let (listener, addr) = listener();
+    let _queued = [(); 3].map(|()| TcpStream::connect(addr).expect("room in the queue"));
+    let mut incoming = drain.accept(listener);
+    drain.begin();
+    assert!(block_on(incoming.next()).is_some_and(|accepted| accepted.is_ok()));
+    let soon = Duration::from_millis(500);
+    let _late = TcpStream::connect_timeout(&addr, soon).expect("it still queues");
+    assert_eq!(block_on(incoming.count()), 3);
+    assert!(refused(addr));
 }
 
 /// Z1: a process that is frozen for longer than it would wait still finds the connections that were

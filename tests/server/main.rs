@@ -9,6 +9,10 @@ mod clock;
 mod close;
 mod dropped;
 mod farewell;
+#[cfg(target_os = "linux")]
+mod generations;
+#[cfg(target_os = "linux")]
+mod group;
 mod http2;
 mod idle;
 mod in_flight;
@@ -18,6 +22,7 @@ mod listener;
 mod peers;
 mod pipelined;
 mod probes;
+mod retire;
 mod routes;
 mod server;
 mod signals;

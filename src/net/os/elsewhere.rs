@@ -8,12 +8,14 @@ use std::os::fd::BorrowedFd as BorrowedSocket;
 use std::os::windows::io::BorrowedSocket;
 use std::{
     io,
-    net::TcpListener,
+    net::SocketAddr,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use socket2::SockRef;
 
+pub(in crate::net) use super::no_group::{Steering, join, steer};
 #[cfg(unix)]
 use crate::net::{accept::Queue, retire};
 
@@ -53,6 +55,10 @@ pub(in crate::net) fn shut_down_unix(listener: &std::os::unix::net::UnixListener
     Queue::Open
 }
 
-pub(in crate::net) fn connection_requests_under_way(_: &TcpListener) -> bool {
+pub(in crate::net) fn connection_requests_under_way(
+    _: SocketAddr,
+    _: Duration,
+    _: Duration,
+) -> bool {
     false
 }

@@ -5,6 +5,8 @@
 mod elsewhere;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod linux;
+#[cfg(not(target_os = "linux"))]
+mod no_group;
 
 #[cfg(unix)]
 use std::os::fd::BorrowedFd as BorrowedSocket;
@@ -18,7 +20,9 @@ use linux as system;
 use socket2::SockRef;
 #[cfg(unix)]
 pub(super) use system::shut_down_unix;
-pub(super) use system::{AckWatch, connection_requests_under_way, drop_syns, take_syns};
+pub(super) use system::{
+    AckWatch, Steering, connection_requests_under_way, drop_syns, join, steer, take_syns,
+};
 
 use super::transport::Transport;
 

@@ -1,12 +1,22 @@
 //! What Linux can do beyond the other systems, Android included.
 
 mod acknowledged;
+// Groups are what needs all of it.
+#[cfg_attr(target_os = "android", allow(dead_code))]
 pub(crate) mod connection_requests;
+#[cfg(target_os = "linux")]
+mod group;
 mod retire;
+#[cfg_attr(target_os = "android", allow(dead_code))]
 mod sock_diag;
 
 pub(in crate::net) use acknowledged::AckWatch;
 pub(super) use acknowledged::unacknowledged;
+// `SO_COOKIE` is not to be had without unsafe code there.
+#[cfg(target_os = "android")]
+pub(in crate::net) use super::no_group::{Steering, join, steer};
+#[cfg(target_os = "linux")]
+pub(in crate::net) use group::{Steering, join, steer};
 pub(in crate::net) use retire::{
     connection_requests_under_way, drop_syns, shut_down_unix, take_syns,
 };

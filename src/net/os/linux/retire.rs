@@ -1,6 +1,6 @@
 //! Retires a listener without loss: a socket filter for TCP, a shutdown for Unix sockets.
 
-use std::{io, net::TcpListener, os::unix::net::UnixListener};
+use std::{io, net::SocketAddr, os::unix::net::UnixListener, time::Duration};
 
 use socket2::{SockFilter, SockRef};
 
@@ -47,13 +47,15 @@ pub(in crate::net) fn shut_down_unix(listener: &UnixListener) -> Queue {
     }
 }
 
-/// Returns whether connection requests are under way on the port of `listener`. Their peers count
-/// themselves as connected a moment later, and closing the listener would reset them.
-pub(in crate::net) fn connection_requests_under_way(listener: &TcpListener) -> bool {
-    let Ok(address) = listener.local_addr() else {
-        return false;
-    };
-    sock_diag::syn_received(address).unwrap_or_else(|_| in_proc(address.port()))
+/// Returns whether a listener at `address` that stopped queueing a time `ago` has connection
+/// requests under way. Their peers count themselves as connected a moment later, and closing the
+/// listener would reset them. A peer that has been silent for longer than `longest` has gone.
+pub(in crate::net) fn connection_requests_under_way(
+    address: SocketAddr,
+    ago: Duration,
+    longest: Duration,
+) -> bool {
+    sock_diag::syn_received(address, ago, longest).unwrap_or_else(|_| in_proc(address.port()))
 }
 
 /// Answers the same question from proc(5), for systems that forbid netlink.
@@ -97,7 +99,8 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let reached = SocketAddr::new(peer, address.port());
         let under_way = || {
-            let by_netlink = sock_diag::syn_received(address).unwrap();
+            let by_netlink =
+                sock_diag::syn_received(address, Duration::ZERO, Duration::from_secs(1)).unwrap();
             assert_eq!(in_proc(address.port()), by_netlink);
             by_netlink
         };
@@ -117,7 +120,14 @@ mod tests {
             .unwrap();
         let peer = TcpStream::connect_timeout(&reached, Duration::from_secs(5)).unwrap();
         assert!(under_way());
-        assert!(connection_requests_under_way(&listener));
+        let ask = |ago, longest| {
+            let [ago, longest] = [ago, longest].map(Duration::from_millis);
+            connection_requests_under_way(address, ago, longest)
+        };
+        assert!(ask(0, 1000));
+        // It began after the listener had stopped, or too long ago.
+        assert!(!ask(1500, 2000));
+        assert!(!ask(0, 0));
         drop((listener, peer));
         assert!(!under_way());
     }

@@ -1,4 +1,5 @@
-//! Reads the kernel's answers about TCP connection requests that are under way.
+//! Reads the kernel's answers about TCP sockets: connection requests that are under way, and
+//! listeners.
 //!
 //! It uses nothing of the crate, since fuzzing compiles it by its path.
 
@@ -10,16 +11,72 @@ pub(crate) const SOCK_DIAG_BY_FAMILY: u16 = 20;
 pub(crate) const NLMSG_DONE: u16 = 3;
 /// The size of a `nlmsghdr`.
 const HEADER: usize = 16;
+/// The size of an `inet_diag_msg`, which attributes may follow.
+const SOCKET: usize = 72;
 
-/// Returns whether an answer of `sock_diag(7)` names a socket, by its first message; `None` if it
-/// is not an answer.
-pub(crate) fn in_dump(answer: &[u8]) -> Option<bool> {
+/// One message of an answer of `sock_diag(7)`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Message {
+    Socket(Found),
+    /// The answer is complete.
+    Done,
+    /// The question was refused, or the message is not understood.
+    Other,
+}
+
+/// A socket that `sock_diag(7)` names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) family: u8,
+    /// How often the answer to a connection request was sent again.
+    pub(crate) retransmits: u8,
+    /// The local address: four bytes of it if the family is IPv4.
+    pub(crate) local: [u8; 16],
+    /// The interface that the socket is bound to; 0 for any.
+    pub(crate) interface: u32,
+    /// The number of the socket that `SO_COOKIE` tells too.
+    pub(crate) cookie: u64,
+    /// Milliseconds until the timer of a connection request fires.
+    pub(crate) expires: u32,
+    pub(crate) user: u32,
+}
+
+/// Takes the first message from `answer`; `None` if none is left, or none that is whole.
+pub(crate) fn next_message(answer: &mut &[u8]) -> Option<Message> {
     let header = answer.get(..HEADER)?;
-    match u16::from_ne_bytes([header[4], header[5]]) {
-        SOCK_DIAG_BY_FAMILY => Some(true),
-        NLMSG_DONE => Some(false),
-        _ => None,
+    let length = usize::try_from(word(header, 0)).ok()?;
+    let body = answer.get(HEADER..length)?;
+    let message = match u16::from_ne_bytes([header[4], header[5]]) {
+        SOCK_DIAG_BY_FAMILY => body
+            .get(..SOCKET)
+            .map_or(Message::Other, |body| Message::Socket(found(body))),
+        NLMSG_DONE => Message::Done,
+        _ => Message::Other,
+    };
+    // The last message may end without its padding.
+    *answer = answer.get(length.next_multiple_of(4)..).unwrap_or_default();
+    Some(message)
+}
+
+/// Reads an `inet_diag_msg` of `linux/inet_diag.h`.
+fn found(body: &[u8]) -> Found {
+    let mut local = [0; 16];
+    local.copy_from_slice(&body[8..24]);
+    Found {
+        family: body[0],
+        retransmits: body[3],
+        local,
+        interface: word(body, 40),
+        cookie: u64::from(word(body, 48)) << 32 | u64::from(word(body, 44)),
+        expires: word(body, 52),
+        user: word(body, 64),
     }
+}
+
+fn word(bytes: &[u8], at: usize) -> u32 {
+    let mut word = [0; 4];
+    word.copy_from_slice(&bytes[at..at + 4]);
+    u32::from_ne_bytes(word)
 }
 
 /// Returns whether a table in the format of proc(5) has a socket on `port` that has received only a

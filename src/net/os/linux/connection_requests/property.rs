@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::{NLMSG_DONE, SOCK_DIAG_BY_FAMILY, in_dump, in_table};
+use super::{Found, Message, NLMSG_DONE, SOCK_DIAG_BY_FAMILY, in_table, next_message};
 
 /// The fields of a line of the table that matter.
 #[derive(Clone, Copy, Debug)]
@@ -67,24 +67,68 @@ pub(crate) fn check_text(text: &str, port: u16) {
     assert_eq!(found, alone);
 }
 
-/// Checks that an answer counts only if it is whole, and that its type alone decides then.
-pub(crate) fn check_dump(answer: &[u8]) {
-    let kind = answer
-        .get(..16)
-        .map(|header| u16::from_ne_bytes([header[4], header[5]]));
-    let expected = match kind {
-        Some(SOCK_DIAG_BY_FAMILY) => Some(true),
-        Some(NLMSG_DONE) => Some(false),
-        _ => None,
-    };
-    assert_eq!(in_dump(answer), expected);
+/// Checks that each socket of an answer is read as it was written, whatever attributes follow it.
+pub(crate) fn check_sockets(sockets: &[(Found, usize)]) {
+    let mut answer = Vec::new();
+    for &(socket, attributes) in sockets {
+        let body = print_socket(socket);
+        message(&mut answer, SOCK_DIAG_BY_FAMILY, &body, attributes);
+    }
+    message(&mut answer, NLMSG_DONE, &[0; 4], 0);
+    let mut rest = answer.as_slice();
+    for &(socket, _) in sockets {
+        assert_eq!(next_message(&mut rest), Some(Message::Socket(socket)));
+    }
+    assert_eq!(next_message(&mut rest), Some(Message::Done));
+    assert_eq!(next_message(&mut rest), None);
+}
+
+fn message(answer: &mut Vec<u8>, kind: u16, body: &[u8], attributes: usize) {
+    let length = 16 + body.len() + attributes;
+    let whole = answer.len() + length.next_multiple_of(4);
+    answer.extend(u32::try_from(length).unwrap_or(u32::MAX).to_ne_bytes());
+    answer.extend(kind.to_ne_bytes());
+    answer.extend([0; 10]);
+    answer.extend(body);
+    answer.resize(whole, 0xa5);
+}
+
+/// Prints an `inet_diag_msg` as `inet_sk_diag_fill` of the kernel does.
+fn print_socket(socket: Found) -> [u8; 72] {
+    let mut body = [0x5a; 72];
+    let [low, high] = [socket.cookie, socket.cookie >> 32].map(|half| {
+        let half = half & u64::from(u32::MAX);
+        u32::try_from(half).unwrap_or(u32::MAX)
+    });
+    body[0] = socket.family;
+    body[3] = socket.retransmits;
+    body[8..24].copy_from_slice(&socket.local);
+    for (at, word) in [
+        (40, socket.interface),
+        (44, low),
+        (48, high),
+        (52, socket.expires),
+        (64, socket.user),
+    ] {
+        body[at..at + 4].copy_from_slice(&word.to_ne_bytes());
+    }
+    body
+}
+
+/// Checks that reading any answer comes to an end.
+pub(crate) fn check_dump(mut answer: &[u8]) {
+    let mut left = answer.len();
+    while next_message(&mut answer).is_some() {
+        assert!(answer.len() < left, "a message without length");
+        left = answer.len();
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::Line;
+    use super::{Found, Line};
 
     fn line() -> impl Strategy<Value = Line> {
         let state = prop_oneof![Just(3), 1..13_u8];
@@ -108,6 +152,29 @@ mod tests {
             })
     }
 
+    fn found() -> impl Strategy<Value = Found> {
+        (
+            any::<u8>(),
+            any::<u8>(),
+            any::<[u8; 16]>(),
+            any::<u32>(),
+            any::<u64>(),
+            any::<u32>(),
+            any::<u32>(),
+        )
+            .prop_map(
+                |(family, retransmits, local, interface, cookie, expires, user)| Found {
+                    family,
+                    retransmits,
+                    local,
+                    interface,
+                    cookie,
+                    expires,
+                    user,
+                },
+            )
+    }
+
     proptest! {
         /// Z1: each request for the port is found, and nothing else.
         #[test]
@@ -120,13 +187,23 @@ mod tests {
             super::check_text(&text, port);
         }
 
+        /// Z1: each socket that the kernel names is read.
         #[test]
-        fn any_dump_has_an_answer(
-            mut answer in prop::collection::vec(any::<u8>(), 0..40),
+        fn sockets_are_read_as_the_kernel_writes_them(
+            sockets in prop::collection::vec((found(), 0..9_usize), 0..5),
+        ) {
+            super::check_sockets(&sockets);
+        }
+
+        #[test]
+        fn any_dump_has_an_end(
+            mut answer in prop::collection::vec(any::<u8>(), 0..120),
+            length in 0..120_u32,
             kind in 0..24_u16,
         ) {
-            if let Some(place) = answer.get_mut(4..6) {
-                place.copy_from_slice(&kind.to_ne_bytes());
+            if let Some(place) = answer.get_mut(..6) {
+                place[..4].copy_from_slice(&length.to_ne_bytes());
+                place[4..].copy_from_slice(&kind.to_ne_bytes());
             }
             super::check_dump(&answer);
         }

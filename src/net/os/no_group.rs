@@ -1,0 +1,25 @@
+//! Systems on which no call tells a group of listeners which member gets a new connection.
+
+use std::{convert::Infallible, io, net::SocketAddr};
+
+use super::BorrowedSocket;
+
+/// Does not exist.
+#[derive(Debug)]
+pub struct Steering(Infallible);
+
+pub(in crate::net) fn steer(_: BorrowedSocket<'_>, _: SocketAddr) -> io::Result<Option<Steering>> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+impl Steering {
+    pub(in crate::net) fn closing(&self, _: BorrowedSocket<'_>) {
+        match self.0 {}
+    }
+
+    pub(in crate::net) fn undo(&self, _: BorrowedSocket<'_>) {
+        match self.0 {}
+    }
+}
+
+pub(in crate::net) fn join(_: BorrowedSocket<'_>, _: SocketAddr) {}
