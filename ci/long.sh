@@ -33,6 +33,7 @@ check ci/cross.sh
 check ci/windows.sh
 check ci/loss.sh long
 check ci/storm.sh
+check ci/generations.sh
 check env ROUNDS=30 ci/proxies.sh
 check ci/podman.sh
 check env DRAINS=1000 cargo test --release --test leaks

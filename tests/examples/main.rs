@@ -10,9 +10,13 @@ mod layer;
 mod line_echo;
 mod program;
 mod proxy;
+#[cfg(unix)]
+mod reload;
 mod sessions;
 mod smol_main;
 mod sqlite;
+#[cfg(unix)]
+mod supervisor;
 mod testing;
 mod threads;
 mod watch;
