@@ -1,6 +1,6 @@
-//! Reads its configuration anew on SIGHUP, without a new process: each generation has a child of the
-//! drain. Its connections finish with the configuration that they began with, and their peers come
-//! back to the next generation. The listener belongs to the process, so no peer notices more.
+//! Reads its configuration anew on SIGHUP, without a new process: each generation has a child of
+//! the drain. Its connections finish with the configuration that they began with, and their peers
+//! come back to the next generation. The listener belongs to the process, so no peer notices more.
 //!
 //! Run with: `cargo run --example reload`, and `curl localhost:8080`. Then `kill -HUP` it, and end
 //! it by Ctrl-C.

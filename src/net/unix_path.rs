@@ -86,7 +86,7 @@ fn file(path: &Path) -> io::Result<(u64, u64)> {
 
 impl Drop for BoundPath {
     fn drop(&mut self) {
-        // If another process has the lock, it doesn't matter: who binds the path next replaces it.
+        // If another process has the lock, it stays: the next one to bind the path replaces it.
         let Ok(Some(_locked)) = lock_directory(&self.path, 1) else {
             return;
         };
