@@ -43,6 +43,7 @@ check ci/tide.sh
 check ci/integrations.sh
 check ci/trillium.sh
 check ci/conformance.sh
+check ci/systemd.sh
 check ci/bench.sh
 
 echo "$passed passed, $failed failed"

@@ -134,6 +134,23 @@ broken an-interrupted-call-ends-a-connection bad_luck::a_signal_interrupts_no_co
 broken accept-loop-not-waited-for server::a_server_stopped_before_it_serves_answers_its_queue net/incoming.rs \
     'hold: node.presence(),' 'hold: None,'
 
+# --- systemd
+
+broken listeners-of-another-process-taken systemd::listeners_of_another_process_are_not_taken \
+    ../crates/async-drain-os/src/passed.rs 'if pid != own {' 'if false {'
+broken opened-descriptors-taken systemd::what_cannot_be_taken_is_an_error \
+    ../crates/async-drain-os/src/passed.rs \
+    'Ok(flags) if flags.contains(FdFlags::CLOEXEC)' 'Ok(flags) if false && flags.contains(FdFlags::CLOEXEC)'
+broken stop-without-an-extension systemd::a_stop_is_announced_with_the_time_that_it_may_take systemd/notify.rs \
+    'is_stopping && is_new' 'false && is_stopping && is_new'
+broken watchdog-not-called-again systemd::a_watched_server_says_that_it_is_alive_while_it_runs_and_while_it_drains systemd/notify.rs \
+    'let mut again = self.watchdog;' 'let mut again = None::<Duration>;'
+broken a-supervisor-that-is-gone-is-fatal systemd::a_server_goes_on_without_a_supervisor_that_is_gone systemd/notify.rs \
+    '        .ok()
+        .flatten()
+' '        .expect("a supervisor")
+'
+
 # --- connections
 
 broken no-keep-alive-grace idle::an_idle_connection_may_place_one_more_request net/idle.rs \
