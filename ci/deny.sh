@@ -20,5 +20,5 @@ cargo metadata --quiet --format-version 1 --all-features --manifest-path "$copy/
 # Advisories want a database that changes by itself; this is to fail only for what changes here.
 deny() { cargo deny --manifest-path "$copy/Cargo.toml" "$@"; }
 deny --all-features check licenses sources
-deny --no-default-features --features async-io,signal,net,tower,swansong check bans
+deny --no-default-features --features async-io,signal,net,systemd,tower,swansong check bans
 (cd crates/async-drain-tide && cargo deny check licenses sources)

@@ -15,7 +15,7 @@ for crate in mio async-std async-global-executor async-executor smol; do
         fail "$crate is in the tree"
     fi
 done
-for features in "" async-io signal net; do
+for features in "" async-io signal net systemd; do
     if tree --no-default-features --features "$features" | grep -q '^tokio'; then
         fail "tokio is in the tree of the features '$features'"
     fi

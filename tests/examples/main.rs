@@ -17,6 +17,8 @@ mod smol_main;
 mod sqlite;
 #[cfg(unix)]
 mod supervisor;
+#[cfg(target_os = "linux")]
+mod systemd;
 mod testing;
 mod threads;
 mod watch;

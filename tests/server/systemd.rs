@@ -64,8 +64,11 @@ fn connections_queued_between_two_generations_are_answered() {
 /// A variable that a parent has left in the environment has no effect.
 #[test]
 fn listeners_of_another_process_are_not_taken() {
-    let (command, stdin) = activated(listener(), "LISTEN_PID=1 LISTEN_FDS=1");
+    let listener = listener();
+    let theirs = listener.local_addr().expect("a listener");
+    let (command, stdin) = activated(listener, "LISTEN_PID=1 LISTEN_FDS=1");
     let mut own = Server::spawn_with(stdin, command).expect("a server that listens");
+    assert_ne!(own.addr(), theirs);
     hello(&mut connect(&own), false);
     own.signal(Signal::TERM).expect("a live process");
     drained(&mut own);
