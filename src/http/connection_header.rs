@@ -5,6 +5,7 @@ use ::http::{
     header::{CONNECTION, HeaderName, HeaderValue},
 };
 
+#[cfg(any(feature = "tower", test))]
 use crate::Phase;
 
 /// What the head of an answer depends on in its request.
