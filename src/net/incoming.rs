@@ -8,7 +8,7 @@ use std::{
     panic::Location,
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_io::Timer;
@@ -118,8 +118,11 @@ struct Emptying<A> {
     stage: Stage,
     /// When connection requests are asked for once more.
     again: Again,
-    /// Fires when the stage has lasted too long.
-    limit: Timer,
+    /// When the stage has lasted too long.
+    limit: Instant,
+    /// Fires then. Set only if the stream waits: the reactor's thread would take time from the
+    /// retirement, in which peers wait.
+    timer: Option<Timer>,
     /// Whether `limit` ends the last look: new connections may still join the queue.
     bounded: bool,
 }
@@ -145,26 +148,40 @@ impl<A: Accept> Emptying<A> {
             accept,
             stage: Stage::RequestsUnderWay,
             again: Again::new(),
-            limit: Timer::after(EMPTYING),
+            limit: Instant::now() + EMPTYING,
+            timer: None,
             bounded,
         }
     }
 
-    /// Ready when the time to empty the queue is over.
-    fn poll_limit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.stage == Stage::RequestsUnderWay && Pin::new(&mut self.limit).poll(cx).is_ready() {
+    /// Returns whether the time to empty the queue is over.
+    fn is_over(&mut self) -> bool {
+        let now = Instant::now();
+        if self.stage == Stage::RequestsUnderWay && now >= self.limit {
             // If the process was suspended until now, peers that waited for it are in its queue.
             self.last_look();
         }
-        if self.stage == Stage::LastLook && self.bounded {
-            return Pin::new(&mut self.limit).poll(cx).map(|_| ());
+        self.stage == Stage::LastLook && self.bounded && now >= self.limit
+    }
+
+    /// Wakes the task when the stage has lasted too long.
+    fn wake_at_limit(&mut self, cx: &mut Context<'_>) {
+        let timer = self.timer.get_or_insert_with(|| Timer::at(self.limit));
+        if Pin::new(timer).poll(cx).is_ready() {
+            self.timer = None;
+            cx.waker().wake_by_ref();
         }
-        Poll::Pending
     }
 
     fn last_look(&mut self) {
         self.stage = Stage::LastLook;
-        self.limit.set_after(EMPTYING);
+        self.extend(EMPTYING);
+    }
+
+    /// Lets the stage last until a time from now.
+    fn extend(&mut self, time: Duration) {
+        self.limit = Instant::now() + time;
+        self.timer = None;
     }
 
     fn empty(&mut self, cx: &mut Context<'_>) -> Empty {
@@ -389,8 +406,11 @@ impl<L: IntoAccept> Incoming<L> {
             }
             let waiting = self.backoff.poll(cx).is_pending();
             if let State::Emptying(emptying) = &mut self.state {
-                if emptying.poll_limit(cx).is_ready() {
+                if emptying.is_over() {
                     return self.close();
+                }
+                if waiting {
+                    emptying.wake_at_limit(cx);
                 }
             }
             let full = matches!(self.state, State::Listening(_))
@@ -428,7 +448,7 @@ impl<L: IntoAccept> Incoming<L> {
                         (Some(false), State::Emptying(_)) => empty = true,
                         (Some(true), State::Emptying(emptying)) => {
                             let wait = self.backoff.start();
-                            emptying.limit.set_after(wait + EMPTYING);
+                            emptying.extend(wait + EMPTYING);
                         }
                         (_, State::Retiring(retiring)) => {
                             retiring.left = 0;
@@ -457,7 +477,10 @@ impl<L: IntoAccept> Incoming<L> {
                         }
                     }
                     State::Emptying(emptying) => match emptying.empty(cx) {
-                        Empty::Wait => return Poll::Pending,
+                        Empty::Wait => {
+                            emptying.wake_at_limit(cx);
+                            return Poll::Pending;
+                        }
                         Empty::LookAgain => {}
                         Empty::Close => return self.close(),
                     },
