@@ -44,6 +44,14 @@ const TRILLIUM: Limits = &[
         "it is cut, but swansong counts its guards and does not name them",
     ),
     (
+        "an idle limit is advertised, and kept with care",
+        "trillium has no such limit",
+    ),
+    (
+        "an aged connection ends with its next answer",
+        "trillium has no such limit",
+    ),
+    (
         "HTTP/2: GOAWAY in two steps, streams finish",
         "trillium sends one GOAWAY, and that at once",
     ),
@@ -54,6 +62,14 @@ const TRILLIUM: Limits = &[
 ];
 
 const TIDE: Limits = &[
+    (
+        "an idle limit is advertised, and kept with care",
+        "async-drain-tide has no such limit",
+    ),
+    (
+        "an aged connection ends with its next answer",
+        "async-drain-tide has no such limit",
+    ),
     (
         "HTTP/2: GOAWAY in two steps, streams finish",
         "async-h1 speaks no HTTP/2",

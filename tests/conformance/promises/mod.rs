@@ -4,6 +4,7 @@ mod body;
 mod end;
 mod http2;
 mod idle;
+mod limits;
 mod listener;
 mod request;
 
@@ -144,6 +145,16 @@ pub(crate) const PROMISES: &[Promise] = &[
         "Z12",
         "work that outlasts the grace period is cut and named",
         end::cut,
+    ),
+    promise(
+        "Z14",
+        "an idle limit is advertised, and kept with care",
+        limits::idle,
+    ),
+    promise(
+        "Z14",
+        "an aged connection ends with its next answer",
+        limits::age,
     ),
     promise("L4", "a second signal moves on at once", end::second_signal),
     promise(

@@ -1,0 +1,33 @@
+//! Connections that end while the server runs.
+
+use std::{thread, time::Duration};
+
+use super::{Probed, TIMEOUT, answered, check, hello};
+use testkit::client::Conn;
+
+use crate::subject::Subject;
+
+pub(super) fn idle(subject: &Subject) -> Probed {
+    let server = subject.start(&[("IDLE_MS", "1000"), ("KEEP_ALIVE_GRACE_MS", "5000")])?;
+    let mut conn = Conn::open(server.addr())?;
+    conn.get("/")?;
+    let head = conn.read_response()?.head;
+    check(
+        head.header("keep-alive") == Some("timeout=1"),
+        format!("the limit is not advertised: {head:?}"),
+    )?;
+    // The limit, the second beyond it, and a little more.
+    thread::sleep(Duration::from_millis(2_200));
+    conn.get("/")?;
+    check(answered(&mut conn)?, "the answer does not say close")?;
+    check(conn.is_eof(TIMEOUT)?, "the connection is left open")
+}
+
+pub(super) fn age(subject: &Subject) -> Probed {
+    let server = subject.start(&[("AGE_MS", "300")])?;
+    let mut conn = hello(server.addr())?;
+    thread::sleep(Duration::from_millis(500));
+    conn.get("/")?;
+    check(answered(&mut conn)?, "the answer does not say close")?;
+    check(conn.is_eof(TIMEOUT)?, "the connection is left open")
+}
