@@ -32,7 +32,8 @@
 //!
 //! - **An HTTP server.** On hyper, `hyper::Server` as above; on axum, the same with the router as
 //!   the service. `Drain::watch` takes connections from an accept loop of your own, and
-//!   `tower::DrainLayer` counts requests under any server.
+//!   `tower::DrainLayer` counts requests under any server. `hyper::Probes` answers the probes of
+//!   balancers and of Kubernetes; `hyper::Limits` ends connections while the server runs.
 //! - **A protocol of your own.** `Drain::accept` retires the listener without losing a connection,
 //!   and gives each connection a guard and a close that loses no byte.
 //! - **Anything else**, e.g. workers on a queue, threads, child processes: take a [`Guard`] for
