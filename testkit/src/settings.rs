@@ -36,7 +36,7 @@ pub struct Settings {
     /// `FIRST_REQUEST_GRACE_MS` (5000); 0 makes it the keep-alive grace.
     pub first_request_grace: Duration,
     /// `READY` (balancer): `balancer` is unready from lame duck on, `kubernetes` from draining on.
-    pub kubernetes: bool,
+    pub ready: Ready,
     /// `IDLE_MS`, `AGE_MS`, `AGE_GRACE_MS`, `CONNECTIONS`, `SPREAD_MS` (none): the limits of
     /// connections.
     #[cfg(feature = "hyper")]
@@ -46,6 +46,13 @@ pub struct Settings {
     /// `WS_CLOSE_CODE` (1001, going away); 1012 says that the service restarts, and that
     /// reconnecting is worth it.
     pub ws_close_code: u16,
+}
+
+/// Who asks whether the server is ready, and so from when on it is not.
+#[derive(Clone, Copy, Debug)]
+pub enum Ready {
+    Balancer,
+    Kubernetes,
 }
 
 impl Settings {
@@ -81,9 +88,9 @@ impl Settings {
             abort_grace: millis("ABORT_GRACE_MS", 1_000)?,
             keep_alive_grace: millis("KEEP_ALIVE_GRACE_MS", 1_000)?,
             first_request_grace: millis("FIRST_REQUEST_GRACE_MS", 5_000)?,
-            kubernetes: match var("READY")?.as_deref() {
-                None | Some("balancer") => false,
-                Some("kubernetes") => true,
+            ready: match var("READY")?.as_deref() {
+                None | Some("balancer") => Ready::Balancer,
+                Some("kubernetes") => Ready::Kubernetes,
                 Some(other) => {
                     return Err(format!(
                         "READY is '{other}', and neither balancer nor kubernetes"
@@ -106,10 +113,9 @@ impl Settings {
     /// Returns what probes are told, in the mode that is set.
     pub fn readiness(&self, drain: &Drain) -> Readiness {
         let readiness = drain.readiness();
-        if self.kubernetes {
-            readiness.kubernetes()
-        } else {
-            readiness
+        match self.ready {
+            Ready::Balancer => readiness,
+            Ready::Kubernetes => readiness.kubernetes(),
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Connections that end while the server runs.
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use super::{Probed, TIMEOUT, answered, check, hello};
 use testkit::client::Conn;
@@ -17,7 +20,7 @@ pub(super) fn idle(subject: &Subject) -> Probed {
         format!("the limit is not advertised: {head:?}"),
     )?;
     // The limit, the second beyond it, and a little more.
-    thread::sleep(Duration::from_millis(2_200));
+    thread::sleep(Duration::from_millis(2_500));
     conn.get("/")?;
     check(answered(&mut conn)?, "the answer does not say close")?;
     check(conn.is_eof(TIMEOUT)?, "the connection is left open")
@@ -26,8 +29,14 @@ pub(super) fn idle(subject: &Subject) -> Probed {
 pub(super) fn age(subject: &Subject) -> Probed {
     let server = subject.start(&[("AGE_MS", "300")])?;
     let mut conn = hello(server.addr())?;
-    thread::sleep(Duration::from_millis(500));
-    conn.get("/")?;
-    check(answered(&mut conn)?, "the answer does not say close")?;
+    let limit = Instant::now() + TIMEOUT;
+    loop {
+        conn.get("/")?;
+        if answered(&mut conn)? {
+            break;
+        }
+        check(Instant::now() < limit, "no answer says close")?;
+        thread::sleep(Duration::from_millis(50));
+    }
     check(conn.is_eof(TIMEOUT)?, "the connection is left open")
 }
