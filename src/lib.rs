@@ -95,6 +95,7 @@
 //! | `hyper` | `hyper::Server` and `Drain::watch`: HTTP/1 and HTTP/2 |
 //! | `systemd` | socket activation, readiness, and stops that systemd waits for, on Linux |
 //! | `tower` | `tower::DrainLayer`: a guard for each request, under any server |
+//! | `log` | `log::progress`: what an operator reads while the program stops |
 //! | `swansong` | `Drain::drive`: one drain for trillium and all else on swansong |
 //!
 //! # What it costs, and when to use something else
@@ -125,6 +126,9 @@ mod http;
 #[cfg(feature = "hyper")]
 #[cfg_attr(docsrs, doc(cfg(feature = "hyper")))]
 pub mod hyper;
+#[cfg(feature = "log")]
+#[cfg_attr(docsrs, doc(cfg(feature = "log")))]
+pub mod log;
 #[cfg(feature = "net")]
 #[cfg_attr(docsrs, doc(cfg(feature = "net")))]
 pub mod net;

@@ -613,7 +613,7 @@ impl Node {
             overview.in_flight += node.own_in_flight();
             overview.idle += node.own_idle();
             if let Some(registry) = &node.registry {
-                registry.older(now, &mut overview.oldest);
+                registry.oldest(now, Overview::OLDEST, &mut overview.oldest);
             }
         });
         overview
@@ -640,8 +640,13 @@ pub(crate) struct Overview {
     pub(crate) in_flight: usize,
     /// How many connections are between requests.
     pub(crate) idle: usize,
-    /// The oldest of the guards, if they are tracked.
-    pub(crate) oldest: Option<Straggler>,
+    /// The oldest of the guards, oldest first, if they are tracked.
+    pub(crate) oldest: Vec<Straggler>,
+}
+
+impl Overview {
+    /// How many of the oldest guards are named.
+    const OLDEST: usize = 3;
 }
 
 /// Keeps a drain from being drained without counting as in flight.

@@ -7,12 +7,14 @@
 
 use std::{
     borrow::Cow,
+    cmp::Reverse,
     mem,
     panic::Location,
     sync::{
         Arc as StdArc,
         atomic::{AtomicU8, Ordering},
     },
+    time::Duration,
 };
 
 use crate::{
@@ -226,9 +228,9 @@ impl Registry {
         self.0.iter().map(|records| kept(lock(records))).sum()
     }
 
-    /// Replaces `oldest` by the oldest guard of this registry, if that is older. It looks at so few
-    /// records at a time that no guard waits long for the lock.
-    pub(crate) fn older(&self, now: Timestamp, oldest: &mut Option<Straggler>) {
+    /// Adds the guards of this registry to `oldest`, which holds the oldest `most`, oldest first.
+    /// It looks at so few records at a time that no guard waits long for the lock.
+    pub(crate) fn oldest(&self, now: Timestamp, most: usize, oldest: &mut Vec<Straggler>) {
         const AT_ONCE: usize = 1024;
         for list in &self.0 {
             for first in (0..).step_by(AT_ONCE) {
@@ -238,15 +240,21 @@ impl Registry {
                 };
                 let alive = (some.iter().take(AT_ONCE))
                     .filter(|record| record.taken() && record.is_at_work());
-                let first = alive.max_by_key(|record| now.since(record.since));
-                if let Some(record) = first {
-                    let least = oldest.as_ref().map(|oldest| oldest.age);
-                    if least.is_none_or(|least| now.since(record.since) > least) {
-                        let replaced = oldest.replace(record.straggler(now));
-                        drop(records);
-                        drop(replaced);
+                // Only what stays in the end is copied.
+                let mut found: Vec<(Duration, &Record)> = Vec::new();
+                for record in alive {
+                    let age = now.since(record.since);
+                    let older = oldest.iter().filter(|known| known.age >= age).count();
+                    let place = found.partition_point(|(found, _)| *found >= age);
+                    if older + place < most {
+                        found.insert(place, (age, record));
+                        found.truncate(most);
                     }
                 }
+                oldest.extend(found.iter().map(|(_, record)| record.straggler(now)));
+                drop(records);
+                oldest.sort_by_key(|straggler| Reverse(straggler.age));
+                oldest.truncate(most);
             }
         }
     }

@@ -174,6 +174,7 @@ impl Hooks {
     fn progress(&self, drain: &Drain, now: Instant) -> Progress {
         let stage = &self.stage;
         let overview = drain.node().overview();
+        let mut oldest = overview.oldest.into_iter();
         let phase_left = stage.ends.map(|ends| ends.saturating_duration_since(now));
         Progress {
             event: None,
@@ -182,7 +183,8 @@ impl Hooks {
             step: stage.step.clone(),
             in_flight: overview.in_flight,
             idle: overview.idle,
-            oldest: overview.oldest,
+            oldest: oldest.next(),
+            next_oldest: oldest.collect(),
             phase_left,
             left: phase_left
                 .zip(stage.rest)

@@ -55,6 +55,8 @@ pub struct Progress {
     pub phase_left: Option<Duration>,
     /// How long the whole shutdown may still last; `None` while running, and if nothing limits it.
     pub left: Option<Duration>,
+    /// The two guards after the oldest.
+    pub(crate) next_oldest: Vec<Straggler>,
     pub(super) drain: Observer,
     pub(super) asked: Asked,
 }
@@ -132,11 +134,20 @@ impl fmt::Display for Progress {
             write!(f, ", at most {}", Seconds(left))?;
         }
         if let (Some(oldest), true) = (&self.oldest, self.phase > Phase::Running) {
-            let label = oldest.label.as_deref().unwrap_or("unlabeled");
-            let age = Seconds(oldest.age);
-            write!(f, ", oldest {label} {age}, from {}", oldest.place)?;
+            write!(f, ", oldest {}", Named(oldest))?;
         }
         Ok(())
+    }
+}
+
+/// Displays a guard as a part of a line.
+pub(crate) struct Named<'a>(pub(crate) &'a Straggler);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let label = self.0.label.as_deref().unwrap_or("unlabeled");
+        let age = Seconds(self.0.age);
+        write!(f, "{label} {age}, from {}", self.0.place)
     }
 }
 

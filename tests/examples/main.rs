@@ -9,6 +9,7 @@ mod kubernetes;
 mod layer;
 mod line_echo;
 mod program;
+mod progress;
 mod proxy;
 #[cfg(unix)]
 mod reload;

@@ -1,0 +1,124 @@
+//! What an operator reads in the log while a program stops.
+
+use std::{
+    cell::RefCell,
+    future::{pending, ready},
+    mem,
+    pin::pin,
+    sync::Once,
+    time::{Duration, Instant},
+};
+
+use async_drain::{Drain, Shutdown};
+use futures_lite::{
+    future::{block_on, poll_once},
+    stream,
+};
+use log::{LevelFilter, Log, Metadata, Record};
+
+thread_local! {
+    /// What this thread has logged.
+    static LOGGED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Logger;
+
+impl Log for Logger {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let line = format!("{} {} {}", record.target(), record.level(), record.args());
+        LOGGED.with_borrow_mut(|logged| logged.push(line));
+    }
+
+    fn flush(&self) {}
+}
+
+fn install() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        log::set_logger(&Logger).expect("no other logger");
+        log::set_max_level(LevelFilter::Trace);
+    });
+}
+
+fn logged() -> Vec<String> {
+    LOGGED.with_borrow_mut(mem::take)
+}
+
+/// One line for each change, warnings from the abort on, and the abandoned work in groups.
+#[test]
+fn a_log_tells_what_happened_and_what_was_abandoned() {
+    install();
+    let drain = Drain::tracked();
+    let exports: Vec<_> = (0..2998)
+        .map(|_| drain.guard().unwrap().labeled("GET /export"))
+        .collect();
+    let upload = drain.guard().unwrap().labeled("POST /upload");
+    let shutdown = Shutdown::with_timer(&drain, |_| ready(()))
+        .on(stream::once(()))
+        .grace(Duration::from_secs(10))
+        .on_progress(Duration::from_secs(5), async_drain::log::progress());
+    let report = block_on(shutdown.run(pending::<()>()));
+    assert_eq!(report.still_running(), 2999);
+    let lines = logged();
+    let starts = [
+        "async_drain INFO started: running, 2999 in flight",
+        "async_drain INFO a request to stop: draining, 2999 in flight, at most 11 s, oldest GET /export ",
+        "async_drain WARN the grace period is over: aborting, 2999 in flight, at most 1 s, oldest GET /export ",
+        "async_drain WARN still in flight: GET /export ×2,998, oldest ",
+        "async_drain WARN still in flight: POST /upload",
+        "async_drain WARN the abort grace is over: aborting, 2999 in flight, oldest GET /export ",
+    ];
+    assert_eq!(lines.len(), starts.len(), "{lines:?}");
+    for (line, start) in lines.iter().zip(starts) {
+        assert!(line.starts_with(start), "{line}");
+    }
+    // The oldest and two more.
+    assert_eq!(
+        lines[1].matches("from tests/adapters/log.rs:").count(),
+        3,
+        "{}",
+        lines[1]
+    );
+    drop((exports, upload));
+}
+
+/// From half of the grace period on, the lines in between are warnings.
+#[test]
+fn half_of_the_grace_period_makes_lines_warnings() {
+    install();
+    let drain = Drain::new();
+    let _work = drain.guard().unwrap();
+    // The hook is due at once, and the grace period never ends.
+    let began = Instant::now();
+    let timer = move |deadline: Instant| async move {
+        if deadline > began + Duration::from_secs(3600) {
+            pending::<()>().await;
+        }
+    };
+    let line_after = |grace: u64, every: u64| {
+        let drain = Drain::new();
+        let _work = drain.guard().unwrap();
+        let hour = Duration::from_secs(3600);
+        let shutdown = Shutdown::with_timer(&drain, timer)
+            .grace(hour + Duration::from_secs(grace))
+            .on_progress(Duration::from_secs(every), async_drain::log::progress());
+        drain.begin();
+        let mut run = pin!(shutdown.run(pending::<()>()));
+        assert!(block_on(poll_once(run.as_mut())).is_none());
+        logged()[1].clone()
+    };
+    let early = line_after(10, 1000);
+    assert!(
+        early.starts_with("async_drain INFO draining, 1 in flight, at most "),
+        "{early}"
+    );
+    let late = line_after(10, 3000);
+    assert!(
+        late.starts_with("async_drain WARN draining, 1 in flight, at most "),
+        "{late}"
+    );
+}
