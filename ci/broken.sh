@@ -459,7 +459,7 @@ broken idle-is-all-that-is-not-work test:progress::idle_connections_are_counted_
     'self.tally.count_presences().saturating_sub(others * 0)'
 
 broken the-youngest-is-named test:progress::the_oldest_guard_is_named drain/tracked.rs \
-    'alive.max_by_key(' 'alive.min_by_key('
+    'Reverse(straggler.age)' 'straggler.age'
 
 broken an-idle-connection-is-named test:progress::the_oldest_guard_is_named drain/tracked.rs \
     '.filter(|record| record.taken() && record.is_at_work());
