@@ -334,15 +334,17 @@ fn steps_do_not_run_on_a_blocked_executor() {
     let _work = drain.guard().unwrap();
     let (telling, stuck) = mpsc::channel();
     let log = Log::default();
-    let steps = log.clone();
+    let (flush, close) = (log.clone(), log.clone());
     let shutdown = Shutdown::with_timer(&drain, never)
         .on(stream::once(()))
         .grace(Duration::from_millis(100))
         .abort_grace(Duration::from_millis(100))
         .then("flush", Duration::from_millis(200), move || async move {
-            steps.add("run");
+            flush.add("run");
         })
-        .then("close", Duration::from_millis(200), || ready(()));
+        .then("close", Duration::from_millis(200), move || async move {
+            close.add("run");
+        });
     let budget = shutdown.budget().unwrap();
     assert_eq!(budget, Duration::from_millis(600));
     let began = Instant::now();
