@@ -48,7 +48,7 @@ pub struct Settings {
     pub ws_close_code: u16,
 }
 
-/// Who asks whether the server is ready, and so from when on it is not.
+/// What asks whether the server is ready: it decides from which phase on the server is not.
 #[derive(Clone, Copy, Debug)]
 pub enum Ready {
     Balancer,
