@@ -7,7 +7,7 @@ cargo fmt --all --check
 cargo clippy --workspace --all-targets --all-features -- -D warnings -D clippy::incompatible_msrv
 export RUSTDOCFLAGS="-D warnings"
 # A link to what only one feature adds must not break where that feature is disabled.
-for feature in "" signal net hyper tower swansong; do
+for feature in "" signal net hyper systemd tower swansong; do
     cargo doc --package async-drain --no-default-features --features "$feature" --no-deps
 done
 cargo doc --workspace --all-features --no-deps

@@ -23,7 +23,7 @@ const LONGEST: usize = 1024;
 /// Returns a hook for [`Shutdown::on_progress`](crate::Shutdown::on_progress) that tells systemd
 /// how the service is getting on.
 ///
-/// For a service of `Type=notify` or `Type=notify-reload`:
+/// For a service of `Type=notify`:
 ///
 /// - that it is ready, when [`run`](crate::Shutdown::run) is first polled. Bind the listener
 ///   before, or take it from [`listeners`](super::listeners).

@@ -4,7 +4,7 @@
 use crate::support::client::Conn;
 use crate::support::process::Server;
 use crate::support::server;
-use crate::support::subject::{TIMEOUT, ask, connect, drained, hello, hyper};
+use crate::support::subject::{TIMEOUT, ask, connect, drained, hello, hyper, overtaken};
 use rustix::process::Signal;
 use std::fs::File;
 use std::net::TcpListener;
@@ -144,23 +144,37 @@ fn extension(message: &str) -> Option<u64> {
     lines.find_map(|line| line.strip_prefix("EXTEND_TIMEOUT_USEC=")?.parse().ok())
 }
 
+/// A request in flight, for as long as the test wants.
+fn half_an_upload(server: &Server) -> Conn {
+    let mut conn = connect(server);
+    let head = b"POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: 2\r\n\r\nh";
+    conn.send(head).expect("an open connection");
+    overtaken(server);
+    conn
+}
+
+fn finish(mut conn: Conn) {
+    conn.send(b"i").expect("an open connection");
+    let answer = conn.read_response().expect("a whole answer");
+    assert_eq!(answer.body, b"hi");
+}
+
 #[test]
 fn a_stop_is_announced_with_the_time_that_it_may_take() {
     let (systemd, address) = notify_socket("stop");
-    let mut server = hyper(&[("NOTIFY_SOCKET", &address), ("GRACE_MS", "10000")]);
+    let mut server = hyper(&[("NOTIFY_SOCKET", &address), ("GRACE_MS", "60000")]);
     hears(&systemd, "READY=1");
-    let mut busy = ask(&server, "/sleep/1000");
+    let busy = half_an_upload(&server);
     server.signal(Signal::TERM).expect("a live process");
     let message = hears(&systemd, "STOPPING=1");
     // The grace period, the abort grace, and a second.
     let micros = extension(&message).expect("a request to wait");
-    assert!((11_000_000..=12_000_000).contains(&micros), "{message}");
+    assert!((61_000_000..=62_000_000).contains(&micros), "{message}");
     assert!(message.contains("STATUS=SIGTERM: draining, "), "{message}");
     // Time passes, and the status with it.
     let message = hears(&systemd, "STATUS=draining, 1 in flight, at most ");
     assert_eq!(extension(&message), None);
-    busy.read_response().expect("a whole answer");
-    drop(busy);
+    finish(busy);
     hears(&systemd, "STATUS=all work has finished: drained");
     drained(&mut server);
 }
@@ -168,8 +182,11 @@ fn a_stop_is_announced_with_the_time_that_it_may_take() {
 #[test]
 fn a_watched_server_says_that_it_is_alive_while_it_runs_and_while_it_drains() {
     let (systemd, address) = notify_socket("watchdog");
-    let env = [("NOTIFY_SOCKET", &*address), ("WATCHDOG_USEC", "200000")];
-    let mut server = hyper(&env);
+    let mut server = hyper(&[
+        ("NOTIFY_SOCKET", &address),
+        ("WATCHDOG_USEC", "200000"),
+        ("GRACE_MS", "60000"),
+    ]);
     let started = Instant::now();
     hears(&systemd, "READY=1");
     // Nothing changes in the server.
@@ -179,14 +196,13 @@ fn a_watched_server_says_that_it_is_alive_while_it_runs_and_while_it_drains() {
     // Not more often than it must.
     let elapsed = started.elapsed();
     assert!(elapsed >= Duration::from_millis(400), "{elapsed:?}");
-    let mut busy = ask(&server, "/sleep/1000");
+    let busy = half_an_upload(&server);
     server.signal(Signal::TERM).expect("a live process");
     hears(&systemd, "STOPPING=1");
     for _ in 0..5 {
         hears(&systemd, "WATCHDOG=1");
     }
-    busy.read_response().expect("a whole answer");
-    drop(busy);
+    finish(busy);
     drained(&mut server);
 }
 
