@@ -5,7 +5,7 @@ use std::{
         linux::net::SocketAddrExt,
         unix::net::{SocketAddr, UnixDatagram},
     },
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -24,6 +24,17 @@ fn hears(systemd: &UnixDatagram, text: &str) {
     }
 }
 
+/// The service, which is killed if the test fails.
+struct Service(Child);
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // Fails only if the process has ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// What a user copies does what the guide says: it takes the socket that it is given, and says when
 /// it is ready and when it stops.
 #[test]
@@ -37,20 +48,21 @@ fn a_service_serves_on_the_socket_of_systemd_and_tells_of_its_stop() {
 
     // A shell becomes the service, with the listener as its descriptor 3.
     let script = "export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$0\" 3<&0 0</dev/null";
-    let mut service = Command::new("sh")
+    let service = Command::new("sh")
         .args(["-c", script])
         .arg(example("systemd"))
         .env("NOTIFY_SOCKET", format!("@{name}"))
         .stdin(Stdio::from(OwnedFd::from(listener)))
         .spawn()
         .expect("a shell");
+    let mut service = Service(service);
     hears(&systemd, "READY=1");
     let mut conn = Conn::open(addr).expect("the socket of systemd");
     conn.get("/").expect("an open connection");
     let answer = conn.read_response().expect("an answer");
     assert_eq!(answer.body, b"hello\n");
     drop(conn);
-    kill_process(Pid::from_child(&service), Signal::TERM).expect("it runs");
+    kill_process(Pid::from_child(&service.0), Signal::TERM).expect("it runs");
     hears(&systemd, "STOPPING=1\nEXTEND_TIMEOUT_USEC=");
-    assert!(service.wait().expect("it ends").success());
+    assert!(service.0.wait().expect("it ends").success());
 }
