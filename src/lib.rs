@@ -119,6 +119,11 @@ mod clock;
 mod drain;
 mod error;
 mod ext;
+// Twice, since rustdoc runs no examples behind `any(doctest, docsrs)`.
+#[cfg(doctest)]
+mod guide;
+#[cfg(all(docsrs, not(doctest)))]
+pub mod guide;
 #[cfg(any(feature = "hyper", feature = "tower"))]
 // Exported by tower.
 #[cfg_attr(not(feature = "tower"), allow(unreachable_pub))]
