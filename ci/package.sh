@@ -17,7 +17,7 @@ check() {
     rows+=("$(printf '%-62s %6s %4s s' "$what" "$result" $((SECONDS - began)))")
 }
 
-# A warning is a failure, but for those that say what is meant: that this is no upload, and that
+# A warning is a failure, but for those that say what is meant: that nothing is uploaded, and that
 # tests which need testkit don't ship.
 publish() {
     local output

@@ -47,3 +47,7 @@ pub mod connections {}
 #[doc = include_str!("links.md")]
 #[doc = include_str!("../../docs/guide/kubernetes.md")]
 pub mod kubernetes {}
+
+#[doc = include_str!("links.md")]
+#[doc = include_str!("../../docs/guide/hand-over.md")]
+pub mod hand_over {}
