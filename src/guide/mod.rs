@@ -5,28 +5,28 @@
 //! definition of a link holds, so `links.md` goes before each page.
 
 #[doc = include_str!("links.md")]
+#[doc = include_str!("../../docs/guide/concepts.md")]
+pub mod concepts {}
+
+#[doc = include_str!("links.md")]
+#[doc = include_str!("../../docs/guide/connections.md")]
+pub mod connections {}
+
+#[doc = include_str!("links.md")]
 #[doc = include_str!("../../docs/guide/getting-started.md")]
 pub mod getting_started {}
 
 #[doc = include_str!("links.md")]
-#[doc = include_str!("../../docs/guide/concepts.md")]
-pub mod concepts {}
+#[doc = include_str!("../../docs/guide/hand-over.md")]
+pub mod hand_over {}
 
 #[doc = include_str!("links.md")]
 #[doc = include_str!("../../docs/guide/http-server.md")]
 pub mod http_server {}
 
 #[doc = include_str!("links.md")]
-#[doc = include_str!("../../docs/guide/raw-tcp.md")]
-pub mod raw_tcp {}
-
-#[doc = include_str!("links.md")]
-#[doc = include_str!("../../docs/guide/workers.md")]
-pub mod workers {}
-
-#[doc = include_str!("links.md")]
-#[doc = include_str!("../../docs/guide/testing.md")]
-pub mod testing {}
+#[doc = include_str!("../../docs/guide/kubernetes.md")]
+pub mod kubernetes {}
 
 #[doc = include_str!("links.md")]
 #[doc = include_str!("../../docs/guide/migrating.md")]
@@ -37,17 +37,25 @@ pub mod migrating {}
 pub mod other_runtimes {}
 
 #[doc = include_str!("links.md")]
+#[doc = include_str!("../../docs/guide/proxies.md")]
+pub mod proxies {}
+
+#[doc = include_str!("links.md")]
+#[doc = include_str!("../../docs/guide/raw-tcp.md")]
+pub mod raw_tcp {}
+
+#[doc = include_str!("links.md")]
+#[doc = include_str!("../../docs/guide/systemd.md")]
+pub mod systemd {}
+
+#[doc = include_str!("links.md")]
+#[doc = include_str!("../../docs/guide/testing.md")]
+pub mod testing {}
+
+#[doc = include_str!("links.md")]
 #[doc = include_str!("../../docs/guide/troubleshooting.md")]
 pub mod troubleshooting {}
 
 #[doc = include_str!("links.md")]
-#[doc = include_str!("../../docs/guide/connections.md")]
-pub mod connections {}
-
-#[doc = include_str!("links.md")]
-#[doc = include_str!("../../docs/guide/kubernetes.md")]
-pub mod kubernetes {}
-
-#[doc = include_str!("links.md")]
-#[doc = include_str!("../../docs/guide/hand-over.md")]
-pub mod hand_over {}
+#[doc = include_str!("../../docs/guide/workers.md")]
+pub mod workers {}
