@@ -33,6 +33,14 @@ pub mod kubernetes {}
 pub mod migrating {}
 
 #[doc = include_str!("links.md")]
+#[doc = include_str!("../../docs/guide/observing.md")]
+pub mod observing {}
+
+#[doc = include_str!("links.md")]
+#[doc = include_str!("../../docs/guide/ordering.md")]
+pub mod ordering {}
+
+#[doc = include_str!("links.md")]
 #[doc = include_str!("../../docs/guide/other-runtimes.md")]
 pub mod other_runtimes {}
 
