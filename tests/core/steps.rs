@@ -1,7 +1,7 @@
 //! The ordered steps after the drain.
 
 use std::{
-    future::{Pending, pending, poll_fn, ready},
+    future::{Pending, Ready, pending, poll_fn, ready},
     io,
     pin::{Pin, pin},
     sync::{
@@ -124,6 +124,9 @@ fn a_step_that_fails_stops_nothing_after_it() {
             panic!("in its drop");
         }
     }
+    fn fails() -> Ready<()> {
+        panic!("in the call");
+    }
     for watched in [false, true] {
         let (drain, log, clock) = (Drain::new(), Log::default(), Clock::new());
         drain.begin();
@@ -132,12 +135,7 @@ fn a_step_that_fails_stops_nothing_after_it() {
             .then("one", 5 * SECOND, || {
                 ready(Err::<(), _>("the disk is full"))
             })
-            .then("two", 5 * SECOND, || {
-                if true {
-                    panic!("in the call");
-                }
-                ready(())
-            })
+            .then("two", 5 * SECOND, fails)
             .then("three", 5 * SECOND, || {
                 let dropped = PanicsWhenDropped;
                 poll_fn(move |_| -> Poll<()> {
