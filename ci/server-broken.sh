@@ -88,8 +88,12 @@ broken syns-dropped-before-the-queue-is-empty accept::a_queue_is_emptied_before_
     'Self::NotAsked if queued() => {' 'Self::NotAsked if false && queued() => {'
 broken requests-asked-for-once accept::a_connection_request_that_ends_is_noticed_soon net/incoming.rs \
     'self.again.wait();' 'self.again.timer = Some(Timer::never());'
-broken no-retirement-for-other-loops retire::a_storm_on_an_accept_loop_of_threads_loses_no_connection net/retired.rs \
+broken no-retirement-for-other-loops retire::a_retired_listener_is_empty_when_its_queue_is net/retired.rs \
     'Stop::Done(retire::tcp(&SockRef::from(&socket)))' 'Stop::Done(Stopped::new(Queue::Closed))'
+broken a-listeners-path-taken accept::a_stale_unix_path_is_replaced_and_a_live_one_is_not net/unix_path.rs \
+    'is_socket && refused()' 'is_socket || refused()'
+broken a-successors-path-removed accept::a_unix_path_is_left_to_a_successor net/unix_path.rs \
+    'is_ok_and(|file| file == self.file)' 'is_ok()'
 broken no-steering group::a_retiring_member_gets_no_connection_and_no_peer_waits net/retire.rs \
     '(How::InTurn, Some(address)) => os::steer' '(How::InTurn, Some(address)) if false => os::steer'
 broken steered-to-itself group::a_retiring_member_gets_no_connection_and_no_peer_waits net/os/linux/group.rs \
