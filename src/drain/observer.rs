@@ -52,7 +52,7 @@ impl Observer {
     #[inline]
     #[track_caller]
     pub fn guard(&self) -> Result<Guard, Drained> {
-        self.node.guard(Location::caller())
+        Node::guard(&self.node, Location::caller())
     }
 
     /// Creates a guard for new work, which is refused from the moment draining begins.

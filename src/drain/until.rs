@@ -35,9 +35,15 @@ pub(crate) struct Until {
 
 impl Until {
     #[inline]
-    pub(crate) fn new(node: &Node, phase: Phase) -> Self {
+    pub(crate) fn new(node: &Arc<Node>, phase: Phase) -> Self {
+        let list = if node.latch.is(phase) {
+            None
+        } else {
+            // If there is none, the drain has drained since.
+            Node::wait_list(node)
+        };
         Self {
-            list: (!node.latch.is(phase)).then(|| Arc::clone(node.latch.list())),
+            list,
             phase,
             completed: false,
             waiter: Waiter::default(),
@@ -88,7 +94,7 @@ macro_rules! until {
 
         impl $name {
             #[inline]
-            pub(crate) fn new(node: &Node) -> Self {
+            pub(crate) fn new(node: &Arc<Node>) -> Self {
                 Self(Until::new(node, Phase::$phase))
             }
 
