@@ -12,10 +12,9 @@
 //!     addition to the presences that have ended, the lock of a list of records. A creation that
 //!     comes before that in its place is counted. One that comes after it acquires the raise, so
 //!     its look at the phase (`created`, `Drain::guard`) finds draining, and it waits for a
-//!     `state`: it returns when all is counted, and the guard that it replaces drops later still. So
-//!     the last place of each piece of work that was created without waiting is one that is
-//!     counted.
-//!     While the drain runs, no creation waits.
+//!     `state`: it returns when all is counted, and the guard that it replaces drops later still.
+//!     So the last place of each piece of work that was created without waiting is one that is
+//!     counted. While the drain runs, no creation waits.
 //! E8. What is not work is not counted. A thread that begins or ends a presence, which is an `Arc`
 //!     that is not work, does both halves of it under the `state` of its part; so does one that
 //!     keeps the first `Arc` of a shard, or gives it up. A connection that becomes idle or active
