@@ -30,7 +30,7 @@ def update(path, text):
 def in_documentation(file):
     """Returns what a link to a file of the repository leads to in the documentation."""
     if file.parent == guide and file.name != "README.md":
-        return f"super::{file.stem.replace('-', '_')}"
+        return f"crate::guide::{file.stem.replace('-', '_')}"
     return f"{blob}{file.relative_to(root)}"
 
 
