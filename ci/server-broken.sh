@@ -292,6 +292,10 @@ broken aborting-not-waited-for by_hand::aborting_wakes_a_watched_connection_in_e
     'if self.poll_aborting(cx).is_ready() {
                 return Next::Cut;
             }' ''
+broken window-ignores-a-late-deadline limits::the_window_ends_within_a_grace_period_that_is_known_late hyper/closing.rs \
+    'self.is_leaving() || fits(drawn.at)' 'self.is_leaving() || fits(drawn.at) || true'
+broken late-deadline-is-not-looked-for limits::the_window_ends_within_a_grace_period_that_is_known_late hyper/closing.rs \
+    'if deadline.is_none() {' 'if false && deadline.is_none() {'
 broken no-limit-for-a-handshake limits::a_stalled_handshake_is_closed_while_running hyper/closing.rs \
     'if due.has_passed(this.unfinished) || due.has_passed(silence) {' 'if due.has_passed(silence) {'
 broken hypers-limit-between-requests limits::hypers_own_timers_work hyper/server.rs \

@@ -33,6 +33,9 @@ const GOAWAY: Duration = Duration::from_secs(5);
 /// sent just in time arrives later. (Node's buffer is the same.)
 const IDLE_BUFFER: Duration = Duration::from_secs(1);
 
+/// How long after draining has begun the deadline is looked for again, if there was none.
+const LATE_DEADLINE: Duration = Duration::from_millis(100);
+
 /// Decides when to ask a connection to end, and when to cut it.
 #[derive(Debug)]
 pub(super) struct Closing {
@@ -64,9 +67,16 @@ pub(super) struct Closing {
     cut: Option<Instant>,
     /// When the connection is told to leave because the server stops, if that time is drawn from a
     /// window: set once the window has begun.
-    moment: Option<Instant>,
+    moment: Option<Moment>,
     /// Since when the connection has been leaving for having been idle too long.
     idle_limit_passed: Option<Instant>,
+}
+
+/// A time that was drawn from a window, and the deadline of the drain that was known then.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    at: Instant,
+    deadline: Option<Instant>,
 }
 
 /// What to do with a connection whose poll is pending.
@@ -124,7 +134,7 @@ impl Closing {
     }
 
     pub(super) fn limits(mut self, limits: Limits) -> Self {
-        let age = limits.age.and_then(limits::jittered);
+        let age = limits.age.map(limits::jittered);
         self.aged = age.and_then(|age| self.idleness.accepted.checked_add(age));
         self.cut = limits
             .age_grace
@@ -383,13 +393,7 @@ impl Closing {
         if !stopping || spared && begun.is_none() {
             return None;
         }
-        let moment = match self.moment {
-            Some(moment) => moment,
-            None => {
-                let moment = self.draw_moment();
-                *self.moment.insert(moment)
-            }
-        };
+        let moment = self.moment(begun, due);
         if !self.is_leaving() {
             if !due.has_passed(Some(moment)) {
                 return None;
@@ -399,18 +403,33 @@ impl Closing {
         begun.map(|begun| begun.max(moment))
     }
 
-    /// Draws when the connection is told to leave.
-    fn draw_moment(&self) -> Instant {
-        let now = Instant::now();
-        let end = self
-            .activity
-            .as_ref()
-            .and_then(|activity| activity.node().deadline());
-        let room = end.map_or(Duration::MAX, |end| {
-            let left = end.saturating_duration_since(now);
-            left.saturating_sub(self.idleness.graces.keep_alive)
-        });
-        now + limits::drawn(self.limits.spread.min(room))
+    /// Returns when the connection is told to leave. It is drawn once, and once more if a deadline
+    /// becomes known into which it doesn't fit: a second request has cut lame duck short, or code
+    /// has begun the drain by hand, which has its deadline a moment later.
+    fn moment(&mut self, begun: Option<Instant>, due: &mut Due) -> Instant {
+        let deadline = (self.activity.as_ref()).and_then(|activity| activity.node().deadline());
+        if deadline.is_none() {
+            due.has_passed(begun.and_then(|begun| begun.checked_add(LATE_DEADLINE)));
+        }
+        let keep_alive = self.idleness.graces.keep_alive;
+        let fits = |at: Instant| {
+            deadline.is_none_or(|end| at.checked_add(keep_alive).is_some_and(|at| at <= end))
+        };
+        match self.moment {
+            Some(drawn) if drawn.deadline == deadline || self.is_leaving() || fits(drawn.at) => {
+                drawn.at
+            }
+            _ => {
+                let now = Instant::now();
+                let room = deadline.map_or(Duration::MAX, |end| {
+                    let left = end.saturating_duration_since(now);
+                    left.saturating_sub(keep_alive)
+                });
+                let at = now + limits::drawn(self.limits.spread.min(room));
+                self.moment = Some(Moment { at, deadline });
+                at
+            }
+        }
     }
 
     /// Returns when the peer last acknowledged bytes while it lacked more; `asked` if it never has.

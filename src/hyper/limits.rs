@@ -1,7 +1,7 @@
 use std::{
     collections::hash_map::RandomState,
     hash::{BuildHasher, Hasher},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use ::hyper::header::HeaderValue;
@@ -142,7 +142,10 @@ impl Limits {
 
     /// Returns what answers advertise.
     pub(super) fn advertised(&self) -> Option<HeaderValue> {
-        let seconds = self.idle?.as_secs();
+        let limit = self
+            .idle
+            .filter(|&limit| Instant::now().checked_add(limit).is_some());
+        let seconds = limit?.as_secs();
         // A second or less is nothing to count on, and no header can say less than a second.
         HeaderValue::from_str(&format!("timeout={seconds}"))
             .ok()
@@ -167,8 +170,8 @@ pub(super) fn drawn(window: Duration) -> Duration {
 }
 
 /// Returns a duration between nine and eleven tenths of `age`.
-pub(super) fn jittered(age: Duration) -> Option<Duration> {
-    (age / 10 * 9).checked_add(drawn(age / 5))
+pub(super) fn jittered(age: Duration) -> Duration {
+    (age / 10 * 9).saturating_add(drawn(age / 5))
 }
 
 #[cfg(test)]
@@ -179,12 +182,12 @@ mod tests {
     #[test]
     fn ages_differ_by_up_to_a_tenth() {
         let age = Duration::from_secs(100);
-        let ages: Vec<_> = (0..1_000).filter_map(|_| jittered(age)).collect();
-        assert_eq!(ages.len(), 1_000);
+        let ages: Vec<_> = (0..1_000).map(|_| jittered(age)).collect();
         let (first, last) = (ages.iter().min().unwrap(), ages.iter().max().unwrap());
         assert!((90..91).contains(&first.as_secs()), "{first:?}");
         assert!((109..110).contains(&last.as_secs()), "{last:?}");
-        assert!(jittered(Duration::MAX).is_none());
+        // With any jitter, it means no limit.
+        assert_eq!(Instant::now().checked_add(jittered(Duration::MAX)), None);
     }
 
     #[test]
@@ -195,6 +198,8 @@ mod tests {
             "timeout=7"
         );
         assert_eq!(advertised(Duration::from_millis(999)), None);
+        // It means no limit.
+        assert_eq!(advertised(Duration::MAX), None);
         assert_eq!(Limits::new().advertised(), None);
     }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_drain::{
-    Drain,
+    Drain, Shutdown,
     hyper::{Limits, Server},
 };
 use hyper::{Request, Response, body::Incoming, service::service_fn};
@@ -453,5 +453,41 @@ fn the_window_ends_within_the_grace_period() {
     assert!(drain.until_drained().wait_timeout(grace + LONG));
     for conn in &mut conns {
         assert!(conn.is_eof(TIMEOUT).expect("no reset"));
+    }
+}
+
+/// Z14: so it does if the deadline becomes known after the window has begun: a second request cuts
+/// lame duck short, or code begins the drain by hand.
+#[test]
+fn the_window_ends_within_a_grace_period_that_is_known_late() {
+    let (lame, grace) = (LONG * 100, SHORT * 10);
+    for by_hand in [false, true] {
+        let (drain, addr) = serve_with(Limits::new().spread(LONG * 100), SHORT);
+        let mut conns = [(); 20].map(|()| Conn::open(addr).expect("the server listens"));
+        for conn in &mut conns {
+            hello(conn, false);
+        }
+        let (requests, requested) = smol::channel::unbounded();
+        let lame = if by_hand { Duration::ZERO } else { lame };
+        let shutdown = Shutdown::new(&drain)
+            .on(requested)
+            .lame_duck(lame)
+            .grace(grace);
+        let stopping = thread::spawn(|| smol::block_on(shutdown.run(pending::<()>())));
+        if by_hand {
+            drain.begin();
+        } else {
+            requests.send_blocking(()).expect("a receiver");
+            drain.until_lame_duck().wait();
+            // The requests are told apart by their time.
+            thread::sleep(Duration::from_millis(300));
+            requests.send_blocking(()).expect("a receiver");
+        }
+        let report = stopping.join().expect("no panic");
+        assert!(report.is_drained(), "{report}");
+        assert!(report.aborting().is_zero(), "{by_hand}: {report}");
+        for conn in &mut conns {
+            assert!(conn.is_eof(TIMEOUT).expect("no reset"));
+        }
     }
 }
