@@ -8,7 +8,7 @@ use std::{
 
 use ::http::{
     Method, Request, Response, StatusCode, Version,
-    header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue},
+    header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue},
 };
 use ::hyper::{
     body::{Body, Frame, SizeHint},
@@ -107,12 +107,18 @@ impl Settings {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return None;
         }
-        let mut response = Response::new(text);
+        let length = text.len();
+        let is_head = request.method() == Method::HEAD;
+        let body = if is_head { String::new() } else { text };
+        let mut response = Response::new(body);
         *response.status_mut() = status;
         let headers = response.headers_mut();
         let plain = HeaderValue::from_static("text/plain; charset=utf-8");
         headers.insert(CONTENT_TYPE, plain);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if is_head {
+            headers.insert(CONTENT_LENGTH, length.into());
+        }
         if self.readiness.phase() >= Phase::LameDuck && request.version() < Version::HTTP_2 {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -210,6 +216,36 @@ impl<B: Body<Data: From<String>>> Body for ProbedBody<B> {
         match self {
             Self::Text { text } => SizeHint::with_exact(text.len() as u64),
             Self::Passed { body } => body.size_hint(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use ::hyper::service::service_fn;
+    use futures_lite::future::block_on;
+
+    use super::*;
+    use crate::Drain;
+
+    /// hyper sends a body over HTTP/2 if there is one, which is malformed after HEAD.
+    #[test]
+    fn the_answer_to_head_has_no_body() {
+        let service = service_fn(|_: Request<String>| async {
+            Ok::<_, Infallible>(Response::new("not a probe".to_owned()))
+        });
+        let drain = Drain::new();
+        let probes = Probes::new(drain.readiness(), service);
+        for (path, length) in [("/readyz", "6"), ("/livez", "6")] {
+            let mut request = Request::new(String::new());
+            *request.method_mut() = Method::HEAD;
+            *request.uri_mut() = path.parse().unwrap();
+            let answer = block_on(probes.call(request)).unwrap();
+            assert_eq!(answer.status(), StatusCode::OK);
+            assert_eq!(answer.headers()[CONTENT_LENGTH], length);
+            assert!(answer.body().is_end_stream());
         }
     }
 }
