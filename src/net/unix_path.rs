@@ -31,22 +31,26 @@ pub(super) struct BoundPath {
 
 /// Binds `path`, in place of a socket on which nobody listens.
 pub(super) fn bind(path: &Path) -> io::Result<(UnixListener, BoundPath)> {
-    let path = std::path::absolute(path)?;
+    // For the drop. Sockets are named by `path`, which may be short enough where this is too long.
+    let absolute = std::path::absolute(path)?;
     // From here on, no other process that binds by this function sees a socket that is bound and
     // does not listen yet, or removes one that is not the one it has looked at.
-    let locked = lock_directory(&path, TRIES)?;
-    let listener = match UnixListener::bind(&path) {
+    let locked = lock_directory(&absolute, TRIES)?;
+    let listener = match UnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            if locked.is_none() || !is_stale(&path) {
+            if locked.is_none() || !is_stale(path) {
                 return Err(error);
             }
-            fs::remove_file(&path)?;
-            UnixListener::bind(&path)?
+            fs::remove_file(path)?;
+            UnixListener::bind(path)?
         }
         bound => bound?,
     };
-    let file = file(&path)?;
-    Ok((listener, BoundPath { path, file }))
+    let bound = BoundPath {
+        file: file(path)?,
+        path: absolute,
+    };
+    Ok((listener, bound))
 }
 
 /// Returns whether `path` is a socket on which nobody listens.
@@ -93,5 +97,43 @@ impl Drop for BoundPath {
         if file(&self.path).is_ok_and(|file| file == self.file) {
             let _ = fs::remove_file(&self.path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fs, process::Command};
+
+    use super::bind;
+
+    /// The kernel takes 107 bytes, of a relative path as well.
+    #[test]
+    fn a_relative_path_in_a_deep_directory_is_bound_and_removed() {
+        const NAME: &str =
+            "net::unix_path::tests::a_relative_path_in_a_deep_directory_is_bound_and_removed";
+        if env::current_dir().unwrap().as_os_str().len() > 150 {
+            for _ in 0..2 {
+                let (listener, path) = bind("socket".as_ref()).unwrap();
+                drop(listener);
+                // The second time, it is replaced.
+                std::mem::forget(path);
+            }
+            drop(bind("socket".as_ref()).unwrap());
+            assert!(!fs::exists("socket").unwrap());
+            return;
+        }
+        // In a process of its own, which is somewhere else.
+        let top = env::temp_dir().join(format!("unix_path.{}", std::process::id()));
+        let deep = top.join("d".repeat(150));
+        fs::create_dir_all(&deep).unwrap();
+        let mut test = Command::new(env::current_exe().unwrap());
+        let output = test.args(["--exact", NAME]).current_dir(&deep).output();
+        fs::remove_dir_all(&top).unwrap();
+        let output = output.unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && text.contains("1 passed"),
+            "{text}"
+        );
     }
 }
