@@ -2,7 +2,7 @@
 
 use std::{
     env::{self, VarError},
-    fmt, io,
+    fmt, io, iter,
     net::TcpListener,
     os::{
         fd::{AsRawFd, OwnedFd},
@@ -44,26 +44,25 @@ use crate::net::Shared;
 /// If a variable is malformed, if a descriptor that it names is not open, or if the descriptors
 /// have been taken already. All descriptors stay as they are then.
 pub fn listeners() -> io::Result<Listeners> {
+    let count = passed::descriptors()?.len();
     let names = match env::var("LISTEN_FDNAMES") {
-        Ok(names) => Some(names),
-        Err(VarError::NotPresent) => None,
+        // There are none, or they are another process's.
+        _ if count == 0 => Vec::new(),
+        Ok(names) => names_of(&names, count)?,
+        Err(VarError::NotPresent) => Vec::new(),
         Err(VarError::NotUnicode(_)) => {
             return Err(invalid("LISTEN_FDNAMES is not valid unicode".into()));
         }
     };
-    let names = names_of(names.as_deref(), passed::descriptors()?.len())?;
     let fds = passed::take()?;
+    // As sd_listen_fds_with_names(3) calls those without a name.
+    let names = (names.into_iter()).chain(iter::repeat_with(|| "unknown".to_owned()));
     Ok(Listeners::new(fds.into_iter().zip(names)))
 }
 
-/// Returns a name for each of `count` descriptors.
-fn names_of(names: Option<&str>, count: usize) -> io::Result<Vec<String>> {
-    let names: Vec<_> = match names {
-        _ if count == 0 => Vec::new(),
-        Some(names) => names.split(':').map(str::to_owned).collect(),
-        // As sd_listen_fds_with_names(3) calls them.
-        None => return Ok(vec!["unknown".to_owned(); count]),
-    };
+/// Returns the name of each of `count` descriptors.
+fn names_of(names: &str, count: usize) -> io::Result<Vec<String>> {
+    let names: Vec<_> = names.split(':').map(str::to_owned).collect();
     if names.len() == count {
         return Ok(names);
     }
@@ -346,12 +345,43 @@ mod tests {
         assert!(listeners.unix_named("http").unwrap().is_some());
     }
 
+    /// Nonsense is an error, however many descriptors it speaks of, or none of our business.
+    #[test]
+    fn variables_that_say_nonsense_neither_end_the_program_nor_exhaust_its_memory() {
+        const NAME: &str = "systemd::listeners::tests::\
+            variables_that_say_nonsense_neither_end_the_program_nor_exhaust_its_memory";
+        if let Ok(expected) = std::env::var("EXPECTED") {
+            let said = super::listeners().map_or_else(|error| error.to_string(), |_| "none".into());
+            assert!(said.contains(&expected), "{said}");
+            return;
+        }
+        for (variables, expected) in [
+            ("LISTEN_PID=$$ LISTEN_FDS=2147483640", "is not open"),
+            (
+                "LISTEN_PID=1 LISTEN_FDS=2147483640 LISTEN_FDNAMES=$(printf '\\377')",
+                "none",
+            ),
+        ] {
+            let command =
+                format!("ulimit -v 4000000; export {variables}; exec \"$0\" --exact {NAME}");
+            let output = std::process::Command::new("sh")
+                .args(["-c", &command])
+                .arg(std::env::current_exe().unwrap())
+                .env("EXPECTED", expected)
+                .output()
+                .unwrap();
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert!(
+                output.status.success() && text.contains("1 passed"),
+                "{text}"
+            );
+        }
+    }
+
     #[test]
     fn each_descriptor_has_a_name() {
-        assert_eq!(names_of(Some("http:admin"), 2).unwrap(), ["http", "admin"]);
-        assert_eq!(names_of(None, 2).unwrap(), ["unknown", "unknown"]);
-        assert!(names_of(Some("of:another:process"), 0).unwrap().is_empty());
-        let error = names_of(Some("http"), 2).unwrap_err().to_string();
+        assert_eq!(names_of("http:admin", 2).unwrap(), ["http", "admin"]);
+        let error = names_of("http", 2).unwrap_err().to_string();
         assert_eq!(error, "LISTEN_FDNAMES has 1 names, but LISTEN_FDS is 2");
     }
 }
