@@ -188,7 +188,8 @@ impl Hooks {
             phase_left,
             left: phase_left
                 .zip(stage.rest)
-                .and_then(|(left, rest)| left.checked_add(rest)),
+                .and_then(|(left, rest)| left.checked_add(rest))
+                .filter(|&left| now.checked_add(left).is_some()),
             drain: drain.observer(),
             asked: Asked::default(),
         }

@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    fmt,
+    fmt::{self, Write as _},
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
@@ -117,6 +117,7 @@ impl Clone for Asked {
 
 impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut f = OneLine(f);
         if let Some(event) = &self.event {
             write!(f, "{event}: ")?;
         }
@@ -148,6 +149,22 @@ impl fmt::Display for Named<'_> {
         let label = self.0.label.as_deref().unwrap_or("unlabeled");
         let age = Seconds(self.0.age);
         write!(f, "{label} {age}, from {}", self.0.place)
+    }
+}
+
+/// Writes each control character as a space: labels, names and errors are user code.
+struct OneLine<'a, 'f>(&'a mut fmt::Formatter<'f>);
+
+impl fmt::Write for OneLine<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for part in text.split_inclusive(char::is_control) {
+            let line = part.trim_end_matches(char::is_control);
+            self.0.write_str(line)?;
+            if line.len() < part.len() {
+                self.0.write_char(' ')?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -172,7 +172,10 @@ where
             report.aborting = aborting.elapsed();
         }
         report.abandoned(drain.node().abandoned(), drain.in_flight());
-        self.after(&mut report, event).await;
+        if self.after(&mut report, event).await {
+            // Work may have ended since then.
+            report.abandoned(drain.node().abandoned(), drain.in_flight());
+        }
         if let Some(error) = self.failure.take() {
             report.failed(error);
         }
@@ -186,8 +189,8 @@ where
     }
 
     /// Runs the steps, once the drain has ended or was given up, and puts how they ended into the
-    /// report. Tells the hooks of it.
-    async fn after(&mut self, report: &mut Report, event: Cow<'static, str>) {
+    /// report. Tells the hooks of it. Returns whether there were steps.
+    async fn after(&mut self, report: &mut Report, event: Cow<'static, str>) -> bool {
         let abandoned = report.stragglers().total();
         // Guards that are still alive may go at any time; that is in the report.
         let (phase, mut event) = match (report.still_running(), abandoned) {
@@ -207,7 +210,7 @@ where
         };
         self.enter(over.clone(), event);
         if steps.as_slice().is_empty() {
-            return;
+            return false;
         }
         // A step may close what the server uses. The server was polled in the last phase.
         self.server.set(None);
@@ -238,6 +241,7 @@ where
             ..over
         };
         self.hooks.enter(&self.drain, over, event, failed);
+        true
     }
 
     /// Runs one step for at most its budget. It may take longer to begin, if the executor is

@@ -160,6 +160,27 @@ fn a_hook_is_told_of_each_phase_and_of_its_cause() {
     assert_eq!(lines(&told), ["1 abandoned: drained"]);
 }
 
+/// Logs and status lines take one line, whatever user code calls its work.
+#[test]
+fn progress_is_one_line() {
+    let drain = Drain::tracked();
+    let work = drain.guard().unwrap().labeled("GET /\r\n/export");
+    let (hook, told) = told();
+    let shutdown = Shutdown::with_timer(&drain, |_| pending::<()>())
+        .on_progress(SECOND, hook)
+        .then("flush", SECOND, || async { panic!("left: 1\n right: 2") });
+    let mut run = pin!(shutdown.run(pending::<()>()));
+    drain.begin();
+    goes_on(&mut run);
+    let seen = lines(&told);
+    assert!(seen[0].contains(", oldest GET /  /export 0 s"), "{seen:?}");
+    drop(work);
+    let _ = block_on(run);
+    let seen = lines(&told);
+    let text = "it panicked: left: 1  right: 2: drained";
+    assert!(seen.last().unwrap().ends_with(text), "{seen:?}");
+}
+
 /// The other causes, and the end of a shutdown whose work ignores it.
 #[test]
 fn a_hook_is_told_why_a_shutdown_began_and_what_was_left() {

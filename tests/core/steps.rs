@@ -436,6 +436,37 @@ fn a_budget_that_does_not_fit_is_refused() {
     );
 }
 
+/// What nothing limits has no time that is left, at whatever moment a hook is called.
+#[test]
+fn a_step_without_a_limit_has_no_time_left() {
+    let drain = Drain::new();
+    let (hook, told) = told();
+    let shutdown = Shutdown::with_timer(&drain, never)
+        .grace(Duration::ZERO)
+        .abort_grace(Duration::MAX)
+        .on_progress(Duration::MAX, hook)
+        .then("close", Duration::MAX, || ready(()));
+    drain.begin();
+    let _ = block_on(shutdown.run(pending::<()>()));
+    let left: Vec<_> = told.try_iter().map(|progress| progress.left).collect();
+    assert_eq!(left, [None, None, None, Some(Duration::ZERO)]);
+}
+
+/// S8: work that ignored the abort and ended during a step is abandoned, and no longer runs.
+#[test]
+fn the_report_knows_what_ended_during_the_steps() {
+    let drain = Drain::new();
+    let work = drain.guard().unwrap();
+    let shutdown = Shutdown::with_timer(&drain, ready).then("wait for it", SECOND, move || {
+        drop(work);
+        ready(())
+    });
+    drain.begin();
+    let report = block_on(shutdown.run(pending::<()>()));
+    assert_eq!(report.stragglers().total(), 1);
+    assert_eq!(report.still_running(), 0);
+}
+
 /// Each step has what is left of its own budget, and the total counts those that follow.
 #[test]
 fn a_hook_is_told_how_long_steps_may_last() {
