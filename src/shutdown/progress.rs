@@ -148,7 +148,7 @@ impl fmt::Display for Named<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let label = self.0.label.as_deref().unwrap_or("unlabeled");
         let age = Seconds(self.0.age);
-        write!(f, "{label} {age}, from {}", self.0.place)
+        write!(OneLine(f), "{label} {age}, from {}", self.0.place)
     }
 }
 
