@@ -7,9 +7,9 @@ set -euo pipefail
 cd "$(dirname "$0")/../benches"
 
 limits='
-guard_and_drop       50
+guard_and_drop       38
 clone_and_drop       19
-tracked_and_drop     250
+tracked_and_drop     230
 is_draining          8
 guard_is_draining    12
 first_poll_and_drop  275

@@ -52,7 +52,7 @@ impl Observer {
     #[inline]
     #[track_caller]
     pub fn guard(&self) -> Result<Guard, Drained> {
-        Node::guard(&self.node, Location::caller())
+        self.node.guard(Location::caller())
     }
 
     /// Creates a guard for new work, which is refused from the moment draining begins.

@@ -11,7 +11,7 @@ use std::{
 
 use slab::Slab;
 
-use crate::drain::{Drain, Observer, node::Node, phase::Phase, sync};
+use crate::drain::{Drain, Observer, latch::Level, node::Node, phase::Phase, sync};
 
 impl Drain {
     /// Returns whether the program should get new work: a value to ask at each probe.
@@ -65,16 +65,16 @@ impl Observer {
 /// Liveness is not readiness: a program that drains is alive, and must not be restarted.
 #[derive(Clone)]
 pub struct Readiness {
-    node: sync::Arc<Node>,
+    level: sync::Arc<Level>,
     /// The phase from which on it is unready.
     until: Phase,
     holds: Arc<Holds>,
 }
 
 impl Readiness {
-    fn of(node: &sync::Arc<Node>) -> Self {
+    fn of(node: &Node) -> Self {
         Self {
-            node: sync::Arc::clone(node),
+            level: sync::Arc::clone(node.latch.level()),
             until: Phase::LameDuck,
             holds: node.holds(),
         }
@@ -90,7 +90,7 @@ impl Readiness {
     /// Returns the phase of the drain.
     #[allow(dead_code, reason = "only probes ask for it")]
     pub(crate) fn phase(&self) -> Phase {
-        self.node.latch.phase()
+        self.level.phase()
     }
 
     /// Returns whether the program should get new work.
@@ -100,7 +100,7 @@ impl Readiness {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         // Relaxed: the answer publishes nothing.
-        !self.node.latch.is(self.until) && self.holds.count.load(Ordering::Relaxed) == 0
+        !self.level.reached(self.until) && self.holds.count.load(Ordering::Relaxed) == 0
     }
 
     /// Keeps the program unready while the returned value lives, e.g. until its caches are warm or
@@ -139,7 +139,7 @@ impl Readiness {
     /// ready.
     #[must_use]
     pub fn reasons(&self) -> Vec<Cow<'static, str>> {
-        let phase = self.node.latch.phase();
+        let phase = self.level.phase();
         let phase = (phase >= self.until).then(|| phase.to_string().into());
         let held = self.holds.reasons();
         phase

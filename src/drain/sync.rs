@@ -2,12 +2,12 @@
 
 #[cfg(not(any(loom, shuttle)))]
 pub(crate) use std::sync::{
-    Arc, Mutex, MutexGuard, OnceLock, Weak,
+    Arc, Mutex, MutexGuard, Weak,
     atomic::{AtomicU8, AtomicUsize, Ordering, fence},
 };
 
 #[cfg(any(loom, shuttle))]
-pub(crate) use self::model::{Arc, OnceLock, Weak};
+pub(crate) use self::model::{Arc, Weak};
 #[cfg(loom)]
 pub(crate) use loom::sync::{
     Mutex, MutexGuard,
@@ -65,41 +65,9 @@ mod model {
         strong: sync::Arc<AtomicUsize>,
     }
 
-    /// The standard library's, of which the checker sees the flag.
-    pub(crate) struct OnceLock<T> {
-        value: sync::OnceLock<T>,
-        set: AtomicUsize,
-    }
-
-    impl<T> OnceLock<T> {
-        pub(crate) fn new() -> Self {
-            Self {
-                value: sync::OnceLock::new(),
-                set: AtomicUsize::new(0),
-            }
-        }
-
-        pub(crate) fn set(&self, value: T) -> Result<(), T> {
-            self.value.set(value)?;
-            self.set.store(1, Release);
-            Ok(())
-        }
-
-        pub(crate) fn get(&self) -> Option<&T> {
-            if self.set.load(Acquire) == 0 {
-                return None;
-            }
-            self.value.get()
-        }
-    }
-
     impl<T> Arc<T> {
         pub(crate) fn new(value: T) -> Self {
             Self::first(sync::Arc::new(value))
-        }
-
-        pub(crate) fn get_mut(this: &mut Self) -> Option<&mut T> {
-            this.value.as_mut().and_then(sync::Arc::get_mut)
         }
 
         pub(crate) fn into_inner(mut this: Self) -> Option<T> {

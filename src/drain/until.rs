@@ -35,15 +35,9 @@ pub(crate) struct Until {
 
 impl Until {
     #[inline]
-    pub(crate) fn new(node: &Arc<Node>, phase: Phase) -> Self {
-        let list = if node.latch.is(phase) {
-            None
-        } else {
-            // If there is none, the drain has drained since.
-            Node::wait_list(node)
-        };
+    pub(crate) fn new(node: &Node, phase: Phase) -> Self {
         Self {
-            list,
+            list: (!node.latch.is(phase)).then(|| Arc::clone(node.latch.list())),
             phase,
             completed: false,
             waiter: Waiter::default(),
@@ -94,7 +88,7 @@ macro_rules! until {
 
         impl $name {
             #[inline]
-            pub(crate) fn new(node: &Arc<Node>) -> Self {
+            pub(crate) fn new(node: &Node) -> Self {
                 Self(Until::new(node, Phase::$phase))
             }
 

@@ -102,12 +102,12 @@ pin_project! {
 }
 
 impl<T> UntilAborted<T> {
-    fn new(node: &Arc<Node>, task: T) -> Self {
+    fn new(node: &Node, task: T) -> Self {
         Self {
             task: Some(task),
             aborting: None,
             tunnel: Tunnel::next(),
-            presence: Node::presence_for_task(node),
+            presence: node.presence_for_task(),
         }
     }
 }
