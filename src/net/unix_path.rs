@@ -130,10 +130,10 @@ mod tests {
         let output = test.args(["--exact", NAME]).current_dir(&deep).output();
         fs::remove_dir_all(&top).unwrap();
         let output = output.unwrap();
-        let text = String::from_utf8_lossy(&output.stdout);
+        let printed = String::from_utf8_lossy(&output.stdout);
         assert!(
-            output.status.success() && text.contains("1 passed"),
-            "{text}"
+            output.status.success() && printed.contains("1 passed"),
+            "{printed}"
         );
     }
 }
