@@ -126,8 +126,8 @@ mod tests {
         let top = env::temp_dir().join(format!("unix_path.{}", std::process::id()));
         let deep = top.join("d".repeat(150));
         fs::create_dir_all(&deep).unwrap();
-        let mut test = Command::new(env::current_exe().unwrap());
-        let output = test.args(["--exact", NAME]).current_dir(&deep).output();
+        let mut child = Command::new(env::current_exe().unwrap());
+        let output = child.args(["--exact", NAME]).current_dir(&deep).output();
         fs::remove_dir_all(&top).unwrap();
         let output = output.unwrap();
         let printed = String::from_utf8_lossy(&output.stdout);

@@ -56,6 +56,10 @@ pub struct Progress {
     /// How long the whole shutdown may still last; `None` while running, and if nothing limits it.
     pub left: Option<Duration>,
     /// The two guards after the oldest.
+    #[cfg_attr(
+        not(feature = "log"),
+        allow(dead_code, reason = "only logs ask for them")
+    )]
     pub(crate) next_oldest: Vec<Straggler>,
     pub(super) drain: Observer,
     pub(super) asked: Asked,
