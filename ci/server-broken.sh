@@ -150,10 +150,8 @@ broken stop-without-an-extension systemd::a_stop_is_announced_with_the_time_that
 broken watchdog-not-called-again systemd::a_watched_server_says_that_it_is_alive_while_it_runs_and_while_it_drains systemd/notify.rs \
     'let mut again = self.watchdog;' 'let mut again = None::<Duration>;'
 broken a-supervisor-that-is-gone-is-fatal systemd::a_server_goes_on_without_a_supervisor_that_is_gone systemd/notify.rs \
-    '        .ok()
-        .flatten()
-' '        .expect("a supervisor")
-'
+    '        warn(&error);
+        None' '        panic!("{error}")'
 
 # --- connections
 

@@ -22,7 +22,13 @@
 //!
 //! Which lock is taken under which is written in the header of the module `drain`.
 
-use std::{borrow::Cow, iter, mem, panic::Location, sync::OnceLock, time::Instant};
+use std::{
+    borrow::Cow,
+    iter, mem,
+    panic::Location,
+    sync::{OnceLock, atomic},
+    time::{Duration, Instant},
+};
 
 use slab::Slab;
 
@@ -54,6 +60,9 @@ pub(crate) struct Node {
     state: Mutex<State>,
     /// The phase to which all below has been moved.
     settled: AtomicU8,
+    /// How many of the presences are accept loops and tasks of servers. It only informs, so models
+    /// don't see it.
+    serving: atomic::AtomicU32,
     /// What makes the parent wait for this node, set by `adopt` and taken at the end.
     parent: Mutex<Option<ParentLink>>,
     /// The records of guards, if they are tracked.
@@ -69,7 +78,7 @@ struct State {
     abandoned: Option<Box<Stragglers>>,
     /// Set once this node has ended and the parent has its copy of the record.
     ended: bool,
-    /// What keeps the program unready; set when it is first asked for.
+    /// What keeps the program unready, and what else servers tell; set when it is first asked for.
     holds: Option<std::sync::Arc<Holds>>,
 }
 
@@ -125,6 +134,7 @@ impl Node {
                 holds: None,
             }),
             settled: AtomicU8::new(Phase::Running as u8),
+            serving: atomic::AtomicU32::new(0),
             parent: Mutex::new(None),
             registry: tracked.then(|| Registry::new(shards)),
         });
@@ -138,6 +148,19 @@ impl Node {
 
     pub(crate) fn shards(&self) -> &Arc<[Weak<Seat>]> {
         self.shards.get().expect("`new` has set the shards")
+    }
+
+    /// Notes that a server gives its idle peers so long while draining, so that an operator can be
+    /// warned if that is longer than the grace period.
+    #[allow(dead_code, reason = "only servers have such a limit")]
+    pub(crate) fn note_idle_limit(&self, name: &'static str, limit: Duration) {
+        self.holds().note_idle_limit(name, limit);
+    }
+
+    /// Returns the longest time that was noted, if it is longer than `grace`.
+    pub(crate) fn idle_limit_beyond(&self, grace: Duration) -> Option<(&'static str, Duration)> {
+        let (name, limit) = self.holds().idle_limit()?;
+        (limit > grace).then_some((name, limit))
     }
 
     pub(crate) fn holds(&self) -> std::sync::Arc<Holds> {
@@ -433,7 +456,7 @@ impl Node {
         let _state = lock(&self.state);
         let seat = seat::seat(self.shards())?;
         self.tally.begin_presence();
-        self.tally.begin_serving();
+        self.serving.fetch_add(1, atomic::Ordering::Relaxed);
         Some(Presence {
             seat: Some(seat),
             for_task: false,
@@ -449,7 +472,7 @@ impl Node {
     pub(crate) fn presence_for_task(&self) -> Option<Presence> {
         let seat = seat::seat(self.shards())?;
         self.tally.begin_presence();
-        self.tally.begin_serving();
+        self.serving.fetch_add(1, atomic::Ordering::Relaxed);
         Some(Presence {
             seat: Some(seat),
             for_task: true,
@@ -602,7 +625,10 @@ impl Node {
         let others = state.kept.len()
             + state.children.len()
             + self.registry.as_ref().map_or(0, Registry::kept_records);
-        self.tally.count_presences().saturating_sub(others)
+        // Relaxed: a number to be shown.
+        let serving = self.serving.load(atomic::Ordering::Relaxed);
+        let serving = usize::try_from(serving).unwrap_or(usize::MAX);
+        (self.tally.count_presences()).saturating_sub(others.saturating_add(serving))
     }
 
     /// Returns what is to be shown of the work here and below, by one walk.
@@ -670,7 +696,8 @@ impl Drop for Presence {
         let Some(seat) = self.seat.take() else {
             return;
         };
-        seat.node().tally.end_serving();
+        // Relaxed, here and where it begins: it publishes nothing.
+        (seat.node().serving).fetch_sub(1, atomic::Ordering::Relaxed);
         if self.for_task && !seat.node().latch.is(Phase::Draining) {
             seat.node().tally.end_presence();
         } else {

@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use slab::Slab;
@@ -168,15 +169,36 @@ impl fmt::Debug for Readiness {
     }
 }
 
-/// What keeps a drain's program unready. A node has it once it was asked for its readiness.
+/// What keeps a drain's program unready, and how long its servers wait for idle peers. A node has
+/// it once it was asked for it.
 #[derive(Default)]
 pub(crate) struct Holds {
     /// How many `reasons` there are, written under their lock.
     count: AtomicUsize,
     reasons: Mutex<Slab<Cow<'static, str>>>,
+    /// The longest time that a server gives its idle peers while draining, and what it is called.
+    idle_limit: Mutex<Option<(&'static str, Duration)>>,
 }
 
 impl Holds {
+    #[allow(dead_code, reason = "only servers have such a limit")]
+    pub(crate) fn note_idle_limit(&self, name: &'static str, limit: Duration) {
+        let mut longest = self
+            .idle_limit
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if longest.is_none_or(|(_, longest)| limit > longest) {
+            *longest = Some((name, limit));
+        }
+    }
+
+    pub(crate) fn idle_limit(&self) -> Option<(&'static str, Duration)> {
+        *self
+            .idle_limit
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn reasons(&self) -> MutexGuard<'_, Slab<Cow<'static, str>>> {
         // Nothing under this lock panics.
         self.reasons.lock().unwrap_or_else(PoisonError::into_inner)

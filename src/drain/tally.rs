@@ -20,8 +20,6 @@
 //!     presence that it subtracts is one that it finds among the seats, or finds ended. `look` is
 //!     exact; see E7 and E8 of the node.
 
-use std::sync::atomic;
-
 use crate::drain::sync::{AtomicUsize, Ordering, fence};
 
 /// Counts the shards that have not ended, and the presences: `Arc`s of shards that are not work.
@@ -35,9 +33,6 @@ pub(crate) struct Tally {
     begun: AtomicUsize,
     /// How many presences have ended.
     ended: AtomicUsize,
-    /// How many of the presences are accept loops and tasks of servers. It only informs, so models
-    /// don't see it.
-    serving: atomic::AtomicUsize,
 }
 
 const LOOKED: usize = 1;
@@ -49,36 +44,20 @@ impl Tally {
             live: AtomicUsize::new(shards),
             begun: AtomicUsize::new(shards * ONE),
             ended: AtomicUsize::new(0),
-            serving: atomic::AtomicUsize::new(0),
         }
     }
 
-    /// Counts a presence as an accept loop or a task of a server, until
-    /// [`end_serving`](Self::end_serving).
-    #[inline]
-    pub(crate) fn begin_serving(&self) {
-        // Relaxed, here and below: it publishes nothing.
-        self.serving.fetch_add(1, atomic::Ordering::Relaxed);
-    }
-
-    #[inline]
-    pub(crate) fn end_serving(&self) {
-        self.serving.fetch_sub(1, atomic::Ordering::Relaxed);
-    }
-
-    /// Returns how many presences there are beside accept loops and tasks of servers: exact while
-    /// none begins or ends.
+    /// Returns how many presences there are: exact while none begins or ends.
     pub(crate) fn count_presences(&self) -> usize {
         // Relaxed: a number to be shown.
         let [begun, ended] =
             [&self.begun, &self.ended].map(|count| count.load(Ordering::Relaxed) / ONE);
-        let serving = self.serving.load(atomic::Ordering::Relaxed);
         // Wrapping, as in `work`; in the upper half, if one ended between the two loads.
         let presences = begun.wrapping_sub(ended) & (usize::MAX / ONE);
         if presences > usize::MAX / ONE / 2 {
             return 0;
         }
-        presences.saturating_sub(serving)
+        presences
     }
 
     /// Ends a shard; returns whether it was the last.

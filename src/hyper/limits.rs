@@ -127,7 +127,8 @@ impl Limits {
     /// Peers that are told at the same moment connect anew at the same moment, to the servers that
     /// are left. Each connection draws its moment from this window, which begins with lame duck, or
     /// with draining if there is none. The window ends early enough for the keep-alive grace to fit
-    /// into the grace period.
+    /// into the grace period; if it is longer than that, the hooks of
+    /// [`on_progress`](crate::Shutdown::on_progress) are warned.
     #[must_use]
     pub fn spread(mut self, window: Duration) -> Self {
         self.spread = window;

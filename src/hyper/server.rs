@@ -192,6 +192,9 @@ impl<E, H> Server<E, H> {
 
     /// Sets how long an idle connection may still send one more request after draining has begun;
     /// one second by default. Zero closes it at once.
+    ///
+    /// If it is longer than the grace period, which cuts it short, the hooks of
+    /// [`on_progress`](crate::Shutdown::on_progress) are warned when draining begins.
     pub fn keep_alive_grace(mut self, grace: Duration) -> Self {
         self.graces.keep_alive = grace;
         self
@@ -273,6 +276,13 @@ impl<E, H> Server<E, H> {
         Tasks<E>: auto::HttpServerConnExec<S::Respond, Answer<S::ResponseBody, Unanswered>>
             + Executor<S::Task<H, Linger<<L::Accept as Accept>::Conn>, Tasks<E>>>,
     {
+        for (name, limit) in [
+            ("keep-alive grace", self.graces.keep_alive),
+            ("first-request grace", self.graces.first_request),
+            ("spread", self.limits.spread),
+        ] {
+            self.drain.node().note_idle_limit(name, limit);
+        }
         let incoming = net::Incoming::new(self.drain.clone(), listener);
         let mut incoming = incoming
             .stall_limit(self.stall_limit)

@@ -16,6 +16,7 @@ use super::{
     ServerEnd,
     builder::{Budget, Shutdown},
     hooks::{Hooks, Stage},
+    progress::Seconds,
     requests::Requests,
     steps::{self, Failure, Planned, Run, Step, Work},
     timer::{self, BoxTimer, Sleep},
@@ -148,6 +149,7 @@ where
             },
             event,
         );
+        self.warn_of_idle_limit(grace);
         let mut report = Report::begun(drain.node().begun_with());
         report.lame_duck = draining.saturating_duration_since(begun);
         event = self.draining(grace_ends).await;
@@ -186,6 +188,20 @@ where
     /// Tells the hooks that a stage has begun, and what brought it about.
     fn enter(&mut self, stage: Stage, event: impl Into<Cow<'static, str>>) {
         self.hooks.enter(&self.drain, stage, event, false);
+    }
+
+    /// Tells the hooks if a server gives its idle peers longer than the grace period, which cuts
+    /// that time short.
+    fn warn_of_idle_limit(&mut self, grace: Duration) {
+        // With no grace period nothing is served, and that was meant.
+        if grace.is_zero() {
+            return;
+        }
+        if let Some((name, limit)) = self.drain.node().idle_limit_beyond(grace) {
+            let (limit, grace) = (Seconds(limit), Seconds(grace));
+            let words = format!("the {name} of {limit} is longer than the grace period of {grace}");
+            self.hooks.event(&self.drain, words, true);
+        }
     }
 
     /// Runs the steps, once the drain has ended or was given up, and puts how they ended into the

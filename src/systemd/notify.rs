@@ -3,7 +3,7 @@
 use std::{
     env,
     fmt::Write,
-    process,
+    io, mem, process,
     time::{Duration, Instant},
 };
 
@@ -37,7 +37,8 @@ const LONGEST: usize = 1024;
 ///   goes on if the executor is blocked.
 ///
 /// Without `NOTIFY_SOCKET` in the environment the hook does nothing. It never blocks, and if
-/// systemd can't be reached, the program goes on without it.
+/// systemd can't be reached, the program goes on without it. The feature `log` then logs a warning,
+/// once.
 ///
 /// ```
 /// use std::time::Duration;
@@ -51,15 +52,24 @@ const LONGEST: usize = 1024;
 /// ```
 pub fn notify() -> impl FnMut(&Progress) + Send + 'static {
     // A supervisor that can't be reached is not worth failing for.
-    let mut notifier = NotifySocket::from_env()
-        .ok()
-        .flatten()
-        .map(|socket| Notifier::new(socket, watchdog()));
+    let socket = NotifySocket::from_env().unwrap_or_else(|error| {
+        warn(&error);
+        None
+    });
+    let mut notifier = socket.map(|socket| Notifier::new(socket, watchdog()));
     move |progress| {
         if let Some(notifier) = &mut notifier {
             notifier.tell(progress);
         }
     }
+}
+
+/// Warns that systemd can't be told how the service is getting on.
+fn warn(error: &io::Error) {
+    #[cfg(feature = "log")]
+    ::log::warn!(target: "async_drain", "systemd can't be told of the service: {error}");
+    #[cfg(not(feature = "log"))]
+    let _ = error;
 }
 
 /// Returns half of the time after which systemd takes a silent service for dead, if it ever does.
@@ -88,6 +98,8 @@ struct Notifier {
     waits: Option<Instant>,
     /// The status that systemd knows.
     status: String,
+    /// Set once there has been a warning.
+    warned: bool,
 }
 
 impl Notifier {
@@ -99,6 +111,7 @@ impl Notifier {
             stopping: false,
             waits: None,
             status: String::new(),
+            warned: false,
         }
     }
 
@@ -135,11 +148,15 @@ impl Notifier {
                     self.waits = waits.or(self.waits);
                     self.status = status;
                 }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     again = Some(again.map_or(RETRY, |again| again.min(RETRY)));
                 }
                 // Try again at the next event: it may come back.
-                Err(_) => {}
+                Err(error) => {
+                    if !mem::replace(&mut self.warned, true) {
+                        warn(&error);
+                    }
+                }
             }
         }
         if let Some(again) = again {

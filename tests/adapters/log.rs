@@ -122,3 +122,37 @@ fn half_of_the_grace_period_makes_lines_warnings() {
         "{late}"
     );
 }
+
+/// A supervisor that can't be told of the service is a warning, and the service goes on.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_log_tells_once_that_systemd_is_gone() {
+    use std::{env, process::Command};
+
+    const NAME: &str = "log::a_log_tells_once_that_systemd_is_gone";
+    const GONE: &str = "/nowhere/notify";
+    if env::var("NOTIFY_SOCKET").is_ok_and(|socket| socket == GONE) {
+        install();
+        let drain = Drain::new();
+        let shutdown = Shutdown::new(&drain)
+            .on(stream::once(()))
+            .on_progress(Duration::MAX, async_drain::systemd::notify());
+        assert!(block_on(shutdown.run(pending::<()>())).is_drained());
+        let lines = logged();
+        let start = "async_drain WARN systemd can't be told of the service: ";
+        assert!(
+            lines.len() == 1 && lines[0].starts_with(start),
+            "one warning: {lines:?}"
+        );
+        return;
+    }
+    // In a process of its own, which has a variable that others don't.
+    let mut test = Command::new(env::current_exe().unwrap());
+    test.args(["--exact", NAME]).env("NOTIFY_SOCKET", GONE);
+    let output = test.output().unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && printed.contains("1 passed"),
+        "{printed}"
+    );
+}
