@@ -40,6 +40,8 @@ check env DRAINS=1000 cargo test --release --test leaks
 check env ROUNDS=50 cargo test --test examples sqlite
 check ci/peers.sh
 check ci/tide.sh
+check ci/msrv.sh tide
+check ci/features.sh 3
 check ci/integrations.sh
 check ci/trillium.sh
 check ci/conformance.sh

@@ -157,6 +157,7 @@ impl Idleness {
 
     /// Returns when the connection became idle, or when its peer was `told` to leave, whichever is
     /// later; `None` if it is not idle.
+    #[cfg(feature = "hyper")]
     pub(crate) fn since(&self, told: Instant) -> Option<Instant> {
         self.idle.after(told)
     }
