@@ -4,13 +4,13 @@
 use async_drain::net::{Accept, Connections, IntoAccept, Shared, bind_unix};
 use async_drain::{Drain, Phase};
 use futures_lite::future::{block_on, poll_once};
-use futures_lite::{AsyncReadExt, AsyncWriteExt, StreamExt, stream};
+use futures_lite::{AsyncReadExt, AsyncWriteExt, Stream, StreamExt, stream};
 use smol::Async;
 use std::cell::{Cell, RefCell};
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -95,15 +95,18 @@ impl Drop for Socket {
     }
 }
 
-/// Z1: a Unix listener that no other process can hold refuses new peers as soon as it retires, and
-/// accepts those in its queue.
-#[test]
-fn a_unix_listener_retires_without_loss() {
-    let socket = Socket::new("alone");
-    let path = socket.path();
+/// Binds a path and begins a drain while peers are in the queue. Returns the stream that has
+/// accepted them all and still listens, and the peers.
+fn retired(
+    path: &Path,
+) -> (
+    Drain,
+    impl Stream<Item = Result<impl Sized>> + Unpin,
+    [UnixStream; BURST],
+) {
     let drain = Drain::new();
-    let listener = bind_unix(&path).expect("a free path");
-    let queued = [(); BURST].map(|()| UnixStream::connect(&path).expect("room in the queue"));
+    let listener = bind_unix(path).expect("a free path");
+    let queued = [(); BURST].map(|()| UnixStream::connect(path).expect("room in the queue"));
     let mut incoming = drain.accept(listener);
     drain.begin();
     for _ in &queued {
@@ -111,6 +114,16 @@ fn a_unix_listener_retires_without_loss() {
         drop(accepted.expect("no error"));
     }
     assert!(block_on(poll_once(incoming.next())).is_none(), "it closed");
+    (drain, incoming, queued)
+}
+
+/// Z1: a Unix listener that no other process can hold refuses new peers as soon as it retires, and
+/// accepts those in its queue.
+#[test]
+fn a_unix_listener_retires_without_loss() {
+    let socket = Socket::new("alone");
+    let path = socket.path();
+    let (drain, mut incoming, queued) = retired(&path);
     let error = UnixStream::connect(&path).expect_err("no accept takes it from the queue");
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{error}");
     assert!(block_on(incoming.next()).is_none());
@@ -143,16 +156,7 @@ fn a_stale_unix_path_is_replaced_and_a_live_one_is_not() {
 fn a_unix_path_is_left_to_a_successor() {
     let socket = Socket::new("successor");
     let path = socket.path();
-    let drain = Drain::new();
-    let listener = bind_unix(&path).expect("a free path");
-    let queued = [(); BURST].map(|()| UnixStream::connect(&path).expect("room in the queue"));
-    let mut incoming = drain.accept(listener);
-    drain.begin();
-    for _ in &queued {
-        let accepted = block_on(incoming.next()).expect("one more in the queue");
-        drop(accepted.expect("no error"));
-    }
-    assert!(block_on(poll_once(incoming.next())).is_none(), "it closed");
+    let (_drain, mut incoming, _queued) = retired(&path);
     let _successor = bind_unix(&path).expect("it has retired");
     assert!(block_on(incoming.next()).is_none());
     let _peer = UnixStream::connect(&path).expect("the successor listens");
