@@ -4,6 +4,7 @@
 use rustix::param::clock_ticks_per_second;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use std::ffi::OsStr;
+use std::fs;
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -125,16 +126,28 @@ impl Server {
         self.signalled.get().copied()
     }
 
-    /// Freezes the process, as a loaded machine may do at the worst moment, and waits until it is
-    /// frozen.
+    /// Freezes the process and those that it has started, as a loaded machine may do at the worst
+    /// moment, and waits until it is frozen.
     pub fn stop(&self) -> Result<()> {
+        self.signal_children(Signal::STOP);
         kill_process(self.pid, Signal::STOP)?;
         wait_for(self.pid, WaitIdOptions::STOPPED | WaitIdOptions::EXITED)
     }
 
     /// Lets a frozen process go on.
     pub fn cont(&self) -> Result<()> {
+        self.signal_children(Signal::CONT);
         Ok(kill_process(self.pid, Signal::CONT)?)
+    }
+
+    /// Sends a signal to those that the process has started.
+    fn signal_children(&self, signal: Signal) {
+        // Once it has ended, its id may be a stranger's.
+        if self.is_running() {
+            for child in children(self.pid) {
+                let _ = kill_process(child, signal);
+            }
+        }
     }
 
     /// Whether the process has not ended yet.
@@ -143,8 +156,9 @@ impl Server {
         matches!(waitid(WaitId::Pid(self.pid), options), Ok(None))
     }
 
-    /// Kills the process.
+    /// Kills the process and those that it has started.
     pub fn kill(&mut self) -> Result<()> {
+        self.signal_children(Signal::KILL);
         self.child.kill()
     }
 
@@ -186,9 +200,20 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // Both fail only if the process is gone, which is what they are for.
-        let _ = self.child.kill();
+        let _ = self.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Returns the processes that the main thread of this one has started; none where the system can't
+/// tell.
+fn children(pid: Pid) -> Vec<Pid> {
+    let path = format!("/proc/{0}/task/{0}/children", pid.as_raw_pid());
+    let children = fs::read_to_string(path).unwrap_or_default();
+    children
+        .split_whitespace()
+        .filter_map(|child| Pid::from_raw(child.parse().ok()?))
+        .collect()
 }
 
 /// Reads the address from the first line of stdout.

@@ -1,18 +1,20 @@
 //! The command line.
 
 use crate::scenario::{SCENARIOS, Scenario};
+use rustix::process::Signal;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 /// What `--help` prints, before the names of the scenarios.
 const USAGE: &str = "\
-Measures how many HTTP requests a server loses when it is stopped by SIGTERM.
+Measures how many HTTP requests a server loses when it is stopped by a signal.
 
 usage: loss [OPTIONS] -- SERVER [ARGS]...
 
   --scenario NAME    what to measure; may be repeated; `all`, the default, leaves out TLS
   --connections N    clients at once, in place of each scenario's own number
   --rounds N         servers started and stopped, in place of each scenario's own number
+  --signal NAME      how it is stopped: TERM (the default), INT, QUIT or USR1
   --json FILE        writes the results there too
   --verbose          prints the last line that each server wrote to stderr
 
@@ -33,11 +35,13 @@ pub(crate) enum Action {
 }
 
 /// What to measure, and how much of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Args {
     pub(crate) scenarios: Vec<&'static Scenario>,
     pub(crate) connections: Option<usize>,
     pub(crate) rounds: Option<usize>,
+    /// How servers are told to stop.
+    pub(crate) signal: Signal,
     pub(crate) json: Option<PathBuf>,
     pub(crate) verbose: bool,
     /// The server and its arguments; never empty.
@@ -51,7 +55,15 @@ pub(crate) fn usage() -> String {
 
 /// Reads the command line, without the name of the program.
 pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Action, String> {
-    let mut args = Args::default();
+    let mut args = Args {
+        scenarios: Vec::new(),
+        connections: None,
+        rounds: None,
+        signal: Signal::TERM,
+        json: None,
+        verbose: false,
+        command: Vec::new(),
+    };
     while let Some(word) = words.next() {
         match word.to_str() {
             Some("--") => {
@@ -65,6 +77,7 @@ pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Action,
                 .extend(scenarios(&value("--scenario", &mut words)?)?),
             Some("--connections") => args.connections = Some(count("--connections", &mut words)?),
             Some("--rounds") => args.rounds = Some(count("--rounds", &mut words)?),
+            Some("--signal") => args.signal = signal(&value("--signal", &mut words)?)?,
             Some("--json") => args.json = Some(value("--json", &mut words)?.into()),
             _ => {
                 return Err(format!(
@@ -95,6 +108,18 @@ fn count(option: &str, words: &mut impl Iterator<Item = OsString>) -> Result<usi
         .and_then(|text| text.parse().ok())
         .filter(|number| *number > 0);
     number.ok_or_else(|| format!("{option} needs a whole number above zero, not {word:?}"))
+}
+
+fn signal(name: &OsStr) -> Result<Signal, String> {
+    match name.to_str() {
+        Some("TERM") => Ok(Signal::TERM),
+        Some("INT") => Ok(Signal::INT),
+        Some("QUIT") => Ok(Signal::QUIT),
+        Some("USR1") => Ok(Signal::USR1),
+        _ => Err(format!(
+            "unknown signal {name:?}; there are: TERM INT QUIT USR1"
+        )),
+    }
 }
 
 fn scenarios(name: &OsStr) -> Result<Vec<&'static Scenario>, String> {

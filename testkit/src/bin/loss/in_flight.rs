@@ -1,11 +1,15 @@
 //! Responses that have begun when the signal comes, and must still arrive whole.
 
 use crate::round::Round;
+use smol::Timer;
 use std::io::Result;
 use std::time::Duration;
 use testkit::meter::gate::Hold;
 use testkit::meter::http1::{Http1, head};
 use testkit::meter::tally::{Expected, Loss, Outcome, Tally};
+
+/// So long that both are delivered, and far less than what an operator would take to insist.
+const BETWEEN_TWO_SIGNALS: Duration = Duration::from_millis(50);
 
 /// A long response and how it is read.
 pub(crate) struct InFlight {
@@ -27,12 +31,21 @@ pub(crate) fn stream() -> InFlight {
 /// 20 MB to a reader that takes 4 to 5 MB a second: most of it is still in the server when the
 /// handler is done.
 pub(crate) fn big() -> InFlight {
+    slowly_read("/bytes/20000000")
+}
+
+/// The same, from a handler that gives all of it away in one frame.
+pub(crate) fn big_frame() -> InFlight {
+    slowly_read("/full/20000000")
+}
+
+fn slowly_read(path: &'static str) -> InFlight {
     let expected = Expected {
         status: 200,
         body: Some(20_000_000),
     };
     InFlight {
-        path: "/bytes/20000000",
+        path,
         pause: Duration::from_millis(14),
         expected,
     }
@@ -44,6 +57,16 @@ impl InFlight {
         round
             .play(|hold| self.client(round, hold), async { round.signal() })
             .await
+    }
+
+    /// The same, but the signal is sent twice, as wrappers, process groups and supervisors do.
+    pub(crate) async fn run_twice(&self, round: &Round<'_>) -> Result<Tally> {
+        let stop = async {
+            round.signal()?;
+            Timer::after(BETWEEN_TWO_SIGNALS).await;
+            round.signal()
+        };
+        round.play(|hold| self.client(round, hold), stop).await
     }
 
     async fn client(&self, round: &Round<'_>, hold: Hold) -> Result<Tally> {

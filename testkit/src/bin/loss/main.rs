@@ -1,4 +1,4 @@
-//! Measures how many HTTP requests a server loses when it is stopped by SIGTERM, or when it ends
+//! Measures how many HTTP requests a server loses when it is stopped by a signal, or when it ends
 //! connections by itself.
 //!
 //! A request is **lost** if bytes of it were written on an established connection and no complete
@@ -68,7 +68,7 @@ fn run(args: &Args) -> io::Result<bool> {
             connections: args.connections.unwrap_or(scenario.connections),
             rounds: args.rounds.unwrap_or(scenario.rounds),
         };
-        let measured = measure(scenario, size, &args.command)
+        let measured = measure(scenario, size, args.signal, &args.command)
             .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", scenario.name)))?;
         println!("{}", report::text(&measured));
         if args.verbose {

@@ -4,6 +4,7 @@
 use crate::round::{Round, TIMEOUT};
 use crate::scenario::Scenario;
 use crate::shared::{self, Socket};
+use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsString;
@@ -46,7 +47,12 @@ pub(crate) struct Size {
 }
 
 /// Plays all rounds of a scenario against fresh servers.
-pub(crate) fn measure(scenario: &Scenario, size: Size, command: &[OsString]) -> Result<Measured> {
+pub(crate) fn measure(
+    scenario: &Scenario,
+    size: Size,
+    signal: Signal,
+    command: &[OsString],
+) -> Result<Measured> {
     let mut measured = Measured {
         name: scenario.name,
         tally: Tally::default(),
@@ -70,8 +76,8 @@ pub(crate) fn measure(scenario: &Scenario, size: Size, command: &[OsString]) -> 
             addr: server.addr(),
             tls,
         };
-        measured.tally +=
-            smol::block_on(scenario.play(&Round::new(&server, target, size.connections)))?;
+        let round = Round::new(&server, signal, target, size.connections);
+        measured.tally += smol::block_on(scenario.play(&round))?;
         let (exit, status) = end(&mut server)?;
         successor.map(shared::dismiss).transpose()?;
         measured.slowest_exit = measured.slowest_exit.max(exit.elapsed);

@@ -21,6 +21,7 @@ pub(crate) struct Round<'a> {
     pub(crate) server: &'a Server,
     pub(crate) target: Target,
     pub(crate) connections: usize,
+    signal: Signal,
     numbers: Cell<usize>,
     signalled: Gate,
     /// Dropped when the signal is sent.
@@ -28,12 +29,18 @@ pub(crate) struct Round<'a> {
 }
 
 impl<'a> Round<'a> {
-    pub(crate) fn new(server: &'a Server, target: Target, connections: usize) -> Self {
+    pub(crate) fn new(
+        server: &'a Server,
+        signal: Signal,
+        target: Target,
+        connections: usize,
+    ) -> Self {
         let (silence, signalled) = gate();
         Self {
             server,
             target,
             connections,
+            signal,
             numbers: Cell::new(0),
             signalled,
             silence: RefCell::new(Some(silence)),
@@ -47,7 +54,7 @@ impl<'a> Round<'a> {
 
     /// Tells the server to stop, and then the clients that wait for that.
     pub(crate) fn signal(&self) -> Result<()> {
-        self.server.signal(Signal::TERM)?;
+        self.server.signal(self.signal)?;
         self.silence.take();
         Ok(())
     }

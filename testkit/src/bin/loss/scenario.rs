@@ -43,6 +43,8 @@ enum Kind {
     Pipelined,
     Split(fn() -> Split),
     InFlight(fn() -> InFlight),
+    /// The same, and the signal is sent twice.
+    Twice(fn() -> InFlight),
     /// Half a head behind an answered request.
     Behind,
     /// HTTP/2 readers that flow control slows.
@@ -81,6 +83,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     plain("pipelined", 50, 2, Kind::Pipelined),
     plain("stream", 20, 1, Kind::InFlight(in_flight::stream)),
     plain("big", 4, 1, Kind::InFlight(in_flight::big)),
+    plain("big-frame", 4, 1, Kind::InFlight(in_flight::big_frame)),
+    plain("two-signals", 20, 1, Kind::Twice(in_flight::stream)),
     plain("unread-body", 100, 1, Kind::Split(split::unread_body)),
     plain("h2-keepalive-0", 96, 5, Kind::KeepAlive2(0)),
     plain("h2-keepalive-5", 96, 5, Kind::KeepAlive2(5)),
@@ -165,6 +169,7 @@ impl Scenario {
             Kind::Pipelined => pipelined::run(round).await,
             Kind::Split(split) => split().run(round).await,
             Kind::InFlight(in_flight) => in_flight().run(round).await,
+            Kind::Twice(in_flight) => in_flight().run_twice(round).await,
             Kind::Behind => behind::run(round).await,
             Kind::Slow2 => slow2::run(round).await,
             Kind::Early(protocol) => early::run(round, protocol).await,
