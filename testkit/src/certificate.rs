@@ -14,7 +14,7 @@ pub fn acceptor() -> Result<TlsAcceptor, Box<dyn Error>> {
     Ok(TlsAcceptor::from(Arc::new(config(&["h2", "http/1.1"])?)))
 }
 
-/// A server that speaks `protocols`.
+/// Returns the configuration of a server that speaks `protocols`.
 pub fn config(protocols: &[&str]) -> Result<ServerConfig, Box<dyn Error>> {
     let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
     let certified = rcgen::generate_simple_self_signed(names)?;

@@ -24,15 +24,10 @@ pub struct Conn {
 }
 
 impl Conn {
-    /// Connects.
+    /// Connects to a server.
     pub fn open(addr: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect_timeout(&addr, TIMEOUT)
-            .map_err(|error| during("connecting", &error))?;
-        stream.set_read_timeout(Some(TIMEOUT))?;
-        stream.set_write_timeout(Some(TIMEOUT))?;
-        stream.set_nodelay(true)?;
         Ok(Self {
-            stream,
+            stream: connect(addr)?,
             decoder: Decoder::new(),
         })
     }
@@ -90,8 +85,8 @@ impl Conn {
         })
     }
 
-    /// Whether the server ends the connection within this time. Bytes that come instead are kept
-    /// for the next read; a reset is an error, for no promise of the server allows it.
+    /// Returns whether the server ends the connection within this time. Bytes that come instead are
+    /// kept for the next read; a reset is an error, for no promise of the server allows it.
     pub fn is_eof(&mut self, within: Duration) -> Result<bool> {
         self.stream.set_read_timeout(Some(within))?;
         let ended = match self.read_some() {
@@ -127,7 +122,18 @@ impl Conn {
     }
 }
 
-/// A socket's time limit shows as either kind, depending on the platform.
+/// Connects, so that no call blocks for long.
+pub(crate) fn connect(addr: SocketAddr) -> Result<TcpStream> {
+    let stream =
+        TcpStream::connect_timeout(&addr, TIMEOUT).map_err(|error| during("connecting", &error))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Returns whether an error tells that a socket's time limit has passed: either kind may, depending
+/// on the platform.
 fn timed_out(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }

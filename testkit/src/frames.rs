@@ -204,7 +204,7 @@ impl Session {
         Ok(Some(frame))
     }
 
-    /// Whether the server ended the connection between two frames.
+    /// Returns whether the server ended the connection between two frames.
     pub fn is_between_frames(&self) -> bool {
         self.input.is_empty()
     }

@@ -87,7 +87,7 @@ impl fmt::Display for Seen {
     }
 }
 
-/// Has this many generations follow the first one under load; `wrk` adds its own.
+/// Restarts a server this many times under load, to which `wrk` adds its own.
 pub fn play(hand: Hand<'_>, generations: usize, wrk: bool) -> io::Result<Seen> {
     match hand {
         Hand::Hangup(command) => {

@@ -1,13 +1,9 @@
 //! A blocking HTTP/2 client with prior knowledge, which shows the frames as they arrive.
 
-use crate::client::during;
+use crate::client::{connect, during};
 use crate::frames::{Frame, Session};
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
-
-/// How long a read or a write may block before the test is told what it was waiting for.
-const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How a stream ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,13 +34,8 @@ pub struct H2Conn {
 impl H2Conn {
     /// Connects and sends the preface.
     pub fn open(addr: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect_timeout(&addr, TIMEOUT)
-            .map_err(|error| during("connecting", &error))?;
-        stream.set_read_timeout(Some(TIMEOUT))?;
-        stream.set_write_timeout(Some(TIMEOUT))?;
-        stream.set_nodelay(true)?;
         let mut conn = Self {
-            stream,
+            stream: connect(addr)?,
             session: Session::new(),
             skipped: Vec::new(),
         };
@@ -217,7 +208,7 @@ impl H2Conn {
     }
 }
 
-/// Whether a frame decides something about a stream.
+/// Returns whether a frame decides something about a stream.
 fn concerns(frame: &Frame, wanted: u32) -> bool {
     match frame {
         Frame::Headers { stream, .. }

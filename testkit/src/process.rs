@@ -1,5 +1,5 @@
-//! A server as its operator sees it: a process with an address, signals, an exit status and a last
-//! word on stderr.
+//! A server as its operator sees it: a process with an address, signals, an exit status and a
+//! report on stderr.
 
 use rustix::param::clock_ticks_per_second;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
@@ -94,12 +94,12 @@ impl Server {
         })
     }
 
-    /// Where the server listens.
+    /// Returns where the server listens.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// How much processor time it has had.
+    /// Returns how much processor time it has had.
     #[cfg(target_os = "linux")]
     pub fn processor_time(&self) -> Result<Duration> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid.as_raw_pid()))?;
@@ -121,7 +121,7 @@ impl Server {
         Ok(kill_process(self.pid, signal)?)
     }
 
-    /// When the first signal was sent.
+    /// Returns when the first signal was sent.
     pub fn signalled(&self) -> Option<Instant> {
         self.signalled.get().copied()
     }
@@ -150,7 +150,7 @@ impl Server {
         }
     }
 
-    /// Whether the process has not ended yet.
+    /// Returns whether the process is still running.
     pub fn is_running(&self) -> bool {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
         matches!(waitid(WaitId::Pid(self.pid), options), Ok(None))

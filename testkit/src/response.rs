@@ -24,12 +24,12 @@ impl Head {
             .map(|(_, value)| value.as_str())
     }
 
-    /// Whether the server said `Connection: close`: it will read no further request here.
+    /// Returns whether the server said `Connection: close`: it won't read another request here.
     pub fn closes(&self) -> bool {
         self.has_option("close")
     }
 
-    /// Whether `Connection` has this option, such as `close` or `keep-alive`.
+    /// Returns whether `Connection` has this option, such as `close` or `keep-alive`.
     pub fn has_option(&self, option: &str) -> bool {
         let fields = self
             .headers
@@ -60,7 +60,8 @@ impl Head {
         })
     }
 
-    /// How the body is delimited (RFC 9112, section 6.3), for any request but HEAD and CONNECT.
+    /// Returns how the body is delimited (RFC 9112, section 6.3), for any request but HEAD and
+    /// CONNECT.
     fn framing(&self) -> Result<State> {
         if let 101 | 204 | 304 = self.status {
             return Ok(State::Length(0));
@@ -149,7 +150,7 @@ impl Decoder {
         }
     }
 
-    /// How many bytes wait to be decoded: after [`Event::End`], those of the next response.
+    /// Returns how many bytes wait to be decoded: after [`Event::End`], those of the next response.
     pub fn buffered(&self) -> usize {
         self.input.len()
     }

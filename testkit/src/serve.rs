@@ -1,4 +1,4 @@
-//! How an example begins and ends.
+//! What the servers share: how they start, listen and end.
 
 #[cfg(feature = "hyper")]
 use std::net::{TcpListener, TcpStream};
@@ -26,7 +26,7 @@ use smol::Async;
 #[cfg(feature = "hyper")]
 use crate::settings::Settings;
 
-/// Runs an example: its report is the last of stderr, and an error before it could serve is exit
+/// Runs a server: its report is the last of stderr, and an error before it could serve is exit
 /// status 2.
 pub fn run(example: impl FnOnce() -> Result<Report, Box<dyn Error>>) -> ExitCode {
     match example() {
@@ -53,7 +53,7 @@ pub fn shutdown(settings: &Settings, drain: &Drain) -> io::Result<Shutdown> {
     Ok(shutdown)
 }
 
-/// Binds, or takes over the listener of `LISTEN_FDS` or `INHERIT_FD`; also returns its address.
+/// Binds a listener, or takes over that of `LISTEN_FDS` or `INHERIT_FD`; also returns its address.
 #[cfg(feature = "hyper")]
 pub fn listen(
     settings: &Settings,

@@ -1,4 +1,4 @@
-//! The settings of the examples, by environment variables.
+//! The settings of the servers, by environment variables.
 
 use std::{
     env::{self, VarError},

@@ -1,4 +1,4 @@
-//! The server under test, which is the program `hyper`, and how a test knows what it has seen.
+//! The server under test, which is the program `hyper`, and checks of what a client sees of it.
 
 use crate::client::Conn;
 use crate::process::{Exit, Server};
@@ -17,12 +17,12 @@ const AFTER_THE_LAST_BYTE: Duration = Duration::from_millis(200);
 /// and then the listener retires.
 pub const AT_ONCE: Duration = Duration::from_millis(500);
 
-/// Starts the example with these settings.
+/// Starts the server with these settings.
 pub fn hyper(env: &[(&str, &str)]) -> Server {
     Server::start(server("hyper"), env).expect("the example was built, by cargo before the tests")
 }
 
-/// Starts the example from a shell that has first run `setup`.
+/// Starts the server from a shell that has first run `setup`.
 pub fn hyper_after(setup: &str) -> Server {
     let mut command = Command::new("sh");
     command
@@ -45,7 +45,7 @@ pub fn drained(server: &mut Server) -> Exit {
     exit
 }
 
-/// Connects.
+/// Connects to the server.
 pub fn connect(server: &Server) -> Conn {
     Conn::open(server.addr()).expect("the server listens")
 }

@@ -80,8 +80,8 @@ const TIDE: Limits = &[
     ),
 ];
 
-/// This package's own, and those that `CONFORMANCE_SERVERS` has: `NAME=PATH`, with spaces between
-/// them.
+/// Returns this package's own servers, and those that `CONFORMANCE_SERVERS` has: `NAME=PATH`, with
+/// spaces between them.
 pub(crate) fn all() -> Vec<Subject> {
     let own = ["hyper", "axum"].map(|name| (name.to_owned(), testkit::server(name)));
     let more = env::var("CONFORMANCE_SERVERS").unwrap_or_default();

@@ -21,7 +21,7 @@ pub(crate) struct Table<'a> {
 }
 
 impl Table<'_> {
-    /// The whole file.
+    /// Returns the whole file.
     pub(crate) fn page(&self) -> String {
         format!(
             "# What each server keeps\n\n\
@@ -30,7 +30,7 @@ impl Table<'_> {
         )
     }
 
-    /// The promises that were not kept, and why.
+    /// Returns the promises that were not kept, and why.
     pub(crate) fn broken(&self) -> impl Iterator<Item = String> {
         let names = PROMISES.iter().flat_map(|promise| {
             let subjects = self.subjects.iter();
@@ -46,7 +46,7 @@ impl Table<'_> {
             })
     }
 
-    /// The numbers of the notes, in the order in which they are first needed.
+    /// Returns the numbers of the notes, in the order in which they are first needed.
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         for note in self.cells.iter().filter_map(Cell::note) {

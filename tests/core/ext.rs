@@ -281,7 +281,7 @@ fn a_cut_stream_gives_its_guard_up() {
     assert_eq!(drain.phase(), Phase::Drained);
 }
 
-/// The error of work that is cut.
+/// Returns the error of work that is cut.
 fn aborted() -> Aborted {
     let drain = Drain::new();
     drain.abort();

@@ -88,7 +88,7 @@ impl ExtractDue for Vec<(Instant, Waker)> {
     }
 }
 
-/// A hook that sends what it is told, and the other end.
+/// Returns a hook that sends what it is told, and the receiver of that.
 pub(crate) fn told() -> (impl FnMut(&Progress) + Send + 'static, Receiver<Progress>) {
     let (tell, told) = mpsc::channel();
     let hook = move |progress: &Progress| tell.send(progress.clone()).unwrap();

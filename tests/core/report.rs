@@ -17,7 +17,7 @@ const A_MOMENT: Duration = Duration::from_millis(1);
 
 use testkit::polling::{self, cell, on_wake};
 
-/// A timer that ends as soon as the clock has moved.
+/// Fires as soon as the clock has moved.
 async fn a_moment(_: Instant) {
     let asked = Instant::now();
     while asked.elapsed() < A_MOMENT {}

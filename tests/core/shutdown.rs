@@ -17,7 +17,7 @@ use futures_lite::{
     stream,
 };
 
-/// A timer that ends at once.
+/// Fires at once.
 fn at_once(_: Instant) -> impl Future {
     ready(())
 }
@@ -99,7 +99,7 @@ fn a_stream_of_requests_that_ends_asks_for_nothing() {
     assert!(block_on(run).is_drained());
 }
 
-/// A timer that never ends.
+/// Never fires.
 fn never(_: Instant) -> Pending<()> {
     pending()
 }

@@ -25,7 +25,7 @@ use crate::progress::{Clock, goes_on, lines, told};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A timer that never ends.
+/// Never fires.
 fn never(_: Instant) -> Pending<()> {
     pending()
 }

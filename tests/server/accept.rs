@@ -1,19 +1,20 @@
 //! `Drain::accept` in the test's own process, where a test can look at the listener between two
 //! polls.
 
+use crate::in_process::{listener, ten_generations};
 use async_drain::net::{Accept, Connections, IntoAccept, Shared, bind_unix};
 use async_drain::{Drain, Phase};
 use futures_lite::future::{block_on, poll_once};
-use futures_lite::{AsyncReadExt, AsyncWriteExt, Stream, StreamExt, stream};
+use futures_lite::{Stream, StreamExt, stream};
 use smol::Async;
 use std::cell::{Cell, RefCell};
-use std::io::{Error, ErrorKind, Read, Result, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{Error, ErrorKind, Result};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
@@ -22,12 +23,6 @@ use std::time::{Duration, Instant};
 /// After this many queued connections the listener is retired, even if there are more, and the
 /// accept loop yields to other tasks before it closes the listener.
 const BURST: usize = 128;
-
-fn listener() -> (Async<TcpListener>, SocketAddr) {
-    let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 0)).expect("a free port");
-    let addr = listener.get_ref().local_addr().expect("a bound listener");
-    (listener, addr)
-}
 
 fn refused(addr: SocketAddr) -> bool {
     TcpStream::connect(addr).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
@@ -200,58 +195,9 @@ fn a_listener_that_others_hold_is_left_as_it_was() {
 /// generation accepts some.
 #[test]
 fn ten_generations_on_one_listener_lose_no_connection() {
-    const GENERATIONS: usize = 10;
-    const ENOUGH: usize = 20;
     let (listener, addr) = listener();
     let listener = Arc::new(listener);
-    let answered = AtomicUsize::new(0);
-    let over = AtomicBool::new(false);
-    let ask = || {
-        while !over.load(Ordering::Relaxed) {
-            let mut peer = TcpStream::connect(addr).expect("the server listens");
-            peer.set_read_timeout(Some(Duration::from_secs(10)))
-                .expect("a socket");
-            peer.write_all(b"?").expect("an open connection");
-            peer.read_exact(&mut [0]).expect("an answer");
-            answered.fetch_add(1, Ordering::Relaxed);
-        }
-    };
-    let generation = |drain: Drain| {
-        let incoming = drain.accept(Arc::clone(&listener));
-        move || {
-            block_on(incoming.for_each(|accepted| {
-                block_on(async {
-                    let mut conn = accepted.expect("no error").io;
-                    conn.read_exact(&mut [0]).await?;
-                    conn.write_all(b"!").await?;
-                    conn.close().await
-                })
-                .expect("a peer that stays");
-            }));
-        }
-    };
-    thread::scope(|scope| {
-        let clients = [(); 4].map(|()| scope.spawn(ask));
-        let mut drain = Drain::new();
-        let mut serving = scope.spawn(generation(drain.clone()));
-        for _ in 0..GENERATIONS {
-            let since = answered.load(Ordering::Relaxed);
-            while answered.load(Ordering::Relaxed) < since + ENOUGH {
-                thread::yield_now();
-            }
-            let successor = Drain::new();
-            let succeeding = scope.spawn(generation(successor.clone()));
-            drain.begin();
-            serving.join().expect("no panic");
-            (drain, serving) = (successor, succeeding);
-        }
-        over.store(true, Ordering::Relaxed);
-        for client in clients {
-            client.join().expect("no peer is lost");
-        }
-        drain.begin();
-        serving.join().expect("no panic");
-    });
+    ten_generations(addr, |drain| vec![drain.accept(Arc::clone(&listener))]);
 }
 
 /// A source that can't accept.

@@ -1,10 +1,9 @@
 //! Faults outside of this crate: a clear error or none, and the count stays right.
 
 use std::{
-    convert::Infallible,
     future::Future,
     io::{ErrorKind, IoSlice, IoSliceMut, Read, Result, Write},
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    net::{Shutdown, TcpStream},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
@@ -13,21 +12,11 @@ use std::{
 
 use async_drain::{Drain, Phase, hyper::Server, net::Connections};
 use futures_lite::{AsyncRead, AsyncWrite, FutureExt, StreamExt, future::block_on, stream};
-use hyper::{Request, Response, body::Incoming, service::service_fn};
-use smol::Async;
+use hyper::service::service_fn;
 use socket2::SockRef;
 
+use crate::in_process::{answer, listener};
 use testkit::{certificate, client::Conn, subject::hello};
-
-fn listener() -> (Arc<Async<TcpListener>>, SocketAddr) {
-    let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 0)).expect("a free port");
-    let addr = listener.get_ref().local_addr().expect("a bound listener");
-    (Arc::new(listener), addr)
-}
-
-async fn answer(_: Request<Incoming>) -> std::result::Result<Response<String>, Infallible> {
-    Ok(Response::new("hello\n".to_owned()))
-}
 
 /// Runs `server` until `until` is ready.
 fn during<T>(
@@ -50,7 +39,7 @@ where
 #[test]
 fn a_listener_that_is_closed_elsewhere_is_an_error() {
     let drain = Drain::new();
-    let (listener, _) = listener();
+    let listener = Arc::new(listener().0);
     let mut incoming = drain.accept(Arc::clone(&listener));
     SockRef::from(listener.get_ref())
         .shutdown(Shutdown::Both)

@@ -2,31 +2,19 @@
 
 use std::{
     any::type_name,
-    convert::Infallible,
     future::{Future, pending, ready},
-    net::{SocketAddr, TcpListener},
     sync::{Arc, Mutex},
 };
 
 use async_drain::{Drain, Phase, hyper::Server};
-use hyper::{Request, Response, body::Incoming, rt::Executor, service::service_fn};
-use smol::Async;
+use hyper::{Request, body::Incoming, rt::Executor, service::service_fn};
 
+use crate::in_process::{answer, listener};
 use testkit::{
     client::Conn,
     h2::{Answer, H2Conn},
     subject::hello,
 };
-
-fn listener() -> (Async<TcpListener>, SocketAddr) {
-    let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 0)).expect("a free port");
-    let addr = listener.get_ref().local_addr().expect("a bound listener");
-    (listener, addr)
-}
-
-async fn answer(_: Request<Incoming>) -> Result<Response<String>, Infallible> {
-    Ok(Response::new("hello\n".to_owned()))
-}
 
 /// Settings hold whatever the caller sets afterwards.
 #[test]

@@ -20,17 +20,14 @@ use async_drain::{
 };
 use async_executor::LocalExecutor;
 use futures_lite::{StreamExt, future::block_on};
-use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{server::conn::http1, service::service_fn};
 use smol::Async;
 
+use crate::in_process::answer;
 use crate::support::{
     client::Conn,
     subject::{hello, refused},
 };
-
-async fn answer(_: Request<Incoming>) -> Result<Response<String>, Infallible> {
-    Ok(Response::new("hello\n".to_owned()))
-}
 
 /// Serves on one thread until `drain` is drained, with nothing that is `Send`.
 fn serve(drain: &Drain, listener: Async<TcpListener>, keep_alive: Duration) {

@@ -18,7 +18,7 @@ use async_drain::{Drain, Phase, Report, Shutdown};
 /// The longest time that a setting can express: half a billion years.
 const FOR_EVER: &str = "18446744073709551615";
 
-/// The longest time from now on that `Instant` can express.
+/// Returns the longest time from now on that `Instant` can express.
 fn latest() -> Duration {
     let now = Instant::now();
     let fits = |seconds| now.checked_add(Duration::from_secs(seconds)).is_some();

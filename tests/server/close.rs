@@ -343,7 +343,7 @@ fn a_tls_handshake_may_be_completed_while_draining() {
     drained(&mut server);
 }
 
-/// A client that takes little at a time: its kernel buffers about 64 KB.
+/// Connects a client that takes little at a time: its kernel buffers about 64 KB.
 fn small(server: &Server) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a descriptor");
     socket.set_recv_buffer_size(32 * 1024).expect("a socket");

@@ -1,13 +1,11 @@
 //! Members of a `SO_REUSEPORT` group hand their new connections to each other.
 
+use crate::in_process::ten_generations;
 use async_drain::Drain;
 use async_drain::net::{Group, retire};
-use futures_lite::future::block_on;
-use futures_lite::{AsyncReadExt, AsyncWriteExt, StreamExt};
-use std::io::{ErrorKind, Read, Write};
+use std::cell::Cell;
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -146,82 +144,18 @@ fn a_newcomer_during_a_retirement_gets_its_share() {
     assert!(shares([&second, &newcomer]).iter().all(|&share| share > 0));
 }
 
-/// Serves one byte for one until the drain begins, on several members at once.
-fn serve(drain: &Drain, members: Vec<TcpListener>) -> impl FnOnce() + Send + use<> {
-    let incoming: Vec<_> = members
-        .into_iter()
-        .map(|member| drain.accept(Group(member)))
-        .collect();
-    move || {
-        thread::scope(|scope| {
-            for incoming in incoming {
-                scope.spawn(|| {
-                    block_on(incoming.for_each(|accepted| {
-                        block_on(async {
-                            let mut conn = accepted.expect("no error").io;
-                            conn.read_exact(&mut [0]).await?;
-                            conn.write_all(b"!").await?;
-                            conn.close().await
-                        })
-                        .expect("a peer that stays");
-                    }));
-                });
-            }
-        });
-    }
-}
-
 /// Z1: ten generations of three members each, each told to stop at once, lose no connection, and no
 /// peer has to connect twice.
 #[test]
 fn generations_of_a_group_lose_no_connection_and_no_peer_waits() {
-    const GENERATIONS: usize = 10;
-    const MEMBERS: usize = 3;
-    const ENOUGH: usize = 40;
-    let members: [TcpListener; MEMBERS] = group("127.0.0.1");
+    let members: [TcpListener; 3] = group("127.0.0.1");
     let addr = members[0].local_addr().expect("a bound listener");
-    let answered = AtomicUsize::new(0);
-    let over = AtomicBool::new(false);
-    let slowest = Mutex::new(Duration::ZERO);
-    let ask = || {
-        while !over.load(Ordering::Relaxed) {
-            let begun = Instant::now();
-            let mut peer = TcpStream::connect(addr).expect("a member listens");
-            let took = begun.elapsed();
-            peer.set_read_timeout(Some(Duration::from_secs(10)))
-                .expect("a socket");
-            peer.write_all(b"?").expect("an open connection");
-            peer.read_exact(&mut [0]).expect("an answer");
-            answered.fetch_add(1, Ordering::Relaxed);
-            let mut slowest = slowest.lock().expect("no panic");
-            *slowest = took.max(*slowest);
-        }
-    };
-    thread::scope(|scope| {
-        let clients = [(); 6].map(|()| scope.spawn(ask));
-        let mut drain = Drain::new();
-        let mut serving = scope.spawn(serve(&drain, members.into()));
-        for _ in 0..GENERATIONS {
-            let since = answered.load(Ordering::Relaxed);
-            while answered.load(Ordering::Relaxed) < since + ENOUGH {
-                thread::yield_now();
-                if clients.iter().any(thread::ScopedJoinHandle::is_finished) {
-                    break;
-                }
-            }
-            let successor = Drain::new();
-            let members = [(); MEMBERS].map(|()| member(addr));
-            let succeeding = scope.spawn(serve(&successor, members.into()));
-            drain.begin();
-            serving.join().expect("no panic");
-            (drain, serving) = (successor, succeeding);
-        }
-        over.store(true, Ordering::Relaxed);
-        for client in clients {
-            client.join().expect("no connection is lost or refused");
-        }
-        drain.begin();
+    let first = Cell::new(Some(members));
+    let slowest = ten_generations(addr, |drain| {
+        let members = first
+            .take()
+            .unwrap_or_else(|| [(); 3].map(|()| member(addr)));
+        members.map(|member| drain.accept(Group(member))).into()
     });
-    let slowest = slowest.into_inner().expect("no panic");
     assert!(slowest < A_RETRY, "{slowest:?}");
 }

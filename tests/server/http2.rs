@@ -36,7 +36,7 @@ impl Peer {
         )
     }
 
-    /// Without flow control of HTTP/2, and with a kernel that has room for about 64 KB.
+    /// Connects without flow control of HTTP/2; the kernel buffers about 64 KB.
     fn open_small(addr: SocketAddr) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a descriptor");
         socket.set_recv_buffer_size(32 * 1024).expect("a socket");

@@ -108,7 +108,7 @@ fn a_preface_without_settings_is_closed_while_running() {
     }
 }
 
-/// A connection of HTTP/2 that has been answered once.
+/// Opens a connection of HTTP/2, and waits for one answer.
 fn answered_over_http2(addr: SocketAddr) -> H2Conn {
     let mut conn = H2Conn::open(addr).expect("the server listens");
     let stream = conn.get("/").expect("an open connection");

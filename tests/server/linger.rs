@@ -16,7 +16,7 @@ const STALL_LIMIT: Duration = Duration::from_millis(400);
 /// More than a peer's kernel buffers, and what ours takes at once.
 const MUCH: usize = 1_000_000;
 
-/// A peer whose kernel buffers about 64 KB.
+/// Connects a peer whose kernel buffers about 64 KB.
 fn small_peer(addr: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a descriptor");
     socket.set_recv_buffer_size(32 * 1024).expect("a socket");

@@ -16,6 +16,7 @@ mod group;
 mod http2;
 mod idle;
 mod in_flight;
+mod in_process;
 mod limits;
 mod linger;
 mod listener;

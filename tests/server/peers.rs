@@ -128,7 +128,7 @@ fn a_connection_shows_its_end() {
     assert!(conn.is_eof(AT_ONCE).expect("no reset"));
 }
 
-/// A server's frame without a payload.
+/// Returns a server's frame without a payload.
 fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     let size = u8::try_from(payload.len()).expect("a small frame");
     [&[0, 0, size, kind, flags, 0, 0, 0, stream], payload].concat()

@@ -18,7 +18,7 @@ fn answer(mut conn: TcpStream) -> Result<()> {
     conn.write_all(b"!")
 }
 
-/// An accept loop on std, in a thread of its own.
+/// Runs an accept loop on std in a thread.
 fn serve(listener: TcpListener, stop: &AtomicBool) -> Result<()> {
     listener.set_nonblocking(true)?;
     while !stop.load(Ordering::Relaxed) {

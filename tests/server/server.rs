@@ -1,5 +1,6 @@
 //! `hyper::Server` in the test's own process: when it is stopped, and which executor it runs on.
 
+use crate::in_process::{answer, listener};
 use crate::support::client::Conn;
 use crate::support::h2::{Answer, H2Conn};
 use crate::support::subject::{hello, refused};
@@ -7,25 +8,14 @@ use async_drain::{Drain, Phase, hyper::Server, net::Connections};
 use async_executor::LocalExecutor;
 use futures_lite::future::{block_on, poll_once, zip};
 use futures_lite::{FutureExt, stream};
-use hyper::{Request, Response, body::Incoming, service::service_fn};
+use hyper::service::service_fn;
 use smol::Async;
 use std::cell::Cell;
-use std::convert::Infallible;
 use std::io::Error;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::pin::pin;
 use std::rc::Rc;
 use std::thread;
-
-fn listener() -> (Async<TcpListener>, SocketAddr) {
-    let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 0)).expect("a free port");
-    let addr = listener.get_ref().local_addr().expect("a bound listener");
-    (listener, addr)
-}
-
-async fn answer(_: Request<Incoming>) -> Result<Response<String>, Infallible> {
-    Ok(Response::new("hello\n".to_owned()))
-}
 
 /// Z11, Z1: if the drain begins before the server is first polled, queued connections are still
 /// answered.

@@ -115,7 +115,7 @@ fn what_cannot_be_taken_is_an_error() {
     );
 }
 
-/// The socket that systemd listens on; its address begins with `@`.
+/// Binds the socket that systemd listens on; its address begins with `@`.
 fn notify_socket(name: &str) -> (UnixDatagram, String) {
     let name = format!("async-drain.{name}.{}", std::process::id());
     let address = SocketAddr::from_abstract_name(&name).expect("a short name");
@@ -138,13 +138,13 @@ fn hears(systemd: &UnixDatagram, text: &str) -> String {
     }
 }
 
-/// The number of microseconds for which systemd is asked to wait.
+/// Returns the number of microseconds for which systemd is asked to wait.
 fn extension(message: &str) -> Option<u64> {
     let mut lines = message.lines();
     lines.find_map(|line| line.strip_prefix("EXTEND_TIMEOUT_USEC=")?.parse().ok())
 }
 
-/// A request in flight, for as long as the test wants.
+/// Begins a request, which is in flight for as long as the test wants.
 fn half_an_upload(server: &Server) -> Conn {
     let mut conn = connect(server);
     let head = b"POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: 2\r\n\r\nh";

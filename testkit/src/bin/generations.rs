@@ -1,4 +1,5 @@
-//! Restarts a server again and again under load from two witnesses, and prints what they saw.
+//! Restarts a server again and again under load from two kinds of clients, and prints what they
+//! saw.
 //!
 //! Run with: `ci/generations.sh`, which builds what this needs.
 #![forbid(unsafe_code)]
@@ -38,7 +39,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Plays each kind of hand-over, and returns whether no witness saw anything.
+/// Plays each kind of hand-over, and returns whether no client noticed any.
 fn run(number: usize, directory: &std::path::Path, wrk: bool) -> io::Result<bool> {
     let server = directory.join("hyper");
     let example = |name: &str| {

@@ -1,5 +1,5 @@
-//! A server on a bare `LocalExecutor`: one thread, handlers that are not `Send`, and a watchdog for
-//! the day when one of them blocks it.
+//! A server on a bare `LocalExecutor`: one thread, handlers that are not `Send`, and a watchdog in
+//! case one of them blocks it.
 //!
 //! Run with: `cargo run --bin local`; the settings are in `testkit/src/settings.rs`. Then `curl
 //! localhost:PORT/block/60000` and Ctrl-C: the process ends within its budget all the same.

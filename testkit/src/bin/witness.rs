@@ -1,6 +1,6 @@
 //! Counts every request that it sends through a proxy while the servers behind it are restarted.
 //!
-//! Half of the requests are POST, which no proxy may send twice; half of the clients connect afresh
+//! Half of the requests are POST, which no proxy may send twice; half of the clients connect anew
 //! for each request. A request has **failed** if the proxy refused the connection, if no complete
 //! answer came, or if it had another status or length than it should have.
 //!

@@ -1,5 +1,5 @@
-//! An HTTP/1.0 client that believes `keep-alive`, as `ab -k` does: it asks again at once, without a
-//! look whether the connection is still open.
+//! An HTTP/1.0 client that relies on `keep-alive`, like `ab -k`: it sends the next request at once,
+//! without checking that the connection is still open.
 
 use crate::meter::http1::Http1;
 use crate::meter::peer::Peer;

@@ -64,7 +64,7 @@ impl Http2 {
         }
     }
 
-    /// What to queue frames with, which [`flush`](Self::flush) then writes.
+    /// Returns the session to queue frames with, which [`flush`](Self::flush) then writes.
     pub fn session(&mut self) -> &mut Session {
         &mut self.session
     }
@@ -131,7 +131,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Nothing of it has come yet.
+    /// Returns the state of a stream of which nothing has arrived.
     pub fn on(stream: u32) -> Self {
         Self {
             stream,

@@ -1,4 +1,4 @@
-//! A protocol, as far as clients need it that send one request after the other.
+//! What a client that sends one request after another needs of a protocol.
 
 use crate::meter::tally::Outcome;
 use crate::meter::transport::Stream;
@@ -8,10 +8,10 @@ use crate::meter::transport::Stream;
 pub trait Peer {
     /// Wraps a fresh connection; writes nothing yet.
     fn new(stream: Stream) -> Self;
-    /// Whether the connection may be used once more, by what has arrived so far.
+    /// Returns whether the connection may be used once more, by what has arrived so far.
     async fn look(&mut self) -> bool;
     /// Places one request.
     async fn get(&mut self, path: &str) -> Outcome;
-    /// Leaves, and says whether the server ended a TLS connection without `close_notify`.
+    /// Leaves, and returns whether the server ended a TLS connection without `close_notify`.
     async fn leave(self) -> bool;
 }

@@ -132,13 +132,13 @@ impl Tally {
         }
     }
 
-    /// How many requests were lost.
+    /// Returns how many requests were lost.
     pub fn lost(&self) -> u64 {
         self.losses.values().sum()
     }
 
-    /// Whether every request got what it asked for, or was refused in a way that makes it safe to
-    /// send again.
+    /// Returns whether every request got what it asked for, or was refused in a way that makes it
+    /// safe to send again.
     pub fn is_clean(&self) -> bool {
         self.losses.is_empty() && self.wrong.is_empty()
     }

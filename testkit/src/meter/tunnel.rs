@@ -21,7 +21,7 @@ pub trait Tunnel: Sized {
     async fn send(&mut self, bytes: &[u8]) -> Result<()>;
     /// Sends no more.
     async fn finish(&mut self) -> Result<()>;
-    /// Nothing is the end.
+    /// Reads a message; an empty one is the end.
     async fn receive(&mut self) -> Result<Vec<u8>>;
 }
 

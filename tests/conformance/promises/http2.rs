@@ -6,7 +6,7 @@ use testkit::{
     process::Server,
 };
 
-/// A connection that has had an answer.
+/// Opens a connection, and waits for one answer.
 fn connect(server: &Server) -> Result<H2Conn, Failure> {
     let mut conn = H2Conn::open(server.addr())?;
     let stream = conn.get("/")?;

@@ -1,10 +1,10 @@
-//! Clients that ask, wait for the answer, think, and ask again on the same connection, from some
-//! distance.
+//! Clients that send a request, wait for the answer, pause, and send another on the same
+//! connection, with some latency.
 //!
-//! The distance is the point. A careful client looks whether its connection is still open before it
-//! reuses it, but what it sees is as old as the latency, and so a server that closes an idle
-//! connection can always cross a request under way. Here the latency passes between the look and
-//! the write, which loses the same requests as a real network would.
+//! The latency matters. A careful client checks that its connection is still open before it reuses
+//! it, but what it sees is as old as the latency, so a server that closes an idle connection can
+//! always cross a request that is under way. Here the latency passes between the check and the
+//! write, which loses the same requests as a real network would.
 
 use crate::round::{Round, random_pause};
 use smol::Timer;

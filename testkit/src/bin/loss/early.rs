@@ -67,7 +67,7 @@ async fn client(round: &Round<'_>, protocol: Protocol, hold: Hold) -> Result<Tal
     Ok(tally)
 }
 
-/// The first pieces, one after the other, and the last.
+/// Returns the first pieces, one after another, and the last.
 fn pieces(length: usize) -> impl Iterator<Item = Vec<u8>> {
     (0..PIECES).map(move |n| {
         let last = n + 1 == PIECES;

@@ -19,7 +19,7 @@ pub(crate) struct InFlight {
     expected: Expected,
 }
 
-/// A chunked response that takes 1.5 s by itself.
+/// Returns a request for a chunked response that takes 1.5 s by itself.
 pub(crate) fn stream() -> InFlight {
     InFlight {
         path: "/stream/15/100",
@@ -28,8 +28,8 @@ pub(crate) fn stream() -> InFlight {
     }
 }
 
-/// 20 MB to a reader that takes 4 to 5 MB a second: most of it is still in the server when the
-/// handler is done.
+/// Returns a request for 20 MB, read at 4 to 5 MB a second: most of it is still in the server when
+/// the handler is done.
 pub(crate) fn big() -> InFlight {
     slowly_read("/bytes/20000000")
 }

@@ -12,8 +12,8 @@ use testkit::meter::tally::{Expected, Outcome, Tally};
 use testkit::meter::transport::{Stream, Target};
 use testkit::process::Server;
 
-/// How long the clients may take to be ready for the signal; and how long after it the server may
-/// keep them busy, before they give up and it is killed.
+/// How long the clients may take to be ready for the signal, and how long after it the server may
+/// keep them busy. After that they give up, and the server is killed.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a scenario works with.
@@ -64,8 +64,8 @@ impl<'a> Round<'a> {
         self.signalled.opened().await;
     }
 
-    /// Whether the server has had its time to stop. It ends closed loops, which a server that never
-    /// stops would feed for ever.
+    /// Returns whether the server has had its time to stop. It ends closed loops, which a server
+    /// that never stops would feed for ever.
     pub(crate) fn is_over(&self) -> bool {
         self.server
             .signalled()

@@ -15,7 +15,7 @@ use testkit::meter::http2::Http2;
 use testkit::meter::http10::Http10;
 use testkit::meter::tally::Tally;
 
-/// One way to be caught by the signal.
+/// What the clients are doing when the signal arrives.
 #[derive(Debug)]
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
@@ -140,13 +140,13 @@ const fn over_tls(
 }
 
 impl Scenario {
-    /// The same with these settings of the server.
+    /// Returns the same scenario with these settings of the server.
     const fn with(mut self, settings: &'static [(&'static str, &'static str)]) -> Self {
         self.settings = settings;
         self
     }
 
-    /// How the server gets its listener, where it does not make one.
+    /// Returns how the server gets its listener, if it doesn't make one.
     pub(crate) fn passed(&self) -> Option<Passed> {
         match self.kind {
             Kind::Shared(passed) => Some(passed),

@@ -28,15 +28,14 @@ pub(crate) struct Split {
 /// When the client reads.
 #[derive(Clone, Copy)]
 enum Reading {
-    /// From the start.
-    Meanwhile,
-    /// Only when all is written, or cannot be: what a blocking client does.
+    FromTheStart,
+    /// Only when all is written, or can't be: what a blocking client does.
     Afterwards,
 }
 
-/// The connection is open and accepted; the whole request comes later.
+/// Returns a request that is sent whole, some time after its connection was accepted.
 ///
-/// The client does not look again before it writes: it is that far away.
+/// The client doesn't check the connection again before it writes, as over a slow network.
 pub(crate) fn silent() -> Split {
     Split::new(
         Vec::new(),
@@ -46,13 +45,13 @@ pub(crate) fn silent() -> Split {
     )
 }
 
-/// The head of the request is cut in two.
+/// Returns a request whose head is cut in two.
 pub(crate) fn half_head() -> Split {
     let (first, rest) = halves(head("GET", "/", ""));
     Split::new(first, rest, Duration::from_millis(300), Expected::OK)
 }
 
-/// The body of an upload is cut in two, and must come back whole.
+/// Returns an upload whose body is cut in two, and must come back whole.
 pub(crate) fn upload() -> Split {
     let mut first = head("POST", "/echo", &format!("content-length: {UPLOAD}\r\n"));
     let (body, rest) = halves(vec![b'u'; UPLOAD]);
@@ -64,8 +63,8 @@ pub(crate) fn upload() -> Split {
     Split::new(first, rest, Duration::from_millis(300), expected)
 }
 
-/// A large body that the server answers without reading it, from a client that writes all of it
-/// before it reads.
+/// Returns a large upload that the server answers without reading it, from a client that writes all
+/// of it before it reads.
 pub(crate) fn unread_body() -> Split {
     let mut first = head("POST", "/reject", &format!("content-length: {UNREAD}\r\n"));
     let mut body = vec![b'u'; UNREAD];
@@ -88,7 +87,7 @@ impl Split {
             rest,
             delay,
             expected,
-            reading: Reading::Meanwhile,
+            reading: Reading::FromTheStart,
         }
     }
 
@@ -125,7 +124,7 @@ impl Split {
             requests.write(&self.rest).await
         };
         let (written, outcome) = match self.reading {
-            Reading::Meanwhile => zip(writing, answers.next()).await,
+            Reading::FromTheStart => zip(writing, answers.next()).await,
             Reading::Afterwards => (writing.await, answers.next().await),
         };
         match (written, outcome) {

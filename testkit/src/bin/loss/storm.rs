@@ -1,5 +1,4 @@
-//! Clients that connect afresh for every request, as fast as they can, while the listener goes
-//! away.
+//! Clients that connect for every request, as fast as they can, while the listener retires.
 
 use crate::round::{Round, random_pause};
 use std::io::Result;
@@ -8,10 +7,10 @@ use testkit::meter::gate::Hold;
 use testkit::meter::http1::{Http1, head};
 use testkit::meter::tally::{Expected, Tally};
 
-/// The longest that the storm blows before the signal.
+/// The longest time from the first connection to the signal.
 const AT_MOST: Duration = Duration::from_millis(100);
 
-/// Sends the signal in the middle of the storm, which ends when connections are refused.
+/// Sends the signal while clients connect, and ends when connections are refused.
 pub(crate) async fn run(round: &Round<'_>) -> Result<Tally> {
     let stop = async {
         random_pause(AT_MOST).await;

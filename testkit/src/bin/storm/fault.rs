@@ -106,8 +106,8 @@ impl Fault {
         }
     }
 
-    /// The command that runs `server` with this fault. Its process is the server's own: signals
-    /// reach it, and its exit status is the server's.
+    /// Returns the command that runs `server` with this fault. Its process is the server's own:
+    /// signals reach it, and its exit status is the server's.
     pub(crate) fn command(&self, server: &Path) -> Command {
         let words: Vec<OsString> = match self {
             Self::None => Vec::new(),
@@ -142,8 +142,8 @@ impl Fault {
     }
 }
 
-/// The last line that the server wrote to `stderr`: its tracer complains there as well, when it
-/// could not make a call fail.
+/// Returns the last line that the server wrote to `stderr`: its tracer complains there as well,
+/// when it could not make a call fail.
 pub(crate) fn last_word(stderr: &str) -> &str {
     let mut lines = stderr.lines();
     lines

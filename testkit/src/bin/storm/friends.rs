@@ -94,7 +94,7 @@ impl Friend {
         matches!(self, Self::KeepAlive2 | Self::SlowReader2 | Self::Tunnel2)
     }
 
-    /// A request on a fresh connection, and its expected answer.
+    /// Sends a request on a new connection; returns how it ended, and the expected answer.
     async fn ask(self, stream: Stream, rng: &mut Rng) -> (Outcome, Expected) {
         let pause = millis(rng, THINK);
         let time = millis(rng, 0..1500);
@@ -242,7 +242,7 @@ impl Course<'_> {
     }
 }
 
-/// A path that is answered in far less than a grace period, and its answer.
+/// Returns a path that is answered in far less than a grace period, and its answer.
 fn request(rng: &mut Rng) -> (String, Expected) {
     match rng.u8(..8) {
         0..=2 => ("/".to_owned(), body(6)),

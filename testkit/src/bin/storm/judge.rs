@@ -8,7 +8,7 @@ use std::time::Duration;
 /// How late a process may end: the watchdog's allowance, and what a loaded machine needs.
 const SLACK: Duration = Duration::from_millis(1500);
 
-/// The promises that were not kept, a line each.
+/// Returns the promises that were not kept, a line each.
 pub(crate) fn violations(plan: &Plan, played: &Played) -> Vec<String> {
     let mut all = Vec::new();
     all.extend(late(plan, played));

@@ -1,5 +1,5 @@
-//! A storm of faults: a server is started, loaded, disturbed and told to stop, again and again, and
-//! must keep its promises each time.
+//! Starts a server, loads it, disturbs it and tells it to stop, again and again; it must keep its
+//! promises each time.
 //!
 //! What a round does is drawn from its seed: the settings, the faults that `strace` injects into
 //! the server's system calls, a clock that is far in the future, well-behaved clients, hostile

@@ -29,7 +29,7 @@ pub(crate) struct Played {
     pub(crate) stories: Vec<String>,
 }
 
-/// The example, which is built beside this one.
+/// Returns the path of the server, which is built beside this program.
 fn program(plan: &Plan) -> Result<PathBuf> {
     Ok(std::env::current_exe()?.with_file_name(plan.subject.name()))
 }
