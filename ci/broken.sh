@@ -1,10 +1,10 @@
 #!/bin/sh
-# Are the models and tests any good? Breaks the code in named ways, each in a copy of the tree, and
-# checks that the model or test named beside it fails. With a name: only the variants whose names
-# contain it.
+# Checks that the models and tests catch what they are for: breaks the code in named ways, in a copy
+# of the tree, and expects the model or test named beside each to fail. With a name: only the
+# variants whose names contain it.
 #
 # A replacement whose original no longer occurs exactly once is an error: mend it here when the code
-# moves. DRY=1 looks for that alone, in seconds.
+# changes. DRY=1 checks that alone, in seconds.
 set -eu
 cd "$(dirname "$0")/.."
 only="${1:-}"
@@ -62,14 +62,7 @@ broken() {
     else
         fresh
     fi
-    while [ $# -gt 0 ]; do
-        FROM=$1 TO=$2 perl -0777 -i -pe '
-            my $n = () = /\Q$ENV{FROM}\E/g;
-            die "$ARGV: found $n times, not once:\n$ENV{FROM}\n" if $n != 1;
-            s/\Q$ENV{FROM}\E/$ENV{TO}/;
-        ' "$copy/src/$file" || exit 2
-        shift 2
-    done
+    ci/replace.pl "$copy/src/$file" "$@" || exit 2
     [ -z "${DRY:-}" ] || catchers=
     for catcher in $catchers; do
         catch "${catcher%%:*}" "${catcher#*:}"

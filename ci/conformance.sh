@@ -1,6 +1,6 @@
 #!/bin/sh
-# Asks every HTTP server for the promises that can be seen from outside, and writes
-# docs/conformance.md. Servers with a lock file of their own are built where they are.
+# Checks, from outside, which promises every HTTP server keeps, and writes docs/conformance.md.
+# Servers with a lock file of their own are built where they are.
 set -eu
 cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-$PWD/target}

@@ -1,9 +1,10 @@
 #!/bin/sh
-# Which lines do the tests run? Prints a table and the lines that none runs, and fails below a
-# floor. Real servers count too, as children of the tests, unless they are killed. What is left are
-# `Debug`s, getters that only doc tests use, and what needs a kernel that refuses.
+# Counts the lines that the tests run. Prints a table and the lines that no test runs, and fails
+# below a floor. Real servers count too, as children of the tests, unless they are killed. What is
+# left are `Debug`s, getters that only doc tests use, and what needs a kernel that refuses.
 #
-# cargo-llvm-cov by PyPI; the tools of the compiler's LLVM by Debian, as rustup's are not to be had.
+# cargo-llvm-cov comes from PyPI, and the tools of the compiler's LLVM from Debian, since rustup's
+# are not available.
 set -eu
 cd "$(dirname "$0")/.."
 skip() { echo "SKIPPED: coverage ($*)"; exit 0; }

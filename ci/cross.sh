@@ -1,6 +1,6 @@
 #!/bin/sh
-# Do the features type-check on other systems? All of them on Windows, Apple's, FreeBSD and Android;
-# the core alone for WebAssembly, where there are no sockets. Nothing is run: see ci/windows.sh for
+# Type-checks the features on other systems: all of them on Windows, Apple's, FreeBSD and Android,
+# and the core alone for WebAssembly, which has no sockets. Nothing is run: see ci/windows.sh for
 # that.
 #
 # It needs std built for each system. Where std's sources are missing, it says so and skips.

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Packages each crate as it would be published, unpacks it outside the repository, and does there
 # what its users do: builds the library and the examples, runs quickstart, and runs the tests and
-# the examples of the documentation that ship. With the oldest Rust that Cargo.toml promises, where
-# it can be had, and otherwise with the one in charge. It takes ten minutes from nothing.
+# the examples of the documentation that ship. It uses the oldest Rust that Cargo.toml promises if
+# that is available, and otherwise the current one. It takes ten minutes from nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export CARGO_TERM_COLOR=never CARGO_INCREMENTAL=0

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Three servers behind HAProxy and nginx are restarted in turn under load, and no request may fail.
-# Two witnesses count: wrk, and one of our own that sends a POST every other time. Prints a table.
+# Two clients count failures: wrk, and one of ours that sends a POST every other time. Prints a
+# table.
 #
 #   ROUNDS=30 ci/proxies.sh              all cases, with so many restarts each (6); 16 min
 #   ci/proxies.sh nginx 'httpchk h2'     the cases whose name contains one of these

@@ -1,8 +1,8 @@
 # Sourced by those that need the sources of std: finds a compiler that has them, as $rustc, and a
 # cargo that builds them, as $cargo; $root is where the compiler is.
 #
-# rustup has no source of std here, Debian's rustc-web does: unpacked beside, not installed. Where
-# that can't be had, the sourcing script's `skip WHY` is called, which is to say so.
+# rustup has no source of std here, but Debian's rustc-web has. It is unpacked in the cache, not
+# installed. If it isn't available, this calls `skip WHY` of the sourcing script, which says so.
 # shellcheck shell=sh
 
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/rust-deb"

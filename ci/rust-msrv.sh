@@ -1,7 +1,7 @@
 # Sourced by those that need the oldest Rust that Cargo.toml promises: finds it as $rustc and
-# $rustdoc, real compilers, unpacked from Debian's packages beside the one in charge.
+# $rustdoc, real compilers, unpacked from Debian's packages and not installed.
 #
-# Where they can't be had, the sourcing script's `skip WHY` is called, which is to say so.
+# If they aren't available, this calls `skip WHY` of the sourcing script, which says so.
 # shellcheck shell=sh
 
 msrv=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)

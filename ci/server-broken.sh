@@ -1,10 +1,11 @@
 #!/bin/sh
-# Are the server's tests any good? Takes out one defence at a time, in a copy of the tree, and
-# checks that the test named beside it fails. With a name: only the variants whose names contain it.
+# Checks that the server's tests catch what they are for: takes out one defence at a time, in a copy
+# of the tree, and expects the test named beside it to fail. With a name: only the variants whose
+# names contain it.
 # It takes half an hour; SHARD=1/2 and SHARD=2/2, side by side, take half of the variants each.
 #
 # A replacement whose original no longer occurs exactly once is an error: mend it here when the code
-# moves. DRY=1 looks for that alone, in seconds.
+# changes. DRY=1 checks that alone, in seconds.
 set -eu
 cd "$(dirname "$0")/.."
 only="${1:-}"
@@ -35,14 +36,7 @@ broken() {
     number=$((number + 1))
     [ $((number % ${shard#*/})) -eq $((${shard%/*} - 1)) ] || return 0
     cp "$copy/src/$file" "$CARGO_TARGET_DIR/original"
-    while [ $# -gt 0 ]; do
-        FROM=$1 TO=$2 perl -0777 -i -pe '
-            my $n = () = /\Q$ENV{FROM}\E/g;
-            die "$ARGV: found $n times, not once:\n$ENV{FROM}\n" if $n != 1;
-            s/\Q$ENV{FROM}\E/$ENV{TO}/;
-        ' "$copy/src/$file" || exit 2
-        shift 2
-    done
+    ci/replace.pl "$copy/src/$file" "$@" || exit 2
     if [ -n "${DRY:-}" ]; then
         cp "$CARGO_TARGET_DIR/original" "$copy/src/$file"
         return 0
@@ -87,7 +81,7 @@ broken queue-not-emptied listener::all_50_queued_connections_are_answered net/in
 broken syns-dropped-before-the-queue-is-empty accept::a_queue_is_emptied_before_its_listener_retires net/retire.rs \
     'Self::NotAsked if queued() => {' 'Self::NotAsked if false && queued() => {'
 broken requests-asked-for-once accept::a_connection_request_that_ends_is_noticed_soon net/incoming.rs \
-    'self.again.wait();' 'self.again.timer = Some(Timer::never());'
+    'self.retry.wait();' 'self.retry.timer = Some(Timer::never());'
 broken no-retirement-for-other-loops retire::a_retired_listener_is_empty_when_its_queue_is net/retired.rs \
     'Stop::Done(retire::tcp(&SockRef::from(&socket)))' 'Stop::Done(Stopped::new(Queue::Closed))'
 broken a-listeners-path-taken accept::a_stale_unix_path_is_replaced_and_a_live_one_is_not net/unix_path.rs \
@@ -106,7 +100,7 @@ broken newcomers-during-a-retirement-steered-to group::a_newcomer_during_a_retir
     'if !unchanged {' 'if false && !unchanged {'
 broken asked-after-the-last-look accept::connections_queued_at_the_last_moment_are_accepted net/incoming.rs \
     'self.last_look();
-                Empty::LookAgain' 'Empty::Close'
+                WhenEmpty::LookAgain' 'WhenEmpty::Close'
 broken no-wait-for-a-suspended-process accept::connections_queued_while_the_process_is_frozen_are_accepted net/incoming.rs \
     'are in its queue.
             self.last_look();' 'are in its queue.
@@ -124,7 +118,7 @@ broken accept-before-the-stop-flag listener::a_connect_storm_loses_no_connection
     'let draining = Pin::new(&mut self.draining).poll(cx).is_ready();' \
     'let draining = self.state.accept().is_some_and(|accept| accept.poll_accept(cx).is_pending()) && Pin::new(&mut self.draining).poll(cx).is_ready();'
 broken descriptors-end-the-server listener::running_out_of_descriptors_does_not_end_the_server net/backoff.rs \
-    '_ => Self::Exhausted,' '_ => Self::OfListener,'
+    '_ => Self::Exhausted,' '_ => Self::Permanent,'
 broken no-back-off accept::a_listener_that_fails_for_ever_neither_spins_nor_ends net/incoming.rs \
     '                        _ => {
                             self.backoff.start();
@@ -175,11 +169,11 @@ broken http10-told-both farewell::an_answer_to_http10_does_not_say_keep_alive_wh
 broken no-first-request-grace idle::a_silent_connection_may_send_its_first_request net/idle.rs \
     'accepted.checked_add(self.first_request)?' 'begun'
 broken half-a-head-is-idle idle::half_a_head_may_be_completed hyper/activity.rs \
-    '!standing.is_head_begun() && !standing.is_owed()' '!standing.is_owed()'
+    '!position.is_head_begun() && !position.is_in_body()' '!position.is_in_body()'
 broken half-a-head-behind-a-request-is-idle idle::half_a_head_behind_answered_requests_may_be_completed hyper/framing/mod.rs \
     'self.advance(&ahead);' ''
 broken an-early-answer-makes-idle in_flight::an_upload_that_was_answered_early_may_be_finished hyper/activity.rs \
-    '!standing.is_head_begun() && !standing.is_owed()' '!standing.is_head_begun()'
+    '!position.is_head_begun() && !position.is_in_body()' '!position.is_head_begun()'
 broken empty-lines-are-a-head idle::empty_lines_do_not_hold_the_process hyper/framing/mod.rs \
     "(Self::Blank, b'\\r' | b'\\n') => Self::Blank," ''
 broken one-time-sweep idle::a_connection_that_falls_idle_late_ends_with_the_keep_alive_grace net/idle.rs \
@@ -189,7 +183,7 @@ broken grace-not-from-idle-on idle::a_connection_that_falls_idle_late_may_place_
 broken handshake-not-raced idle::a_stalled_tls_handshake_ends_with_the_first_request_grace hyper/connection.rs \
     'ready!(closing.poll_handshake(cx));' 'ready!(closing.poll_aborting(cx));'
 broken preface-in-pieces-is-a-head idle::half_an_http2_preface_ends_with_the_first_request_grace hyper/framing/mod.rs \
-    'Standing(stage & !(Standing::IN_HEAD | Standing::HEAD_BEGUN) |' 'Standing(stage |'
+    'Position(stage & !(Position::IN_HEAD | Position::HEAD_BEGUN) |' 'Position(stage |'
 broken silent-http2-peer-not-asked idle::an_http2_peer_that_asks_for_nothing_ends_with_the_first_request_grace hyper/closing.rs \
     'let end = told.and_then(' 'let end = told.filter(|_| !http2).and_then('
 broken mute-http2-peer-waited-for idle::an_http2_peer_that_answers_no_ping_does_not_hold_the_process hyper/closing.rs \
@@ -204,8 +198,8 @@ broken buffered-is-answered http2::an_answer_of_one_frame_is_work_until_it_is_wr
     'kept.and_then(Unanswered::until_written)' \
     'kept.and_then(Unanswered::until_written).filter(|_| false)'
 broken unread-pings-are-work http2::a_flood_of_pings_is_not_work hyper/activity.rs \
-    'return standing.is_http2()
-                && ' 'return false && standing.is_http2()
+    'return position.is_http2()
+                && ' 'return false && position.is_http2()
                 && '
 broken slow-acknowledgements-are-cut http2::a_reader_whose_kernel_acknowledges_slowly_gets_all_of_it hyper/closing.rs \
     'if *before != acknowledged && missing > 0 {' 'if false && *before != acknowledged && missing > 0 {'
@@ -264,9 +258,9 @@ broken cut-answer-looks-whole close::a_cut_answer_without_a_length_ends_with_a_r
 broken whole-answer-reset close::a_whole_answer_without_a_length_ends_with_the_stream hyper/activity.rs \
     'delivery.set_unended(false);' ''
 broken no-body-is-owed close::a_rejected_upload_that_pauses_is_not_reset hyper/activity.rs \
-    'if self.standing().is_owed() {' 'if false {'
+    'if self.position().is_in_body() {' 'if false {'
 broken every-body-is-owed pipelined::a_peer_that_pipelined_before_it_uploaded_does_not_hold_the_exit hyper/activity.rs \
-    'if self.standing().is_owed() {' 'if true {'
+    'if self.position().is_in_body() {' 'if true {'
 broken half-closed-peer-dropped close::a_half_closed_client_is_answered hyper/server.rs \
     'builder.http1().half_close(true);' ''
 
@@ -279,7 +273,7 @@ broken http2-head-ends-with-its-first-frame limits::an_http2_head_that_is_not_co
 broken http2-head-is-idle http2::half_a_head_may_be_completed_over_http2 hyper/framing/frames.rs \
     'self.open = flags & END_HEADERS == 0;' 'self.open = false && flags & END_HEADERS == 0;'
 broken http2-head-beside-a-request limits::an_http2_head_that_is_not_continued_is_closed_while_running hyper/activity.rs \
-    '|| standing.is_in_http2_head() &&' '|| false && standing.is_in_http2_head() &&'
+    '|| position.is_in_http2_head() &&' '|| false && position.is_in_http2_head() &&'
 broken http2-head-begins-with-a-whole-frame limits::half_a_headers_frame_is_closed_while_running hyper/framing/frames.rs \
     'self.open || self.come' 'self.open || false && self.come'
 broken http2-head-begins-with-a-type limits::a_frame_that_stops_before_its_type_is_closed_while_running hyper/framing/frames.rs \

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds one of the HTTP servers in release mode, wherever it lives, and prints its path and nothing
-# else.
+# Builds one of the HTTP servers in release mode, whichever package it belongs to, and prints its
+# path and nothing else.
 #
 #   ci/server.sh [hyper|axum|local|tide|async_h1|trillium]
 set -euo pipefail

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A storm of faults: for so many seconds (600), servers are started, loaded, disturbed and stopped,
-# and must keep their promises. It prints its seed; `ci/storm.sh 0 --seed N --rounds 1 --verbose`
+# Starts, loads, disturbs and stops servers for a number of seconds (600); they must keep their
+# promises. It prints its seed; `ci/storm.sh 0 --seed N --rounds 1 --verbose`
 # plays a round of that seed again. PROFILE=dev takes what `cargo test` has built.
 set -euo pipefail
 cd "$(dirname "$0")/.."

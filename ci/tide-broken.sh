@@ -1,7 +1,7 @@
 #!/bin/sh
-# Are the tests of async-drain-tide any good? Takes out one defence at a time, in a copy of the
-# tree, and checks that the test named beside it fails. With a name: only the variants whose names
-# contain it. DRY=1 only checks that each original still occurs exactly once.
+# Checks that the tests of async-drain-tide catch what they are for: takes out one defence at a
+# time, in a copy of the tree, and expects the test named beside it to fail. With a name: only the
+# variants whose names contain it. DRY=1 only checks that each original still occurs exactly once.
 set -eu
 cd "$(dirname "$0")/.."
 only="${1:-}"
@@ -21,11 +21,7 @@ broken() {
     name=$1 test=$2 file=$crate/src/$3
     case $name in *"$only"*) ;; *) return 0 ;; esac
     cp "$file" "$target/original"
-    FROM=$4 TO=$5 perl -0777 -i -pe '
-        my $n = () = /\Q$ENV{FROM}\E/g;
-        die "$ARGV: found $n times, not once:\n$ENV{FROM}\n" if $n != 1;
-        s/\Q$ENV{FROM}\E/$ENV{TO}/;
-    ' "$file" || exit 2
+    ci/replace.pl "$file" "$4" "$5" || exit 2
     if [ -n "${DRY:-}" ]; then
         cp "$target/original" "$file"
         return 0

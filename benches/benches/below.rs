@@ -163,7 +163,8 @@ impl Below {
         self.change_sum(sum - FAR);
     }
 
-    /// The calling thread's part; an experiment remembers the last drain only, and frees nothing.
+    /// Returns the calling thread's part; an experiment remembers the last drain only, and frees
+    /// nothing.
     #[inline]
     fn part(&'static self) -> &'static Line<Part> {
         thread_local! {

@@ -66,7 +66,7 @@ fn main() {
     figures.publish();
 }
 
-/// A package in `folder` that has nothing but a dependency on `name`.
+/// Makes a package in `folder` that has nothing but a dependency on `name`.
 fn depending_on(folder: &Path, name: &str, dependency: &str) -> PathBuf {
     let manifest = folder.join("Cargo.toml");
     fs::create_dir_all(folder.join("src")).expect("a folder for a package");

@@ -253,7 +253,7 @@ fn several_threads_tracked(figures: &mut Figures) {
     }
 }
 
-/// One thread, two, four and so on, up to all cores.
+/// Returns the numbers of threads: one, two, four and so on, up to all cores.
 fn threads() -> Vec<usize> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let doubled = std::iter::successors(Some(1), |n| Some(n * 2));

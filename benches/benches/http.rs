@@ -147,7 +147,7 @@ struct Load {
     cpu: f64,
 }
 
-/// Closed loops on 32 connections for a second.
+/// Runs closed loops on 32 connections for a second.
 fn wrk(addr: SocketAddr) -> Load {
     let said = said(
         on_core(1, "wrk")
@@ -167,7 +167,7 @@ fn wrk(addr: SocketAddr) -> Load {
     load
 }
 
-/// "1.23ms" and the like.
+/// Parses a time such as `1.23ms`.
 fn seconds(text: &str) -> Option<f64> {
     let unit = text.find(char::is_alphabetic)?;
     let number: f64 = text[..unit].parse().ok()?;
@@ -182,7 +182,7 @@ fn seconds(text: &str) -> Option<f64> {
     )
 }
 
-/// Eight connections of 16 streams for a second; requests per second.
+/// Returns the requests per second of eight connections with 16 streams each, in one second.
 fn h2load(addr: SocketAddr) -> f64 {
     let said = said(
         on_core(1, "h2load")

@@ -89,7 +89,7 @@ fn main() {
     figures.publish();
 }
 
-/// The two that are measured against first.
+/// Returns the contenders, the two that the others are compared with first.
 fn contenders() -> Vec<Contender> {
     let contender = |who, program, environment| Contender {
         who,
@@ -125,7 +125,7 @@ fn contenders() -> Vec<Contender> {
     contenders
 }
 
-/// As many connections as wanted, or as one process may have.
+/// Returns how many connections to open: as many as wanted, or as one process may have.
 fn room_for(connections: usize) -> usize {
     const OTHERS: usize = 100;
     let limit = getrlimit(Resource::Nofile);

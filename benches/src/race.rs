@@ -27,7 +27,8 @@ impl fmt::Debug for Contender<'_> {
 }
 
 impl<'a> Contender<'a> {
-    /// `make` is called on the thread that runs the operation, outside of what is timed.
+    /// Creates a contender. `make` is called on the thread that runs the operation, and is not
+    /// timed.
     pub fn new<F, T>(name: &'static str, make: impl Fn(usize) -> F + Sync + 'a) -> Self
     where
         F: FnMut() -> T + 'a,
@@ -145,7 +146,7 @@ fn context_switches() -> u64 {
     count.and_then(|c| c.trim().parse().ok()).unwrap_or(0)
 }
 
-/// How often the operation runs in one round.
+/// Returns how often the operation runs in one round.
 fn calibrate(batch: &mut Batch<'_>) -> usize {
     let mut times = 1;
     loop {
@@ -159,7 +160,8 @@ fn calibrate(batch: &mut Batch<'_>) -> usize {
     }
 }
 
-/// Another order every round: nobody always comes after the same one.
+/// Returns the order of a round, which differs between rounds: none always comes after the same
+/// one.
 pub fn order(round: usize, len: usize) -> impl Iterator<Item = usize> {
     (0..len).map(move |i| {
         if round % 2 == 0 {

@@ -38,7 +38,7 @@ pub fn built(folder: &str, target: [&str; 2]) -> PathBuf {
     into.join(kind).join(target[1])
 }
 
-/// A Go program of a single file, if there is a `go` (or what `GO` names).
+/// Builds a Go program of a single file, if there is a `go` (or what `GO` names).
 #[must_use]
 pub fn built_go(file: &str) -> Option<PathBuf> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -62,7 +62,7 @@ pub fn built_go(file: &str) -> Option<PathBuf> {
     }
 }
 
-/// Whether there is such a program; says so if there is none.
+/// Returns whether there is such a program; says so if there is none.
 #[must_use]
 pub fn found(program: &str) -> bool {
     let paths = env::var_os("PATH").unwrap_or_default();
@@ -73,7 +73,7 @@ pub fn found(program: &str) -> bool {
     found
 }
 
-/// A command on one core, where there are several.
+/// Returns a command that runs on one core, if there are several.
 #[must_use]
 pub fn on_core(core: usize, program: impl AsRef<std::ffi::OsStr>) -> Command {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -124,7 +124,7 @@ impl Server {
         Pid::from_child(&self.child)
     }
 
-    /// What it has used of its cores: the sum of its threads.
+    /// Returns the processor time that it has used: the sum of its threads.
     ///
     /// # Panics
     ///
@@ -167,7 +167,7 @@ impl Server {
         self.child.wait().expect("a child of ours")
     }
 
-    /// All that it has written to stderr, once it has ended.
+    /// Returns all that it has written to stderr, once it has ended.
     ///
     /// # Panics
     ///
@@ -185,7 +185,7 @@ impl Drop for Server {
     }
 }
 
-/// User and system time of all children that have ended.
+/// Returns the user and system time of all children that have ended.
 ///
 /// # Panics
 ///

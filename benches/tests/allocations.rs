@@ -11,7 +11,7 @@ use async_drain_bench::counting::{Counting, requests};
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// How often `operation` asks for memory when it is repeated, the first times not counted.
+/// Returns how often `operation` asks for memory when it is repeated, without its first times.
 fn steady(mut operation: impl FnMut()) -> usize {
     for _ in 0..64 {
         operation();

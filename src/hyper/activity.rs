@@ -9,7 +9,7 @@ use std::{
 
 use ::hyper::header::HeaderValue;
 
-use super::framing::{Body, Framing, Standing};
+use super::framing::{Body, Framing, Position};
 use crate::{
     Drain, Observer, Phase,
     drain::{connection_guard::WorkStarter, node::Node},
@@ -28,11 +28,11 @@ pub struct Activity(Arc<State>);
 
 struct State {
     drain: Observer,
-    /// Where the connection stands in HTTP/1, or in the frames of HTTP/2. Only the connection's
-    /// task takes the lock.
+    /// Tracks the position in HTTP/1, or in the frames of HTTP/2. Only the connection's task takes
+    /// the lock.
     framing: Mutex<Framing>,
-    /// The [`Standing`] of `framing`, written whenever that changes.
-    standing: AtomicU8,
+    /// The [`Position`] of `framing`, written whenever it changes.
+    position: AtomicU8,
     /// Set if the connection's socket is an [`Io`](super::Io), which closes an idle HTTP/1
     /// connection by itself. What is set in it reaches the socket.
     socket: OnceLock<Arc<Delivery>>,
@@ -95,7 +95,7 @@ impl Activity {
             advertised,
             drain: drain.clone(),
             framing: Mutex::default(),
-            standing: AtomicU8::default(),
+            position: AtomicU8::default(),
             socket: OnceLock::new(),
             requests: AtomicUsize::default(),
             unanswered: AtomicUsize::default(),
@@ -122,13 +122,13 @@ impl Activity {
         // No update panics halfway.
         let mut framing = (self.0.framing.lock()).unwrap_or_else(PoisonError::into_inner);
         change(&mut framing);
-        let standing = framing.standing().byte();
-        self.0.standing.store(standing, Ordering::Relaxed);
+        let position = framing.position().byte();
+        self.0.position.store(position, Ordering::Relaxed);
     }
 
     #[inline]
-    fn standing(&self) -> Standing {
-        Standing::from_byte(self.0.standing.load(Ordering::Relaxed))
+    fn position(&self) -> Position {
+        Position::from_byte(self.0.position.load(Ordering::Relaxed))
     }
 
     /// Returns whether nothing is under way: no head has begun, no request is unanswered, no body
@@ -138,16 +138,16 @@ impl Activity {
         if !self.is_answered() {
             return false;
         }
-        let standing = self.standing();
+        let position = self.position();
         if self.0.blocked.load(Ordering::Relaxed) {
             // What a peer of HTTP/2 doesn't read may be nothing but acknowledgements of its own
             // PINGs.
-            return standing.is_http2()
-                && !standing.is_head_begun()
+            return position.is_http2()
+                && !position.is_head_begun()
                 && !self.0.copied.load(Ordering::Relaxed)
                 && self.ended() == self.0.flushed.load(Ordering::Relaxed);
         }
-        !standing.is_head_begun() && !standing.is_owed()
+        !position.is_head_begun() && !position.is_in_body()
     }
 
     /// Returns how many answers h2 has been given. Call it before polling the connection, and pass
@@ -186,7 +186,7 @@ impl Activity {
             && self.ended() == self.0.flushed.load(Ordering::Relaxed)
             && !self.0.copied.load(Ordering::Relaxed)
             && !self.has_tunnel()
-            && self.standing().is_http2_for_good()
+            && self.position().is_http2_for_good()
     }
 
     /// Returns how many bytes the peer had acknowledged, and how many it had not, when a read or
@@ -213,17 +213,17 @@ impl Activity {
     /// read nothing before that.
     #[inline]
     pub(super) fn is_reading_head(&self) -> bool {
-        let standing = self.standing();
-        standing.is_in_head()
+        let position = self.position();
+        position.is_in_head()
             && (self.is_answered()
-                || standing.is_in_http2_head() && !self.0.blocked.load(Ordering::Relaxed))
+                || position.is_in_http2_head() && !self.0.blocked.load(Ordering::Relaxed))
     }
 
     /// Returns whether the connection began like HTTP/2; its first bytes may look like HTTP/2 and
     /// turn out to be HTTP/1.
     #[inline]
     pub(super) fn is_http2(&self) -> bool {
-        self.standing().is_http2()
+        self.position().is_http2()
     }
 
     #[inline]
@@ -246,7 +246,7 @@ impl Activity {
     pub(super) fn ends(&self) {
         if let Some(delivery) = self.0.socket.get() {
             delivery.set_unended(false);
-            delivery.expect(if self.standing().is_owed() {
+            delivery.expect(if self.position().is_in_body() {
                 Expected::Rest
             } else if self.is_left() {
                 Expected::Nothing
@@ -259,16 +259,16 @@ impl Activity {
     /// Notes that `bytes` have arrived, which hyper has not seen yet.
     #[inline]
     pub(super) fn received(&self, bytes: &[u8]) {
-        let standing = self.standing();
-        if standing.is_foreign() {
+        let position = self.position();
+        if position.is_upgraded() {
             return;
         }
-        if standing.is_http2_for_good() && self.0.told.load(Ordering::Relaxed) && !bytes.is_empty()
+        if position.is_http2_for_good() && self.0.told.load(Ordering::Relaxed) && !bytes.is_empty()
         {
             self.0.reacted.store(true, Ordering::Relaxed);
         }
         self.frame(|framing| {
-            if standing.is_parsed_later() {
+            if position.is_parsed_later() {
                 framing.parsed(Body::None);
             }
             framing.receive(bytes);
@@ -289,7 +289,7 @@ impl Activity {
     /// Makes an idle connection end: an HTTP/1 peer is told nothing, and nothing more is expected
     /// of it. Returns whether the socket ends the connection, so that hyper need not be asked to.
     pub(super) fn leave(&self) -> bool {
-        let left = !self.standing().is_http2_for_good();
+        let left = !self.position().is_http2_for_good();
         self.0.left.store(left, Ordering::Relaxed);
         let socket = self.0.socket.get();
         if let (false, Some(delivery)) = (left, socket) {
@@ -334,10 +334,10 @@ impl Activity {
     /// Notes that hyper has parsed a head, which announces `body`.
     #[inline]
     fn parsed(&self, body: Body) {
-        if body == Body::None && self.standing().is_head_alone() {
+        if body == Body::None && self.position().is_head_alone() {
             // The common case takes no lock.
-            let parsed = Standing::PARSED.byte();
-            self.0.standing.store(parsed, Ordering::Relaxed);
+            let parsed = Position::PARSED.byte();
+            self.0.position.store(parsed, Ordering::Relaxed);
         } else {
             self.frame(|framing| framing.parsed(body));
         }

@@ -24,6 +24,8 @@ mod upgraded;
 mod watch;
 
 pub use activity::Activity;
+#[cfg(fuzzing)]
+pub use framing::property as framing_property;
 pub use graceful::GracefulConnection;
 pub use handshake::Handshake;
 pub use http_service::HttpService;

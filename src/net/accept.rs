@@ -65,8 +65,8 @@ pub enum Queue {
     Open,
     /// Another process accepts from it: stop accepting, and leave the queue alone.
     Shared,
-    /// New connections still join it, since something comes first: accept what is queued, and
-    /// [retire](Accept::retire) again when it is empty, or a few milliseconds later.
+    /// New connections still join it, because something else comes first: accept what is queued,
+    /// and call [`retire`](Accept::retire) again when it is empty, or a few milliseconds later.
     NotYet,
 }
 
@@ -103,7 +103,7 @@ impl<A: Accept> IntoAccept for A {
     }
 }
 
-/// A listener of the operating system, as std, async-io and smol have it.
+/// A listener of the operating system, in the type of std, async-io or smol.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a listener of the operating system",
     label = "not a listener",
@@ -111,10 +111,10 @@ impl<A: Accept> IntoAccept for A {
     note = "an `Accept` of your own returns `Queue::Shared` from `retire` instead"
 )]
 pub trait OsListener {
-    /// The listener of std in it.
+    /// The std listener inside.
     type Socket: Listener;
 
-    /// Has the reactor watch the listener.
+    /// Registers the listener with the reactor.
     fn into_async(self) -> io::Result<Arc<Async<Self::Socket>>>;
 }
 
@@ -166,8 +166,8 @@ listener! {
 /// on.
 ///
 /// When draining begins, this process stops accepting, and leaves the queue to the other one. If a
-/// listener is shared without this declaration, its queue is emptied first, and the listener is
-/// then left as it was found. Descriptors that `LISTEN_FDS` names are known to be shared.
+/// listener is shared without this declaration, this process empties its queue first, and then
+/// leaves the listener as it was. Descriptors that `LISTEN_FDS` names are known to be shared.
 ///
 /// The `Accept` type of a shared listener is that of the listener itself, so that a program can
 /// choose at run time:
@@ -213,16 +213,16 @@ impl<L: OsListener> IntoAccept for Shared<L> {
 /// Declares that the listener is a member of a `SO_REUSEPORT` group, whose other members accept
 /// connections at the same address.
 ///
-/// When draining begins, new connections go to the siblings at once, and none has to wait. This is
-/// the restart without a supervisor: start the new process, and stop the old one when the new one
-/// listens. Members retire one after the other, so that those of a process may be told to stop
-/// together.
+/// When draining begins, new connections go to the siblings at once, and no peer has to wait. So a
+/// server can be restarted without a supervisor: start the new process, and stop the old one when
+/// the new one listens. Members retire one after another, so all members of a process may be told
+/// to stop at the same time.
 ///
-/// It is for Linux, and needs no privilege. A BPF program of the group does it
-/// (`SO_ATTACH_REUSEPORT_CBPF`), so a program that you have attached is replaced. Declare all
-/// members, since each takes off what a sibling has left behind: a member that joins undeclared may
+/// This works on Linux, and needs no privilege. It attaches a BPF program to the group
+/// (`SO_ATTACH_REUSEPORT_CBPF`), which replaces one that you have attached. Declare all members:
+/// each detaches the program that a sibling has left behind, and a member that joins undeclared may
 /// get all new connections of the group, or none. On other systems, if the group has no other
-/// member, or if the kernel refuses, the listener retires as one without siblings does; the kernel
+/// member, or if the kernel refuses, the listener retires like one without siblings. The kernel
 /// refuses a process that may no longer bind the port, and one that may not use netlink.
 ///
 /// ```
@@ -255,10 +255,10 @@ impl<L: OsListener<Socket = TcpListener>> IntoAccept for Group<L> {
 /// Accepts from a stream of connections.
 ///
 /// A stream doesn't give access to its listener, so its queue can't be emptied. When draining
-/// begins, peers that the kernel has connected and the stream has not yielded are reset: in three
-/// storms on async-std's `listener.incoming()`, 60 of 2,700 requests. If you can, give the listener
-/// itself to [`Drain::accept`](crate::Drain::accept); `std::net::TcpListener::try_from(listener)`
-/// converts one of async-std.
+/// begins, peers that the kernel has connected and the stream has not yielded are reset: with
+/// async-std's `listener.incoming()`, 60 of 2,700 requests under load. If you can, give
+/// [`Drain::accept`](crate::Drain::accept) the listener itself;
+/// `std::net::TcpListener::try_from(listener)` converts one of async-std.
 ///
 /// ```
 /// # use async_drain::{Drain, net::Connections};

@@ -17,12 +17,12 @@ use async_io::Timer;
 /// What a failed accept means (Z10).
 #[derive(Debug, PartialEq)]
 pub(super) enum Failure {
-    /// One connection or one call failed: the next may succeed at once.
-    OfOne,
+    /// One connection or one call failed: the next call may succeed at once.
+    Transient,
     /// A resource has run out, and may become available again.
     Exhausted,
     /// The listener will never accept again.
-    OfListener,
+    Permanent,
 }
 
 impl Failure {
@@ -35,12 +35,12 @@ impl Failure {
             | Kind::ConnectionRefused
             | Kind::Interrupted
             | Kind::TimedOut
-            | Kind::PermissionDenied => Self::OfOne,
+            | Kind::PermissionDenied => Self::Transient,
             // EINVAL: the socket no longer listens.
-            Kind::InvalidInput => Self::OfListener,
+            Kind::InvalidInput => Self::Permanent,
             _ => match error.raw_os_error() {
                 #[cfg(any(unix, windows))]
-                Some(code) if closed(code) => Self::OfListener,
+                Some(code) if closed(code) => Self::Permanent,
                 // ENFILE, EMFILE, ENOBUFS, ENOMEM, errors of the network that accept(2) reports,
                 // and any error of a stream of connections: none of them ends the server.
                 _ => Self::Exhausted,
@@ -154,6 +154,9 @@ impl Backoff {
 }
 
 /// Tells an accept loop that one of its connections has released its descriptor.
+// SeqCst: the accept loop sets `awaited` and then reads `open`; the end of a connection changes
+// `open` and then reads `awaited`. At least one of the two must see what the other wrote, which
+// Acquire and Release don't promise. The lock of `waker` orders the rest.
 #[derive(Debug, Default)]
 struct Released {
     /// Set by the accept loop when descriptors have run out or too many connections are open;
@@ -209,7 +212,7 @@ mod tests {
     fn only_an_error_of_the_listener_ends_the_accept_loop() {
         let of = |errno: Errno| Failure::of(&errno.into());
         for errno in [Errno::CONNABORTED, Errno::INTR, Errno::PERM] {
-            assert_eq!(of(errno), Failure::OfOne, "{errno}");
+            assert_eq!(of(errno), Failure::Transient, "{errno}");
         }
         for errno in [
             Errno::MFILE,
@@ -221,7 +224,7 @@ mod tests {
             assert_eq!(of(errno), Failure::Exhausted, "{errno}");
         }
         for errno in [Errno::BADF, Errno::INVAL, Errno::NOTSOCK] {
-            assert_eq!(of(errno), Failure::OfListener, "{errno}");
+            assert_eq!(of(errno), Failure::Permanent, "{errno}");
         }
         let of_a_stream = io::Error::other("no more for now");
         assert_eq!(Failure::of(&of_a_stream), Failure::Exhausted);

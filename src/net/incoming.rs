@@ -1,4 +1,4 @@
-//! The accept loop, and how its listener retires without losing a connection (Z1 Z9 Z10).
+//! The accept loop, and the retirement of its listener without losing a connection (Z1 Z9 Z10).
 
 use std::{
     fmt,
@@ -30,9 +30,9 @@ use crate::{
 /// How many connections are yielded in a row before other tasks get their turn.
 const BURST: usize = 32;
 
-/// How many queued connections are accepted before the listener retires, so that fewer are left to
-/// accept while new peers get no answer.
-pub(super) const FIRST: usize = 4 * BURST;
+/// How many queued connections are accepted before the listener retires. Few are left then, so new
+/// peers are without an answer for a short time only.
+pub(super) const ACCEPTED_FIRST: usize = 4 * BURST;
 
 /// An accepted connection and its guard.
 // Z5: the guard was taken before the connection left the accept loop.
@@ -52,17 +52,18 @@ pub struct Connection<C: Transport> {
 ///
 /// [`Drain::accept`] returns this stream of [`Connection`]s. When draining begins, it tells the
 /// kernel to stop queueing new connections, yields those in the queue, and closes the listener; new
-/// peers are refused from then on. On Linux it ends when the queue is empty or aborting begins. On
-/// other systems it ends at most half a second later, or half a second after file descriptors were
-/// last short.
+/// peers are refused from then on. On Linux the stream ends when the queue is empty or aborting
+/// begins. On other systems connections can still join the queue, so the stream also ends after
+/// half a second, or half a second after file descriptors last ran out.
 ///
 /// The drain can't become drained before this stream has ended or is dropped. But the stream is not
 /// a handle of the drain: if the last [`Drain`] is dropped, draining begins.
 ///
-/// If another process or accept loop holds the same socket, it finds the socket as it was. On
-/// Linux, peers get no answer while the listener retires, usually for a few milliseconds, and their
-/// kernel tries again after a second. A socket filter does this. If the process is killed in that
-/// time, the filter stays on the socket; a [`Shared`](super::Shared) listener never has one.
+/// If another process or accept loop holds the same socket, the socket works for it as before. On
+/// Linux, a socket filter keeps new peers out while the listener retires, usually for a few
+/// milliseconds: they get no answer, and their kernel tries again after a second. If the process is
+/// killed in that time, the filter stays on the socket. A [`Shared`](super::Shared) listener never
+/// gets one.
 ///
 /// # Errors
 ///
@@ -80,13 +81,13 @@ pub struct Incoming<L: IntoAccept> {
     drain: Observer,
     draining: UntilDraining,
     aborting: UntilAborting,
-    /// Keeps the drain from becoming drained until the listener is closed.
+    /// Keeps the drain from becoming drained; set until the listener is closed.
     hold: Option<Presence>,
     stall_limit: Duration,
     /// Where `accept` was called: the place of each connection's guard in the report.
     place: &'static Location<'static>,
     backoff: Backoff,
-    /// How many connections may be open.
+    /// The most connections that may be open while the listener has not retired.
     connections: usize,
     /// How many connections were yielded since the stream last had to wait.
     burst: usize,
@@ -96,47 +97,48 @@ pub struct Incoming<L: IntoAccept> {
 enum State<A> {
     /// Draining has not begun.
     Listening(A),
-    /// Draining has begun, and the listener can't retire yet.
+    /// Draining has begun, but the listener can't retire yet.
     Retiring(Retiring<A>),
-    /// The listener is retired, and the connections in its queue are accepted.
+    /// The listener has retired, and the connections in its queue are being accepted.
     Emptying(Emptying<A>),
-    /// The listener could not be converted: the first poll yields the error.
+    /// The listener could not be converted. The first poll yields the error.
     Failed(io::Error),
     Closed,
 }
 
 struct Retiring<A> {
     accept: A,
-    /// How many more connections are accepted before it is asked again; 0 once the queue was empty.
+    /// How many more connections are accepted before the listener is asked again to retire; 0 once
+    /// the queue was empty.
     left: usize,
-    /// Until when it is not asked again.
-    again: Again,
+    /// Delays the next time that it is asked.
+    retry: Retry,
 }
 
 struct Emptying<A> {
     accept: A,
     stage: Stage,
-    /// When connection requests are asked for once more.
-    again: Again,
-    /// When the stage has lasted too long.
+    /// Delays the next question whether connection requests are under way.
+    retry: Retry,
+    /// The longest that the stage may last.
     limit: Instant,
-    /// Fires then. Set only if the stream waits: the reactor's thread would take time from the
-    /// retirement, in which peers wait.
+    /// Fires at `limit`. Set only when the stream has to wait: setting a timer wakes the reactor's
+    /// thread, which slows the retirement down, and peers get no answer until it is over.
     timer: Option<Timer>,
-    /// Whether `limit` ends the last look: new connections may still join the queue.
+    /// Set if new connections may still join the queue: then `limit` ends the last look too.
     bounded: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
 enum Stage {
-    /// Connection requests that are under way are waited for.
+    /// Waits until no connection request is under way.
     RequestsUnderWay,
-    /// The stage ends when the queue is empty.
+    /// Accepts until the queue is empty.
     LastLook,
 }
 
 /// What to do when the queue is empty.
-enum Empty {
+enum WhenEmpty {
     Wait,
     LookAgain,
     Close,
@@ -147,7 +149,7 @@ impl<A: Accept> Emptying<A> {
         Self {
             accept,
             stage: Stage::RequestsUnderWay,
-            again: Again::new(),
+            retry: Retry::new(),
             limit: Instant::now() + EMPTYING,
             timer: None,
             bounded,
@@ -158,13 +160,13 @@ impl<A: Accept> Emptying<A> {
     fn is_over(&mut self) -> bool {
         let now = Instant::now();
         if self.stage == Stage::RequestsUnderWay && now >= self.limit {
-            // If the process was suspended until now, peers that waited for it are in its queue.
+            // If the process was suspended until now, peers that connected before are in its queue.
             self.last_look();
         }
         self.stage == Stage::LastLook && self.bounded && now >= self.limit
     }
 
-    /// Wakes the task when the stage has lasted too long.
+    /// Has the task woken at `limit`.
     fn wake_at_limit(&mut self, cx: &mut Context<'_>) {
         let timer = self.timer.get_or_insert_with(|| Timer::at(self.limit));
         if Pin::new(timer).poll(cx).is_ready() {
@@ -173,53 +175,57 @@ impl<A: Accept> Emptying<A> {
         }
     }
 
+    /// Begins the last look at the queue.
     fn last_look(&mut self) {
         self.stage = Stage::LastLook;
         self.extend(EMPTYING);
     }
 
-    /// Lets the stage last until a time from now.
+    /// Moves `limit` to `time` from now.
     fn extend(&mut self, time: Duration) {
         self.limit = Instant::now() + time;
         self.timer = None;
     }
 
-    fn empty(&mut self, cx: &mut Context<'_>) -> Empty {
+    /// Goes on when the queue is empty.
+    fn when_empty(&mut self, cx: &mut Context<'_>) -> WhenEmpty {
         match self.stage {
-            Stage::LastLook => Empty::Close,
-            Stage::RequestsUnderWay if self.again.is_waiting(cx) => Empty::Wait,
+            Stage::LastLook => WhenEmpty::Close,
+            Stage::RequestsUnderWay if self.retry.is_waiting(cx) => WhenEmpty::Wait,
             Stage::RequestsUnderWay if self.accept.may_grow() => {
-                // Nothing tells that a connection request has ended without a connection.
-                self.again.wait();
-                Empty::LookAgain
+                // No event tells that a connection request has ended without a connection.
+                self.retry.wait();
+                WhenEmpty::LookAgain
             }
             Stage::RequestsUnderWay => {
                 // A request that was completed between the two looks is in the queue by now.
                 self.last_look();
-                Empty::LookAgain
+                WhenEmpty::LookAgain
             }
         }
     }
 }
 
-/// The growing time between two questions.
-struct Again {
+/// The wait between two questions, which grows from one to the next.
+struct Retry {
+    /// Set while a wait lasts.
     timer: Option<Timer>,
+    /// How long the next wait lasts.
     wait: Duration,
 }
 
-impl Again {
-    const FIRST: Duration = Duration::from_millis(1);
+impl Retry {
+    const SHORTEST: Duration = Duration::from_millis(1);
     const LONGEST: Duration = Duration::from_millis(64);
 
     fn new() -> Self {
         Self {
             timer: None,
-            wait: Self::FIRST,
+            wait: Self::SHORTEST,
         }
     }
 
-    /// Returns whether the time is not over; then the task is woken when it is.
+    /// Returns whether a wait lasts. If so, the task is woken when it is over.
     fn is_waiting(&mut self, cx: &mut Context<'_>) -> bool {
         let waiting = match &mut self.timer {
             Some(timer) => Pin::new(timer).poll(cx).is_pending(),
@@ -231,15 +237,10 @@ impl Again {
         waiting
     }
 
-    /// Begins to wait, for twice as long as the last time.
+    /// Begins a wait, and doubles the next one.
     fn wait(&mut self) {
         self.timer = Some(Timer::after(self.wait));
         self.wait = (self.wait * 2).min(Self::LONGEST);
-    }
-
-    fn longer(mut self) -> Self {
-        self.wait();
-        self
     }
 }
 
@@ -253,11 +254,11 @@ impl<A> State<A> {
         }
     }
 
-    /// Returns whether the listener is to be asked to retire.
+    /// Returns whether the listener has to be asked to retire now.
     fn is_due(&mut self, draining: bool, cx: &mut Context<'_>) -> bool {
         match self {
             Self::Listening(_) => draining,
-            Self::Retiring(retiring) => retiring.left == 0 && !retiring.again.is_waiting(cx),
+            Self::Retiring(retiring) => retiring.left == 0 && !retiring.retry.is_waiting(cx),
             _ => false,
         }
     }
@@ -360,9 +361,12 @@ impl<L: IntoAccept> Incoming<L> {
 
     /// Asks the listener to retire.
     fn retire(&mut self) {
-        let (mut accept, again) = match mem::replace(&mut self.state, State::Closed) {
-            State::Listening(accept) => (accept, None),
-            State::Retiring(retiring) => (retiring.accept, Some(retiring.again)),
+        let (mut accept, retry) = match mem::replace(&mut self.state, State::Closed) {
+            State::Listening(accept) => (accept, Retry::new()),
+            State::Retiring(mut retiring) => {
+                retiring.retry.wait();
+                (retiring.accept, retiring.retry)
+            }
             state => {
                 self.state = state;
                 return;
@@ -372,8 +376,8 @@ impl<L: IntoAccept> Incoming<L> {
             Queue::Shared => State::Closed,
             Queue::NotYet => State::Retiring(Retiring {
                 accept,
-                left: FIRST,
-                again: again.map_or_else(Again::new, Again::longer),
+                left: ACCEPTED_FIRST,
+                retry,
             }),
             queue => State::Emptying(Emptying::new(accept, queue == Queue::Open)),
         };
@@ -387,7 +391,7 @@ impl<L: IntoAccept> Incoming<L> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Connection<<L::Accept as Accept>::Conn>>>> {
         loop {
-            // Check for the end first: under load there is always one more connection.
+            // Check for aborting first: under load there is always one more connection.
             if Pin::new(&mut self.aborting).poll(cx).is_ready() {
                 return self.close();
             }
@@ -442,7 +446,7 @@ impl<L: IntoAccept> Incoming<L> {
                     })));
                 }
                 Poll::Ready(Some(Err(error))) => match Failure::of(&error) {
-                    Failure::OfOne => self.burst += 1,
+                    Failure::Transient => self.burst += 1,
                     Failure::Exhausted => match (accept.has_queued(), &mut self.state) {
                         // Accepting fails the same way whether the queue is empty or not.
                         (Some(false), State::Emptying(_)) => empty = true,
@@ -454,7 +458,8 @@ impl<L: IntoAccept> Incoming<L> {
                             retiring.left = 0;
                             self.backoff.start();
                         }
-                        // The time is over, and it is unknown whether the queue is empty.
+                        // The time to wait for requests is over, and whether the queue is empty is
+                        // unknown.
                         (None, State::Emptying(emptying)) if emptying.stage == Stage::LastLook => {
                             return self.close();
                         }
@@ -462,7 +467,7 @@ impl<L: IntoAccept> Incoming<L> {
                             self.backoff.start();
                         }
                     },
-                    Failure::OfListener => return self.fail(error),
+                    Failure::Permanent => return self.fail(error),
                 },
                 Poll::Ready(None) => return self.close(),
                 Poll::Pending => empty = true,
@@ -472,17 +477,17 @@ impl<L: IntoAccept> Incoming<L> {
                 match &mut self.state {
                     State::Retiring(retiring) => {
                         retiring.left = 0;
-                        if retiring.again.is_waiting(cx) {
+                        if retiring.retry.is_waiting(cx) {
                             return Poll::Pending;
                         }
                     }
-                    State::Emptying(emptying) => match emptying.empty(cx) {
-                        Empty::Wait => {
+                    State::Emptying(emptying) => match emptying.when_empty(cx) {
+                        WhenEmpty::Wait => {
                             emptying.wake_at_limit(cx);
                             return Poll::Pending;
                         }
-                        Empty::LookAgain => {}
-                        Empty::Close => return self.close(),
+                        WhenEmpty::LookAgain => {}
+                        WhenEmpty::Close => return self.close(),
                     },
                     _ => return Poll::Pending,
                 }

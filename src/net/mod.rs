@@ -34,5 +34,7 @@ pub(crate) use linger::STALL_LIMIT;
 pub use listening::bind_unix;
 #[cfg(all(feature = "systemd", target_os = "linux"))]
 pub(crate) use listening::{Holders, Listening};
+#[cfg(all(fuzzing, target_os = "linux"))]
+pub use os::connection_requests_property;
 pub use retired::{Retired, retire};
 pub use transport::Transport;

@@ -6,7 +6,7 @@ use socket2::SockRef;
 
 use super::{
     accept::{Group, Queue},
-    incoming::FIRST,
+    incoming::ACCEPTED_FIRST,
     retire::{self, AsSocket, BorrowedSocket, Retirement, Stop, Stopped},
 };
 
@@ -59,7 +59,7 @@ pub fn retire<L: Retire>(listener: L) -> Retired<L> {
     };
     let mut retired = Retired {
         address: address.and_then(|address| address.as_socket()),
-        first: FIRST,
+        first: ACCEPTED_FIRST,
         retirement,
         listener,
     };

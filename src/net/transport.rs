@@ -1,4 +1,4 @@
-//! Connections that can be closed for writing alone.
+//! Connections that can be closed for writing and still be read.
 
 #[cfg(windows)]
 use std::os::windows::io::{AsSocket, BorrowedSocket};
@@ -20,20 +20,20 @@ use futures_io::{AsyncRead, AsyncWrite};
 /// A connection that can end its own stream and go on reading.
 ///
 /// Implemented for the TCP and Unix connections of async-io. For a connection without a socket,
-/// implement `poll_half_close` by `poll_close`, if reading goes on after that.
+/// `poll_half_close` may call `poll_close`, if the connection can still be read after that.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be closed for writing alone",
     label = "not a `Transport`",
     note = "implement `net::Transport` for it"
 )]
 pub trait Transport: AsyncRead + AsyncWrite + Unpin {
-    /// Sends buffered bytes and the end of the stream. Reading goes on.
+    /// Sends buffered bytes and the end of the stream. The connection can still be read.
     fn poll_half_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
     /// Returns the socket of the connection, if it has one. The kernel knows what the peer of a TCP
     /// socket has acknowledged.
     ///
-    /// By default there is none, and bytes count as delivered when the connection is closed.
+    /// By default a connection has no socket, and its bytes count as delivered when it is closed.
     fn socket(&self) -> Option<BorrowedSocket<'_>> {
         None
     }
@@ -64,7 +64,8 @@ impl Transport for Async<UnixStream> {
     }
 }
 
-/// The [`Transport`] of a stream's connection, which can only be read, written and closed.
+/// A connection of [`Connections`](super::Connections), which can be read, written and closed, but
+/// has no socket.
 #[derive(Debug)]
 pub struct Plain<C>(pub C);
 

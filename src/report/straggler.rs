@@ -44,7 +44,7 @@ impl Stragglers {
         }
     }
 
-    /// So many guards that are alive, of which some are `known`.
+    /// Describes this many guards that are alive, of which some are `known`.
     pub(crate) fn alive(total: usize, known: Vec<Straggler>) -> Self {
         // Guards come and go while we look.
         let total = total.max(known.len());
@@ -123,7 +123,7 @@ struct Group<'a> {
     count: usize,
 }
 
-/// What the lines of lost work, or of work that was alive, begin with.
+/// Returns what the lines of lost work, or of work that was alive, begin with.
 fn verb(lost: bool) -> &'static str {
     if lost { "abandoned" } else { "still in flight" }
 }

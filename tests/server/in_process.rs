@@ -35,9 +35,9 @@ pub(crate) async fn answer(_: Request<body::Incoming>) -> Result<Response<String
 /// Has ten generations follow the first one while six clients connect for each request. Returns the
 /// longest time that a client took to connect.
 ///
-/// `accept` makes the accept loops of a generation, which answer one byte with another. A generation
-/// begins when the one before has answered some requests, and the one before is told to stop then.
-/// Panics if a connection is lost or refused.
+/// `accept` makes the accept loops of a generation, which answer one byte with another. When a
+/// generation has answered some requests, the next one begins, and it is told to stop. Panics if a
+/// connection is lost or refused.
 pub(crate) fn ten_generations<L>(
     addr: SocketAddr,
     accept: impl Fn(&Drain) -> Vec<Incoming<L>>,

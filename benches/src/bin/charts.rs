@@ -250,7 +250,7 @@ impl Figures {
         })
     }
 
-    /// The case of a panel, with the number of threads.
+    /// Returns the case of a panel, with the number of threads.
     fn case(&self, panel: &Panel) -> String {
         let Some(start) = panel.case.strip_suffix('×') else {
             return panel.case.to_owned();
@@ -262,7 +262,7 @@ impl Figures {
         format!("{start}×{most}")
     }
 
-    /// The figures of a panel, the smallest first.
+    /// Returns the figures of a panel, the smallest first.
     fn bars(&self, panel: &Panel) -> Vec<Bar<'_>> {
         let case = self.case(panel);
         let of_case: Vec<_> = (self.of_bench(panel.bench))
@@ -295,7 +295,7 @@ impl Figures {
         bars
     }
 
-    /// Where and when the figures of `bench` were measured.
+    /// Returns where and when the figures of `bench` were measured.
     fn origin(&self, bench: &str) -> String {
         let bench = bench.split(':').next();
         let mut lines = self.0.iter();

@@ -138,7 +138,7 @@ mod take {
 
         use super::claim;
 
-        /// What a descriptor is like that came through `exec`: this number, or a later one.
+        /// Makes a descriptor like one that came through `exec`, with this number or a later one.
         fn inherited(number: i32) -> i32 {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let passed = fcntl_dupfd_cloexec(&listener, number).unwrap();

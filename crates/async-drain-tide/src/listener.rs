@@ -95,21 +95,21 @@ impl<State, L: IntoAccept> DrainListener<State, L> {
         self.addr
     }
 
-    /// See [`Driver::keep_alive_grace`].
+    /// Sets the keep-alive grace: see [`Driver::keep_alive_grace`].
     #[must_use]
     pub fn keep_alive_grace(mut self, grace: Duration) -> Self {
         self.driver = self.driver.keep_alive_grace(grace);
         self
     }
 
-    /// See [`Driver::first_request_grace`].
+    /// Sets the first-request grace: see [`Driver::first_request_grace`].
     #[must_use]
     pub fn first_request_grace(mut self, grace: Duration) -> Self {
         self.driver = self.driver.first_request_grace(grace);
         self
     }
 
-    /// See [`Driver::head_timeout`].
+    /// Sets the limit for a request head: see [`Driver::head_timeout`].
     #[must_use]
     pub fn head_timeout(mut self, timeout: Duration) -> Self {
         self.driver = self.driver.head_timeout(timeout);

@@ -50,7 +50,7 @@ fn run() -> Result<Report, Box<dyn Error>> {
     Ok(smol::block_on(shutdown.run(server)))
 }
 
-/// What tonic-build would generate.
+/// Stands for what tonic-build would generate.
 async fn call(
     request: hyper::Request<Incoming>,
     drain: Drain,

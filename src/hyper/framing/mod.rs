@@ -1,4 +1,4 @@
-//! Where a connection stands in HTTP/1: between two requests, in a head, or in a body.
+//! Tracks the position of a connection in HTTP/1: between two requests, in a head, or in a body.
 //!
 //! hyper knows this, but doesn't expose it. These promises depend on where one request ends and the
 //! next begins, which neither the bytes that arrive nor their acknowledgements show:
@@ -22,19 +22,20 @@
 mod chunks;
 mod frames;
 #[cfg(any(test, fuzzing))]
-pub(crate) mod property;
+#[doc(hidden)]
+pub mod property;
 
 use memchr::memchr;
 
 use self::{chunks::Chunks, frames::Frames};
 
-/// Where a connection stands, as far as bytes have arrived.
+/// Tracks the position of a connection by the bytes that have arrived.
 #[derive(Debug, Default)]
 pub(crate) struct Framing {
     stage: Stage,
-    /// The bytes behind a head that hyper has not parsed.
+    /// The bytes that arrived after a head which hyper has not parsed.
     ahead: Vec<u8>,
-    /// How many bytes of HTTP/2's preface the connection began with.
+    /// How many bytes of HTTP/2's preface have arrived.
     preface: usize,
     /// Set once a byte has arrived that differs from the preface.
     not_http2: bool,
@@ -43,17 +44,17 @@ pub(crate) struct Framing {
 #[derive(Debug)]
 enum Stage {
     Head(Head),
-    /// Behind a head that hyper has not parsed yet. The bytes that follow it are kept in `ahead`:
+    /// After a head that hyper has not parsed yet. The bytes that follow it are kept in `ahead`:
     /// only hyper knows what they are.
     Unparsed,
     /// In a body of which this many bytes are left.
     Exact(u64),
     /// In a chunked body.
     Chunked(Chunks),
-    /// In HTTP/2, behind its preface.
+    /// In HTTP/2, after its preface.
     Http2(Frames),
     /// In the protocol after an upgrade: what arrives is no longer HTTP.
-    Foreign,
+    Upgraded,
 }
 
 impl Default for Stage {
@@ -185,7 +186,7 @@ impl Framing {
 
     /// Stops reading: the connection has become a tunnel.
     pub(crate) fn upgraded(&mut self) {
-        self.stage = Stage::Foreign;
+        self.stage = Stage::Upgraded;
     }
 
     fn advance(&mut self, mut bytes: &[u8]) {
@@ -208,7 +209,7 @@ impl Framing {
                     Some(rest) => (Stage::default(), rest),
                     None => return,
                 },
-                Stage::Http2(_) | Stage::Foreign => return,
+                Stage::Http2(_) | Stage::Upgraded => return,
             };
             self.stage = next;
             bytes = rest;
@@ -225,52 +226,64 @@ impl Framing {
         self.preface == PREFACE.len() && !self.not_http2
     }
 
-    /// Returns where the connection stands, as far as bytes have arrived.
+    /// Returns the position, as far as bytes have arrived.
     #[inline]
-    pub(crate) fn standing(&self) -> Standing {
+    pub(crate) fn position(&self) -> Position {
         let stage = match &self.stage {
             Stage::Head(Head::Blank) => 0,
-            Stage::Head(_) => Standing::IN_HEAD | Standing::HEAD_BEGUN,
-            Stage::Unparsed if self.ahead.is_empty() => Standing::HEAD_BEGUN | Standing::HEAD_ALONE,
-            Stage::Unparsed => Standing::HEAD_BEGUN,
-            Stage::Exact(_) | Stage::Chunked(_) => Standing::OWED,
+            Stage::Head(_) => Position::IN_HEAD | Position::HEAD_BEGUN,
+            Stage::Unparsed if self.ahead.is_empty() => Position::HEAD_BEGUN | Position::HEAD_ALONE,
+            Stage::Unparsed => Position::HEAD_BEGUN,
+            Stage::Exact(_) | Stage::Chunked(_) => Position::IN_BODY,
             Stage::Http2(frames) => {
                 let head = if frames.is_in_head() {
-                    Standing::IN_HEAD | Standing::HEAD_BEGUN
+                    Position::IN_HEAD | Position::HEAD_BEGUN
                 } else if frames.may_be_in_head() {
-                    Standing::HEAD_BEGUN
+                    Position::HEAD_BEGUN
                 } else if frames.is_greeting() {
-                    Standing::IN_HEAD
+                    Position::IN_HEAD
                 } else {
                     0
                 };
-                return Standing(head | Standing::HTTP2 | Standing::HTTP2_FOR_GOOD);
+                return Position(head | Position::HTTP2 | Position::HTTP2_FOR_GOOD);
             }
-            Stage::Foreign => Standing::FOREIGN,
+            Stage::Upgraded => Position::UPGRADED,
         };
         if self.not_http2 || !self.is_http2() {
-            return Standing(stage);
+            return Position(stage);
         }
         // Half a preface of HTTP/2 doesn't count as half a head.
-        Standing(stage & !(Standing::IN_HEAD | Standing::HEAD_BEGUN) | Standing::HTTP2)
+        Position(stage & !(Position::IN_HEAD | Position::HEAD_BEGUN) | Position::HTTP2)
     }
 }
 
-/// What a [`Framing`] has concluded, in one byte that is read without the framing's lock.
+/// The position that a [`Framing`] has reached: flags in one byte, which is read without the
+/// framing's lock.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Standing(u8);
+pub(crate) struct Position(u8);
 
-impl Standing {
+impl Position {
+    /// Set while the end of a head has not arrived, and in HTTP/2 until the peer's first frame is
+    /// complete. Not set in half a preface.
     const IN_HEAD: u8 = 1;
+    /// Set from the first byte of a head until hyper has parsed it, and in HTTP/2 while the type of
+    /// a frame has not arrived. Not set in half a preface.
     const HEAD_BEGUN: u8 = 2;
-    const OWED: u8 = 4;
+    /// Set while the end of a request's body has not arrived. Never set in HTTP/2.
+    const IN_BODY: u8 = 4;
+    /// Set while all bytes agree with the preface of HTTP/2, from its first three on.
     const HTTP2: u8 = 8;
+    /// Set once all of the preface has arrived; `HTTP2` is set then too.
     const HTTP2_FOR_GOOD: u8 = 16;
-    const FOREIGN: u8 = 32;
+    /// Set once the connection has become a tunnel.
+    const UPGRADED: u8 = 32;
+    /// Set beside `HEAD_BEGUN` if the head is complete and nothing has arrived after it.
     const HEAD_ALONE: u8 = 64;
+    /// Set alone: this is [`PARSED`](Self::PARSED).
     const PARSED_LATER: u8 = 128;
 
-    /// hyper has parsed a head without a body. The [`Framing`] is told when the next bytes arrive.
+    /// Written by `Activity` in place of the position of the [`Framing`], when hyper has parsed a
+    /// head without a body. The framing is told when the next bytes arrive.
     pub(crate) const PARSED: Self = Self(Self::PARSED_LATER);
 
     pub(crate) fn from_byte(byte: u8) -> Self {
@@ -315,12 +328,12 @@ impl Standing {
         self.has(Self::HEAD_BEGUN)
     }
 
-    /// Returns whether the peer has yet to send the end of the last request's body.
-    pub(crate) fn is_owed(self) -> bool {
-        self.has(Self::OWED)
+    /// Returns whether the end of the last request's body has not arrived.
+    pub(crate) fn is_in_body(self) -> bool {
+        self.has(Self::IN_BODY)
     }
 
-    /// Returns whether nothing has arrived behind a head that hyper has not parsed.
+    /// Returns whether nothing has arrived after a head that hyper has not parsed.
     pub(crate) fn is_head_alone(self) -> bool {
         self.has(Self::HEAD_ALONE)
     }
@@ -331,8 +344,8 @@ impl Standing {
     }
 
     /// Returns whether the bytes that arrive belong to a tunnel, and no longer matter.
-    pub(crate) fn is_foreign(self) -> bool {
-        self.has(Self::FOREIGN)
+    pub(crate) fn is_upgraded(self) -> bool {
+        self.has(Self::UPGRADED)
     }
 }
 
@@ -364,14 +377,14 @@ mod tests {
                 &message[..cut],
                 if whole { bodies } else { &[] },
             );
-            assert_eq!(framing.standing().is_owed(), whole, "cut at {cut}");
+            assert_eq!(framing.position().is_in_body(), whole, "cut at {cut}");
             assert_eq!(
-                framing.standing().is_head_begun(),
+                framing.position().is_head_begun(),
                 cut > 0 && !whole,
                 "cut at {cut}"
             );
             assert_eq!(
-                framing.standing().is_in_head(),
+                framing.position().is_in_head(),
                 cut > 0 && !whole,
                 "cut at {cut}"
             );
@@ -381,10 +394,10 @@ mod tests {
                 if whole { &[] } else { bodies },
             );
             assert!(
-                !framing.standing().is_owed() && !framing.standing().is_head_begun(),
+                !framing.position().is_in_body() && !framing.position().is_head_begun(),
                 "cut at {cut}"
             );
-            assert!(!framing.standing().is_http2());
+            assert!(!framing.position().is_http2());
         }
     }
 
@@ -393,9 +406,9 @@ mod tests {
         let mut framing = Framing::default();
         read(&mut framing, &[HEAD, b"hello"].concat(), &[Body::Exact(5)]);
         read(&mut framing, HEAD, &[Body::Exact(5)]);
-        assert!(framing.standing().is_owed());
+        assert!(framing.position().is_in_body());
         framing.receive(b"hel");
-        assert!(framing.standing().is_owed());
+        assert!(framing.position().is_in_body());
     }
 
     #[test]
@@ -403,9 +416,9 @@ mod tests {
         let mut framing = Framing::default();
         read(&mut framing, HEAD, &[Body::Chunked]);
         framing.receive(b"5\r\nhello\r\n0");
-        assert!(framing.standing().is_owed());
+        assert!(framing.position().is_in_body());
         framing.receive(b"\r\n\r\n");
-        assert!(!framing.standing().is_owed());
+        assert!(!framing.position().is_in_body());
     }
 
     #[test]
@@ -413,11 +426,11 @@ mod tests {
         let mut framing = Framing::default();
         read(&mut framing, HEAD, &[Body::Chunked]);
         framing.receive(b"9\r\n\r\n0\r\n\r\n");
-        assert!(framing.standing().is_owed());
+        assert!(framing.position().is_in_body());
         framing.receive(b"\r\n\r\n0;last\r\nTrailer: a\r\n");
-        assert!(framing.standing().is_owed());
+        assert!(framing.position().is_in_body());
         framing.receive(b"\r\n");
-        assert!(!framing.standing().is_owed());
+        assert!(!framing.position().is_in_body());
     }
 
     /// Z4: a head has begun whether it began in the segment of another request or behind it; a
@@ -449,13 +462,13 @@ mod tests {
                     let mut framing = Framing::default();
                     read(&mut framing, &stream[..end], bodies);
                     let text = String::from_utf8_lossy(&stream[..end]);
-                    assert_eq!(framing.standing().is_head_begun(), end > begin, "{text}");
+                    assert_eq!(framing.position().is_head_begun(), end > begin, "{text}");
                     let within = end > begin && end < stream.len();
-                    assert_eq!(framing.standing().is_in_head(), within, "{text}");
-                    assert!(!framing.standing().is_owed(), "{text}");
+                    assert_eq!(framing.position().is_in_head(), within, "{text}");
+                    assert!(!framing.position().is_in_body(), "{text}");
                     read(&mut framing, &stream[end..], &[Body::None]);
                     assert!(
-                        !framing.standing().is_head_begun() && !framing.standing().is_owed(),
+                        !framing.position().is_head_begun() && !framing.position().is_in_body(),
                         "{text}"
                     );
                 }
@@ -472,17 +485,17 @@ mod tests {
             &[GET, HEAD, b"hel"].concat(),
             &[Body::None, Body::Exact(5)],
         );
-        assert!(framing.standing().is_owed());
+        assert!(framing.position().is_in_body());
         framing.receive(b"l");
-        assert!(framing.standing().is_owed());
+        assert!(framing.position().is_in_body());
         framing.receive(b"o");
-        assert!(!framing.standing().is_owed());
+        assert!(!framing.position().is_in_body());
     }
 
     /// Z8: if the rest of a head arrives by itself, data behind it is not taken for the end of a
     /// head and a last chunk.
     #[test]
-    fn the_rest_of_a_pipelined_head_is_no_head() {
+    fn the_rest_of_a_pipelined_head_is_not_a_head() {
         let chunked = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked";
         let mut framing = Framing::default();
         read(&mut framing, &[GET, &chunked[..]].concat(), &[Body::None]);
@@ -491,7 +504,7 @@ mod tests {
             b"\r\n\r\nf\r\na\r\n\r\n0\r\n\r\n",
             &[Body::Chunked],
         );
-        assert!(framing.standing().is_owed());
+        assert!(framing.position().is_in_body());
     }
 
     /// Z8: empty lines before a head are not part of it.
@@ -500,7 +513,7 @@ mod tests {
         let mut framing = Framing::default();
         framing.receive(b"\r\n\r\n");
         read(&mut framing, HEAD, &[Body::Exact(5)]);
-        assert!(framing.standing().is_owed());
+        assert!(framing.position().is_in_body());
     }
 
     #[test]
@@ -508,7 +521,7 @@ mod tests {
         let mut framing = Framing::default();
         let message = b"POST / HTTP/1.1\nContent-Length: 5\n\nhello";
         read(&mut framing, message, &[Body::Exact(5)]);
-        assert!(!framing.standing().is_owed() && !framing.standing().is_head_begun());
+        assert!(!framing.position().is_in_body() && !framing.position().is_head_begun());
     }
 
     /// Z6: what a tunnel carries is neither kept nor read as HTTP.
@@ -519,11 +532,11 @@ mod tests {
         framing.upgraded();
         framing.receive(HEAD);
         assert!(
-            !framing.standing().is_head_begun()
-                && !framing.standing().is_owed()
-                && !framing.standing().is_http2()
+            !framing.position().is_head_begun()
+                && !framing.position().is_in_body()
+                && !framing.position().is_http2()
         );
-        assert!(matches!(framing.stage, Stage::Foreign));
+        assert!(matches!(framing.stage, Stage::Upgraded));
     }
 
     #[test]
@@ -531,11 +544,11 @@ mod tests {
         for cut in 0..PREFACE.len() {
             let mut framing = Framing::default();
             framing.receive(&PREFACE[..cut]);
-            assert_eq!(framing.standing().is_http2(), cut >= 3);
-            assert!(!framing.standing().is_http2_for_good());
+            assert_eq!(framing.position().is_http2(), cut >= 3);
+            assert!(!framing.position().is_http2_for_good());
             framing.receive(&PREFACE[cut..]);
-            assert!(framing.standing().is_http2() && framing.standing().is_http2_for_good());
-            assert!(!framing.standing().is_head_begun());
+            assert!(framing.position().is_http2() && framing.position().is_http2_for_good());
+            assert!(!framing.position().is_head_begun());
         }
     }
 
@@ -548,9 +561,9 @@ mod tests {
                 let mut framing = Framing::default();
                 framing.receive(&message.as_bytes()[..cut]);
                 framing.receive(&message.as_bytes()[cut..]);
-                assert!(!framing.standing().is_http2(), "{message:?} cut at {cut}");
+                assert!(!framing.position().is_http2(), "{message:?} cut at {cut}");
                 assert!(
-                    framing.standing().is_head_begun(),
+                    framing.position().is_head_begun(),
                     "{message:?} cut at {cut}"
                 );
             }

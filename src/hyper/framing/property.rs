@@ -1,12 +1,13 @@
 //! What [`Framing`] must conclude from any bytes in any reads, compared with httparse, which reads
 //! all of the stream at once.
+#![cfg_attr(not(fuzzing), expect(unreachable_pub, reason = "fuzzing reaches it"))]
 
 use super::{Body, Framing, PREFACE};
 
 /// Feeds `stream` to a [`Framing`] and to a stand-in for hyper, in reads that `turns` describe: the
 /// low bits say how many bytes a read takes, and the high bit whether it ends with the answer to
 /// whatever is unanswered. Panics if the two disagree.
-pub(crate) fn check(stream: &[u8], turns: &[u8]) {
+pub fn check(stream: &[u8], turns: &[u8]) {
     let mut framing = Framing::default();
     let mut hyper = Hyper::new(stream);
     let mut turns = turns.iter().chain(std::iter::repeat(&u8::MAX));
@@ -25,18 +26,18 @@ pub(crate) fn check(stream: &[u8], turns: &[u8]) {
         // A peer of HTTP/1 taken for one of HTTP/2 would lose its next request.
         let preface = hyper.end.min(PREFACE.len());
         let http2 = preface >= 3 && stream[..preface] == PREFACE[..preface];
-        assert_eq!(framing.standing().is_http2(), http2);
+        assert_eq!(framing.position().is_http2(), http2);
         assert_eq!(
-            framing.standing().is_http2_for_good(),
+            framing.position().is_http2_for_good(),
             http2 && preface == PREFACE.len()
         );
         assert_eq!(
-            framing.standing().is_owed(),
+            framing.position().is_in_body(),
             hyper.whole.is_none() && !http2
         );
         let frames = stream[..hyper.end].get(PREFACE.len()..).filter(|_| http2);
         let begun = frames.map_or(hyper.is_head_begun() && !http2, is_http2_head_begun);
-        assert_eq!(framing.standing().is_head_begun(), begun);
+        assert_eq!(framing.position().is_head_begun(), begun);
     }
 }
 

@@ -17,6 +17,8 @@ use std::os::windows::io::BorrowedSocket;
 use elsewhere as system;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use linux as system;
+#[cfg(all(fuzzing, target_os = "linux"))]
+pub use linux::connection_requests::property as connection_requests_property;
 use socket2::SockRef;
 #[cfg(unix)]
 pub(super) use system::shut_down_unix;

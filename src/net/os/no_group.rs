@@ -4,7 +4,7 @@ use std::{convert::Infallible, io, net::SocketAddr};
 
 use super::BorrowedSocket;
 
-/// Does not exist.
+/// Never exists: [`steer`] fails on these systems.
 #[derive(Debug)]
 pub struct Steering(Infallible);
 

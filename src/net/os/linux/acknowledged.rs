@@ -5,8 +5,8 @@
 //! acknowledgements after a FIN, an edge-triggered epoll reports one, the last.) The last
 //! acknowledgement, that of our FIN, changes the state of the socket, and this wakes every poller.
 //! An edge-triggered epoll reports each such wake as an event. The reactor's own epoll asks for
-//! readiness, and would report "writable" without end. So an epoll of its own watches the socket,
-//! and the reactor waits until the descriptor of that epoll is readable.
+//! readiness, and would report "writable" without end. So a second epoll watches the socket, and
+//! the reactor waits until the descriptor of that epoll is readable.
 
 use std::{
     os::fd::{BorrowedFd, OwnedFd},
@@ -19,7 +19,7 @@ use rustix::event::{
     epoll::{self, CreateFlags, EventData, EventFlags},
 };
 
-/// The epoll that watches a closing socket.
+/// The second epoll, which watches a closing socket.
 #[derive(Debug, Default)]
 pub(in crate::net) enum AckWatch {
     /// Not polled yet.
@@ -69,8 +69,8 @@ const EVENT: epoll::Event = epoll::Event {
     data: EventData::new_u64(0),
 };
 
-/// Returns how many bytes of a TCP socket are not acknowledged, and zero for a socket that can't
-/// tell, since it has been reset.
+/// Returns how many bytes of a TCP socket are not acknowledged; zero if the socket has been reset
+/// and can't tell.
 #[expect(clippy::unnecessary_wraps, reason = "other systems can't tell")]
 pub(in crate::net::os) fn unacknowledged(socket: BorrowedFd<'_>) -> Option<usize> {
     Some(async_drain_os::unacknowledged(socket).unwrap_or(0))

@@ -107,7 +107,7 @@ fn aim(member: BorrowedFd<'_>, address: SocketAddr, members: usize) -> io::Resul
     }
 }
 
-/// Everything goes to one member.
+/// Returns the program's instruction that sends everything to one member.
 fn to(number: u32) -> Instruction {
     (RETURN, 0, 0, number)
 }

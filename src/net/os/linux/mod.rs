@@ -1,7 +1,7 @@
 //! What Linux can do beyond the other systems, Android included.
 
 mod acknowledged;
-// Groups are what needs all of it.
+// Only groups, which Android doesn't have, use all of it.
 #[cfg_attr(target_os = "android", allow(dead_code))]
 pub(crate) mod connection_requests;
 #[cfg(target_os = "linux")]
@@ -12,7 +12,7 @@ mod sock_diag;
 
 pub(in crate::net) use acknowledged::AckWatch;
 pub(super) use acknowledged::unacknowledged;
-// `SO_COOKIE` is not to be had without unsafe code there.
+// On Android, reading `SO_COOKIE` takes unsafe code.
 #[cfg(target_os = "android")]
 pub(in crate::net) use super::no_group::{Steering, join, steer};
 #[cfg(target_os = "linux")]

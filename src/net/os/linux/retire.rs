@@ -39,7 +39,7 @@ pub(in crate::net) fn take_syns(socket: &SockRef<'_>) -> io::Result<()> {
 }
 
 /// Stops a Unix listener from queueing: new peers are refused at once, and those in the queue can
-/// still be accepted. (A socket filter does not see their connects.)
+/// still be accepted. (A socket filter doesn't see peers connect to a Unix socket.)
 pub(in crate::net) fn shut_down_unix(listener: &UnixListener) -> Queue {
     match SockRef::from(listener).shutdown(std::net::Shutdown::Read) {
         Ok(()) => Queue::Closed,
@@ -58,7 +58,7 @@ pub(in crate::net) fn connection_requests_under_way(
     sock_diag::syn_received(address, ago, longest).unwrap_or_else(|_| in_proc(address.port()))
 }
 
-/// Answers the same question from proc(5), for systems that forbid netlink.
+/// Answers the same question by proc(5), for systems that forbid netlink.
 fn in_proc(port: u16) -> bool {
     ["/proc/self/net/tcp", "/proc/self/net/tcp6"]
         .iter()
@@ -77,7 +77,7 @@ mod tests {
 
     use super::{connection_requests_under_way, in_proc, sock_diag};
 
-    /// Z1: a connection request is seen while it is under way, and no longer once it is over.
+    /// Z1: a connection request is seen while it is under way, and not after that.
     #[test]
     fn connection_requests_of_the_port_alone_are_seen() {
         check("127.0.0.1:0", Ipv4Addr::LOCALHOST.into());

@@ -1,10 +1,10 @@
 //! Asks `sock_diag(7)` about TCP sockets.
 //!
-//! It finds connection requests that are under way among 20,000 sockets in a millisecond. The table
-//! of proc(5) takes a hundred, since the kernel writes a line for each socket. On a machine with
-//! much memory the question takes several milliseconds even without sockets, since the kernel's
-//! table grows with the memory; so it is asked for one address family alone. A question about one
-//! connection, or about listeners, takes microseconds.
+//! Among 20,000 sockets it finds connection requests that are under way in a millisecond. Reading
+//! the table of proc(5) takes a hundred, since the kernel writes a line for each socket. On a
+//! machine with much memory the question takes several milliseconds even without sockets, since the
+//! kernel's table grows with the memory, so it is asked for one address family only. A question
+//! about one connection, or about listeners, takes microseconds.
 
 use std::{
     io::{self, Read},
@@ -29,14 +29,14 @@ const TCP: u8 = 6;
 const SYN_RECEIVED: u32 = 1 << 3 | 1 << 12;
 const LISTEN: u32 = 1 << 10;
 const ALL: u32 = u32::MAX;
-/// The size of a `nlmsghdr` and an `inet_diag_req_v2`.
+/// The size of an `nlmsghdr` and an `inet_diag_req_v2`.
 const LENGTH: u32 = 16 + 56;
 /// At least what the kernel puts into one part of an answer.
 const PART: usize = 32 * 1024;
 
 /// How long the kernel waits before it answers a connection request for the second time.
 const FIRST_RETRANSMIT: Duration = Duration::from_secs(1);
-/// What the kernel's clock, and the time between two calls, may add to an age.
+/// How much the kernel's clock, and the time between two calls, may add to an age.
 const SLACK: Duration = Duration::from_millis(20);
 
 /// Returns whether a listener at `address` that stopped queueing a time `ago` may have a connection
@@ -93,7 +93,8 @@ fn local(found: &Found) -> Option<IpAddr> {
     }
 }
 
-/// Gives the sockets in one of the `states` on the port of `address` to `each`, until it breaks.
+/// Calls `each` with every socket on the port of `address` that is in one of the `states`, until it
+/// breaks.
 fn dump(
     address: SocketAddr,
     states: u32,
@@ -167,14 +168,14 @@ impl Kernel {
         request[26..28].copy_from_slice(&peer.port().to_be_bytes());
         request[28..44].copy_from_slice(&bytes(local));
         request[44..60].copy_from_slice(&bytes(peer));
-        // Of any cookie.
+        // Any cookie matches.
         request[64..72].copy_from_slice(&[0xff; 8]);
         self.0.send(&request)?;
         Ok(())
     }
 }
 
-/// The bytes of an address, as in an `inet_diag_sockid`.
+/// Returns the bytes of an address, as in an `inet_diag_sockid`.
 fn bytes(address: SocketAddr) -> [u8; 16] {
     match address.ip() {
         IpAddr::V4(ip) => {

@@ -1,15 +1,14 @@
 //! Reads the kernel's answers about TCP sockets: connection requests that are under way, and
 //! listeners.
-//!
-//! It uses nothing of the crate, since fuzzing compiles it by its path.
 
 #[cfg(any(test, fuzzing))]
-pub(crate) mod property;
+#[doc(hidden)]
+pub mod property;
 
 // linux/netlink.h and linux/sock_diag.h
 pub(crate) const SOCK_DIAG_BY_FAMILY: u16 = 20;
 pub(crate) const NLMSG_DONE: u16 = 3;
-/// The size of a `nlmsghdr`.
+/// The size of an `nlmsghdr`.
 const HEADER: usize = 16;
 /// The size of an `inet_diag_msg`, which attributes may follow.
 const SOCKET: usize = 72;
