@@ -41,7 +41,7 @@ check env ROUNDS=50 cargo test --test examples sqlite
 check ci/peers.sh
 check ci/tide.sh
 check ci/msrv.sh tide
-check ci/features.sh 3
+check ci/features.sh
 check ci/integrations.sh
 check ci/trillium.sh
 check ci/conformance.sh
