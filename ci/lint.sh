@@ -14,6 +14,9 @@ for feature in "" async-io signal net async-net hyper tower systemd log swansong
     cargo doc "${only[@]}" --no-deps
 done
 cargo doc --workspace --all-features --no-deps
+# As docs.rs does, with the guides as modules and the features that an item needs.
+RUSTC_BOOTSTRAP=1 RUSTDOCFLAGS="--cfg docsrs -D warnings" \
+    cargo doc --package async-drain --all-features --no-deps --lib
 
 # The core doesn't depend on which features are enabled.
 if grep -rn 'cfg(.*feature' src/drain; then

@@ -1,5 +1,5 @@
-//! The clock that ages of guards are measured by: one that costs a fifth of `Instant`'s, on systems
-//! that have one.
+//! The clock by which ages of guards are measured: on Linux and Android one that is read in a
+//! quarter of `Instant`'s time (`docs/decisions/coarse-clock.md`).
 
 // rustix is a dependency of async-io anyway. It makes its system calls itself, which Miri can't
 // follow.
