@@ -32,7 +32,7 @@ const TURN: Duration = Duration::from_secs(3);
 /// it.
 const UNDER_WAY: Duration = Duration::from_millis(1);
 
-/// How far the retirement of a listener has come.
+/// The stage of a listener's retirement.
 #[derive(Debug, Default)]
 pub(super) enum Retirement {
     #[default]
@@ -44,7 +44,7 @@ pub(super) enum Retirement {
     Stopped(Stopped),
 }
 
-/// What comes of asking a listener to stop.
+/// The result of asking a listener to stop queueing.
 #[derive(Debug)]
 pub enum Stop {
     /// A sibling is retiring.
@@ -54,7 +54,7 @@ pub enum Stop {
     Done(Stopped),
 }
 
-/// How a listener is to stop.
+/// The way in which a listener stops queueing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
     /// A member of a group hands over to its siblings, one member after the other.
@@ -63,12 +63,12 @@ pub enum How {
     Alone,
 }
 
-/// What has been done to a listener.
+/// What was done to a listener to stop it from queueing, so that it can be undone.
 #[derive(Debug)]
 pub struct Stopped {
     pub(super) queue: Queue,
     at: Instant,
-    /// Where the connections go that the listener no longer queues.
+    /// Set if new connections go to the siblings.
     steering: Option<os::Steering>,
 }
 
@@ -88,15 +88,15 @@ impl Stopped {
 }
 
 impl Retirement {
-    /// Goes on with the retirement: `queued` tells whether a connection is queued, and `stop` stops
-    /// the queueing, as far as its argument says.
+    /// Takes the next step of the retirement. `queued` tells whether a connection is queued, and
+    /// `stop` stops the queueing in a given way.
     pub(super) fn advance(
         &mut self,
         queued: impl FnOnce() -> bool,
         stop: impl FnOnce(How) -> Stop,
     ) -> Queue {
         let (asked, stop) = match mem::take(self) {
-            // While the listener retires, peers wait. So what is queued by now comes first.
+            // New peers get no answer while the listener retires. So accept what is queued first.
             Self::NotAsked if queued() => {
                 *self = Self::Asked(Instant::now());
                 return Queue::NotYet;
@@ -145,7 +145,7 @@ impl Retirement {
     }
 }
 
-/// Returns the socket of a listener, which has a name of its own on Windows.
+/// Returns the socket of a listener, by a trait that is another one on Windows.
 pub(super) fn borrow(listener: &impl AsSocket) -> BorrowedSocket<'_> {
     #[cfg(unix)]
     return listener.as_fd();
@@ -180,8 +180,8 @@ pub(super) fn member(socket: BorrowedSocket<'_>, address: Option<SocketAddr>, ho
     }
 }
 
-/// Lets a TCP listener queue new peers again, for other holders of its socket. Only if it is not
-/// `closing`, it gets its share of a group's new peers again.
+/// Lets a TCP listener queue new peers again, for other holders of its socket. If it is `closing`,
+/// it doesn't get back its share of a group's new peers.
 pub(super) fn restore_tcp(socket: BorrowedSocket<'_>, stopped: &Stopped, closing: bool) {
     /// More than the limit of any kernel, which caps it: no call tells how long the queue was.
     const LONGEST: i32 = 4096;

@@ -89,7 +89,7 @@ pub struct Retired<L: Retire> {
     note = "use a TCP or Unix listener that implements `AsFd` (`AsSocket` on Windows), a reference to one, or a `Group` of one"
 )]
 pub trait Retire {
-    /// Whether it is a member of a group.
+    /// Set if the listener is a member of a group.
     const SIBLINGS: bool;
 
     /// Returns its socket.

@@ -2,7 +2,7 @@
 //!
 //! The scenarios wait for events and not for a guess at how long they take: "every connection has
 //! had an answer" is a gate that each client holds shut until its first answer, and "the signal is
-//! sent" one that only the director holds.
+//! sent" one that only the sender of the signal holds.
 
 use smol::channel::{Receiver, Sender, bounded};
 use std::convert::Infallible;

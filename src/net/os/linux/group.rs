@@ -8,8 +8,8 @@
 //! No call tells a member its number. But it can find out whether it is the last one:
 //! `sock_diag(7)` tells which listener the kernel would choose for a pair of addresses. A newcomer
 //! is the last of *n* + 1 members, and addresses that the hash gives to the last of *n* + 1 go to
-//! the last of *n* when it has left. So a socket joins the group for a moment, which drops every
-//! SYN, while the group's program gives everything to the first member.
+//! the last of *n* when it has left. So a socket that drops every SYN joins the group for a moment,
+//! while the group's program gives everything to the first member.
 //!
 //! If the retiring member is not the last, the last one gets all new connections. When the retiring
 //! one has closed, the number is that of no member, and the program does nothing. If it is the
@@ -113,8 +113,8 @@ fn to(number: u32) -> Instruction {
 }
 
 impl Steering {
-    /// To be called when `member` is about to close: if others have joined or left, the number that
-    /// the program returns may be any member's.
+    /// Prepares for the close of `member`: detaches the program if others have joined or left,
+    /// since the number that it returns may be any member's then.
     pub(in crate::net) fn closing(&self, member: BorrowedFd<'_>) {
         let unchanged =
             siblings_and_self(member, self.address).is_ok_and(|members| members == self.members);
@@ -162,7 +162,7 @@ fn siblings_and_self(member: BorrowedFd<'_>, address: SocketAddr) -> io::Result<
 
 /// Finds the member with the highest number.
 fn last_member(member: BorrowedFd<'_>, address: SocketAddr, members: usize) -> io::Result<u64> {
-    let newcomer = Newcomer::join(member, address)?;
+    let probe = ProbeMember::join(member, address)?;
     let kernel = Kernel::open()?;
     let (local, peer) = pair(address);
     // Two pairs, in case that others join or leave in between.
@@ -172,12 +172,12 @@ fn last_member(member: BorrowedFd<'_>, address: SocketAddr, members: usize) -> i
         .filter(|&peer| {
             kernel
                 .recipient(local, peer)
-                .is_ok_and(|found| found.cookie == newcomer.cookie)
+                .is_ok_and(|found| found.cookie == probe.cookie)
         });
     let (Some(first), Some(second)) = (pairs.next(), pairs.next()) else {
         return Err(io::Error::other("the kernel does not choose by hash"));
     };
-    drop(newcomer);
+    drop(probe);
     let last = kernel.recipient(local, first)?.cookie;
     if kernel.recipient(local, second)?.cookie == last {
         Ok(last)
@@ -204,13 +204,13 @@ fn pair(address: SocketAddr) -> (SocketAddr, SocketAddr) {
     )
 }
 
-/// A socket that is the last member of a group, and takes no connection.
-struct Newcomer {
+/// A socket that joins a group as its last member, and takes no connection.
+struct ProbeMember {
     _socket: Socket,
     cookie: u64,
 }
 
-impl Newcomer {
+impl ProbeMember {
     fn join(member: BorrowedFd<'_>, address: SocketAddr) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         if address.is_ipv6() {
@@ -232,7 +232,7 @@ fn cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
     SockRef::from(&socket).cookie()
 }
 
-/// Held by the member of a group that retires.
+/// The lock that the retiring member of a group holds.
 #[derive(Debug)]
 struct Turn {
     _lock: UnixListener,

@@ -69,7 +69,7 @@ fn report(plan: &Plan, played: &Played) -> Option<String> {
     let stuck = plan.stuck();
     let fits = match (ended, code) {
         (Some(Ended::Drained), Some(0)) => stuck == 0,
-        // Work for friends is cut as well, if the server could not do it in time.
+        // Work for clients is cut as well, if the server could not do it in time.
         (Some(Ended::Abandoned { count, .. }), Some(1)) if plan.excuses_losses() => count > 0,
         (Some(Ended::Abandoned { count, running }), Some(1)) => {
             count == stuck && running == plan.blocks()
@@ -108,7 +108,7 @@ fn losses(plan: &Plan, played: &Played) -> Vec<String> {
         return Vec::new();
     }
     let tally = &played.tally;
-    let lost = played.stories.iter().cloned();
+    let lost = played.losses.iter().cloned();
     let wrong = tally
         .wrong
         .iter()

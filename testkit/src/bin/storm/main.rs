@@ -21,8 +21,8 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod clients;
 mod fault;
-mod friends;
 mod hostile;
 mod judge;
 mod plan;

@@ -1,7 +1,7 @@
 //! What a round does, drawn from its seed.
 
+use crate::clients::Client;
 use crate::fault::{Fault, Means};
-use crate::friends::Friend;
 use crate::hostile::Hostile;
 use fastrand::Rng;
 use rustix::process::Signal;
@@ -18,16 +18,16 @@ pub(crate) struct Plan {
     /// The threads of smol's executor.
     pub(crate) threads: usize,
     pub(crate) settings: Settings,
-    pub(crate) friends: Vec<Friend>,
+    pub(crate) clients: Vec<Client>,
     pub(crate) hostile: Vec<Hostile>,
-    /// The time from the first answer of all friends to the signal.
+    /// The time from the first answer of all clients to the signal.
     pub(crate) calm: Duration,
     pub(crate) signal: Signal,
     /// How long after the first signal the same one is sent again, as wrappers and process groups
     /// do. Not if the process is frozen, which would see the second one late.
     pub(crate) again: Option<Duration>,
     /// When and for how long the process is frozen, each time counted from the end of the one
-    /// before; the first from the moment at which all friends have had an answer.
+    /// before; the first from the moment at which all clients have had an answer.
     pub(crate) freezes: Vec<Freeze>,
     /// Set if the process is frozen from the start of draining until the whole grace period is
     /// over.
@@ -77,7 +77,7 @@ impl Plan {
             } else {
                 Duration::ZERO
             },
-            // Long enough for the requests of friends, on a loaded machine.
+            // Long enough for the requests of clients, on a loaded machine.
             grace: if overslept {
                 millis(rng, 200..800)
             } else {
@@ -114,7 +114,7 @@ impl Plan {
             fault: Fault::draw(rng, means),
             threads,
             settings,
-            friends: (0..rng.usize(4..24)).map(|_| Friend::draw(rng)).collect(),
+            clients: (0..rng.usize(4..24)).map(|_| Client::draw(rng)).collect(),
             hostile,
             calm: millis(rng, 0..300),
             signal: if rng.bool() {

@@ -1,4 +1,4 @@
-//! Plays a round: the server, its friends, its hostile peers, and what freezes and stops it.
+//! Plays a round: the server, its clients, its hostile peers, and what freezes and stops it.
 
 use crate::fault::last_word;
 use crate::plan::{Freeze, Plan};
@@ -26,7 +26,7 @@ pub(crate) struct Played {
     pub(crate) heard: Option<Instant>,
     pub(crate) thawed: Option<Instant>,
     /// Of each lost request.
-    pub(crate) stories: Vec<String>,
+    pub(crate) losses: Vec<String>,
 }
 
 /// Returns the path of the server, which is built beside this program.
@@ -40,7 +40,7 @@ pub(crate) fn play(plan: &Plan) -> Result<Played> {
     let mut server = Server::spawn(command)?;
     let scene = Scene::new(&server, plan.tls)?;
     let tally = smol::block_on(act(plan, &scene))?;
-    let (heard, thawed, stories) = (scene.heard(), scene.thawed(), scene.stories());
+    let (heard, thawed, losses) = (scene.heard(), scene.thawed(), scene.losses());
     drop(scene);
     let killed = server.is_running();
     if killed {
@@ -54,7 +54,7 @@ pub(crate) fn play(plan: &Plan) -> Result<Played> {
         killed,
         heard,
         thawed,
-        stories,
+        losses,
     })
 }
 
@@ -62,10 +62,10 @@ async fn act(plan: &Plan, scene: &Scene<'_>) -> Result<Tally> {
     let mut rng = Rng::with_seed(plan.seed);
     let executor = LocalExecutor::new();
     let (hold, ready) = gate();
-    let friends: Vec<_> = plan
-        .friends
+    let clients: Vec<_> = plan
+        .clients
         .iter()
-        .map(|friend| executor.spawn(friend.play(scene, rng.fork(), hold.clone())))
+        .map(|client| executor.spawn(client.play(scene, rng.fork(), hold.clone())))
         .collect();
     // Dropped, with their connections, when the round is over.
     let _hostile: Vec<_> = plan
@@ -98,8 +98,8 @@ async fn act(plan: &Plan, scene: &Scene<'_>) -> Result<Tally> {
             scene.freeze(plan.settings.grace + OVERSLEEP).await?;
         }
         let mut tally = Tally::default();
-        for friend in friends {
-            tally += friend.await?;
+        for client in clients {
+            tally += client.await?;
         }
         while scene.server.is_running() && !scene.is_over() {
             Timer::after(GLANCE).await;

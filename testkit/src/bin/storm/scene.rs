@@ -1,4 +1,4 @@
-//! What the players of a round share.
+//! What the clients and peers of a round share.
 
 use rustix::process::Signal;
 use smol::Timer;
@@ -11,7 +11,7 @@ use testkit::meter::tls;
 use testkit::meter::transport::Target;
 use testkit::process::Server;
 
-/// How long friends go on after the signal at most; by then any server should have ended.
+/// How long clients go on after the signal at most; by then any server should have ended.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// One server.
@@ -24,7 +24,7 @@ pub(crate) struct Scene<'a> {
     heard: Cell<Option<Instant>>,
     signalled: Gate,
     silence: RefCell<Option<Hold>>,
-    stories: RefCell<Vec<String>>,
+    losses: RefCell<Vec<String>>,
 }
 
 impl<'a> Scene<'a> {
@@ -46,7 +46,7 @@ impl<'a> Scene<'a> {
             heard: Cell::default(),
             signalled,
             silence: RefCell::new(Some(silence)),
-            stories: RefCell::default(),
+            losses: RefCell::default(),
         })
     }
 
@@ -54,7 +54,7 @@ impl<'a> Scene<'a> {
         self.http1.addr
     }
 
-    /// Tells the server to stop, and then the players that wait for that.
+    /// Tells the server to stop, and then the clients and peers that wait for that.
     pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
         self.server.signal(signal)?;
         if !self.frozen.get() {
@@ -90,16 +90,16 @@ impl<'a> Scene<'a> {
     }
 
     /// Records a lost request.
-    pub(crate) fn tell(&self, story: &str) {
+    pub(crate) fn record_loss(&self, loss: &str) {
         let when = match self.server.signalled() {
             Some(at) => format!("{:.1?} after the signal", at.elapsed()),
             None => "before the signal".to_owned(),
         };
-        self.stories.borrow_mut().push(format!("{story}, {when}"));
+        self.losses.borrow_mut().push(format!("{loss}, {when}"));
     }
 
-    pub(crate) fn stories(&self) -> Vec<String> {
-        self.stories.take()
+    pub(crate) fn losses(&self) -> Vec<String> {
+        self.losses.take()
     }
 
     pub(crate) async fn signalled(&self) {

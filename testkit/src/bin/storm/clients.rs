@@ -19,7 +19,7 @@ use testkit::meter::tunnel::{Tunnel1, Tunnel2, talk};
 
 /// A way to use a server as intended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Friend {
+pub(crate) enum Client {
     /// HTTP/1, one request after the other on a connection.
     KeepAlive,
     /// The same with HTTP/2.
@@ -46,19 +46,19 @@ pub(crate) enum Friend {
     Silent,
 }
 
-const ALL: [Friend; 12] = [
-    Friend::KeepAlive,
-    Friend::KeepAlive2,
-    Friend::KeepAlive10,
-    Friend::Stray,
-    Friend::OneShot,
-    Friend::Upload,
-    Friend::SlowHead,
-    Friend::SlowReader,
-    Friend::SlowReader2,
-    Friend::Tunnel,
-    Friend::Tunnel2,
-    Friend::Silent,
+const ALL: [Client; 12] = [
+    Client::KeepAlive,
+    Client::KeepAlive2,
+    Client::KeepAlive10,
+    Client::Stray,
+    Client::OneShot,
+    Client::Upload,
+    Client::SlowHead,
+    Client::SlowReader,
+    Client::SlowReader2,
+    Client::Tunnel,
+    Client::Tunnel2,
+    Client::Silent,
 ];
 
 /// The time between two requests.
@@ -66,7 +66,7 @@ const THINK: std::ops::Range<u64> = 0..40;
 /// The time between the look at a connection and the request.
 const DISTANCE: std::ops::Range<u64> = 0..20;
 
-impl Friend {
+impl Client {
     pub(crate) fn draw(rng: &mut Rng) -> Self {
         // Half of them are of the usual kinds.
         let all = if rng.bool() { &ALL[..2] } else { &ALL[..] };
@@ -164,7 +164,7 @@ impl Friend {
     }
 }
 
-/// A friend, and the results so far.
+/// A client, and the results so far.
 struct Course<'a> {
     scene: &'a Scene<'a>,
     tally: Tally,
@@ -172,9 +172,9 @@ struct Course<'a> {
 }
 
 impl Course<'_> {
-    async fn closed_loop<P: Peer>(&mut self, friend: Friend, rng: &mut Rng) -> Result<()> {
+    async fn closed_loop<P: Peer>(&mut self, client: Client, rng: &mut Rng) -> Result<()> {
         while !self.scene.is_over() {
-            let Some(stream) = self.connect(friend.speaks_http2()).await? else {
+            let Some(stream) = self.connect(client.speaks_http2()).await? else {
                 break;
             };
             let connected = Instant::now();
@@ -188,7 +188,7 @@ impl Course<'_> {
                 Timer::after(millis(rng, DISTANCE)).await;
                 let (path, expected) = request(rng);
                 let outcome = peer.get(&path).await;
-                self.record(friend, connected, outcome, expected);
+                self.record(client, connected, outcome, expected);
                 if !matches!(outcome, Outcome::Answered { leaving: false, .. })
                     || self.scene.is_over()
                 {
@@ -200,14 +200,14 @@ impl Course<'_> {
         Ok(())
     }
 
-    async fn single(&mut self, friend: Friend, rng: &mut Rng) -> Result<()> {
+    async fn single(&mut self, client: Client, rng: &mut Rng) -> Result<()> {
         while !self.scene.is_over() {
-            let Some(stream) = self.connect(friend.speaks_http2()).await? else {
+            let Some(stream) = self.connect(client.speaks_http2()).await? else {
                 break;
             };
             let connected = Instant::now();
-            let (outcome, expected) = friend.ask(stream, rng).await;
-            self.record(friend, connected, outcome, expected);
+            let (outcome, expected) = client.ask(stream, rng).await;
+            self.record(client, connected, outcome, expected);
             Timer::after(millis(rng, THINK)).await;
         }
         Ok(())
@@ -230,12 +230,12 @@ impl Course<'_> {
         Ok(stream)
     }
 
-    fn record(&mut self, friend: Friend, connected: Instant, outcome: Outcome, expected: Expected) {
+    fn record(&mut self, client: Client, connected: Instant, outcome: Outcome, expected: Expected) {
         if let Outcome::Lost(loss) = outcome {
             let age = connected.elapsed();
-            let story =
-                format!("{friend:?} lost a request: {loss}, {age:.1?} after it had connected");
-            self.scene.tell(&story);
+            let loss =
+                format!("{client:?} lost a request: {loss}, {age:.1?} after it had connected");
+            self.scene.record_loss(&loss);
         }
         self.tally.record(outcome, expected);
         self.hold.take();
