@@ -217,7 +217,7 @@ broken no-hold-on-the-parent "loom:begin_vs_first_guards_of_a_child shuttle:chil
     'state.children.insert(Arc::downgrade(child));
             drop(lock(&child.parent).take());'
 
-broken adopt-looks-before-it-lists "loom:begin_vs_child shuttle:children_made_and_begun" drain/node.rs \
+broken adopt-looks-before-it-lists loom:begin_vs_child_beside_work drain/node.rs \
     '            let mut state = lock(&self.state);
             let Some(seat)' \
     '            phase = self.latch.phase();

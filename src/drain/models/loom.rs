@@ -437,6 +437,23 @@ fn begin_vs_child() {
     });
 }
 
+/// S1 L1: a child made while the parent begins is told, although work keeps the parent from ending,
+/// which would refuse the child.
+#[test]
+fn begin_vs_child_beside_work() {
+    explore("begin_vs_child_beside_work", || {
+        let drain = drain(1);
+        let work = drain.guard();
+        let maker = on(0, {
+            let drain = drain.clone();
+            move || block_on(drain.child().until_draining())
+        });
+        drain.begin();
+        maker.join().unwrap();
+        drop(work);
+    });
+}
+
 /// S2: the first guards of an empty child on two threads, while the parent begins: all are waited
 /// for.
 #[test]
