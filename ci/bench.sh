@@ -11,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../benches"
 
-all='guard latch scale event refused http idle below build'
+all='guard latch scale children event refused http idle below build'
 chosen=${*:-$all instructions}
 charts=../docs/charts
 if [ -n "${SHORT:-}" ]; then

@@ -384,6 +384,16 @@ broken a-wait-takes-the-park-token test:core::waiting_keeps_the_park_token drain
     'parker.park(deadline);' \
     'let _ = Parker::park; std::thread::park_timeout(Duration::from_millis(1));'
 
+broken work-is-registered-first test:ext::work_that_ends_at_once_is_not_registered ext/run_until.rs \
+    '        if this.draining.is_reached() {
+            this.inner.set(None);
+        }
+        let output = match' \
+    '        if Pin::new(&mut *this.draining).poll(cx).is_ready() {
+            this.inner.set(None);
+        }
+        let output = match'
+
 broken a-done-wrapper-is-not-terminated test:ext::a_wrapper_is_terminated_once_it_has_answered ext/run_until.rs \
     '        this.inner.set(None);
         Poll::Ready(output)

@@ -49,7 +49,12 @@ def targets():
         what, value = line["target"], line["value"]
         case = INTERVALS.get(what.split(",")[0]) if line["bench"] == "http" else None
         measured = "–" if value is None else shown(value) + (interval(case) if case else "")
-        verdict = "not measured" if value is None else "met" if line["met"] else "**missed**"
+        if "interval" in line:
+            measured += f" ({' to '.join(map(shown, line['interval']))})"
+        # An interval on both sides of the limit shows neither.
+        verdict = {True: "met", False: "**missed**", None: "not shown"}[line["met"]]
+        if value is None:
+            verdict = "not measured"
         yield f"| {line['bench']}: {what} | {measured} | {line['bound']} {line['limit']} | {verdict} |"
 
 

@@ -278,6 +278,22 @@ fn children() {
     );
     linear(&mut figures, &table, "make");
     linear(&mut figures, &table, "begin");
+    for (size, n) in SIZES.iter().enumerate() {
+        let whole = |who| -> f64 {
+            let steps = ["make", "begin", "end"];
+            steps.map(|step| at(&table, who, size, step)).iter().sum()
+        };
+        figures.target(
+            format!("to make, begin and end each of {n}, times swansong's"),
+            whole(OURS) / whole("swansong"),
+            Bound::AtMost(1.0),
+        );
+        figures.target(
+            format!("bytes a child at {n}"),
+            at(&table, OURS, size, BYTES) / *n as f64,
+            Bound::AtMost(264.0),
+        );
+    }
     figures.publish();
 }
 

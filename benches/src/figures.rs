@@ -5,6 +5,8 @@ use std::{fmt::Write as _, fs::OpenOptions, io::Write as _, path::PathBuf};
 
 use serde_json::json;
 
+use crate::paired::Ratios;
+
 /// Returns the file for the figures: `FIGURES`, or one in the target directory.
 #[must_use]
 pub fn path() -> PathBuf {
@@ -21,7 +23,39 @@ pub struct Figures {
     unit: &'static str,
     rows: Vec<(String, Vec<(String, f64)>)>,
     columns: Vec<String>,
-    targets: Vec<(String, f64, Bound)>,
+    targets: Vec<Target>,
+}
+
+/// A figure that should be within a bound.
+#[derive(Clone, Debug)]
+struct Target {
+    what: String,
+    value: f64,
+    /// Set if the value is a median over rounds: where it is with 95 % confidence.
+    interval: Option<(f64, f64)>,
+    bound: Bound,
+}
+
+impl Target {
+    /// Returns whether the target is met; `None` if it was not measured, or the interval lies on
+    /// both sides of the bound.
+    fn met(&self) -> Option<bool> {
+        let (from, to) = self.interval.unwrap_or((self.value, self.value));
+        if from.is_nan() || to.is_nan() {
+            return None;
+        }
+        let met = self.bound.met(from);
+        (met == self.bound.met(to)).then_some(met)
+    }
+
+    fn verdict(&self) -> &'static str {
+        match self.met() {
+            Some(true) => "met",
+            Some(false) => "MISSED",
+            None if self.value.is_nan() => "NOT MEASURED, too busy",
+            None => "NOT SHOWN",
+        }
+    }
 }
 
 /// What a figure should be. One that couldn't be measured is `NaN`, and meets nothing.
@@ -32,6 +66,13 @@ pub enum Bound {
 }
 
 impl Bound {
+    fn parts(self) -> (&'static str, f64) {
+        match self {
+            Self::AtMost(limit) => ("at most", limit),
+            Self::AtLeast(limit) => ("at least", limit),
+        }
+    }
+
     #[must_use]
     pub fn met(self, value: f64) -> bool {
         match self {
@@ -70,7 +111,23 @@ impl Figures {
     }
 
     pub fn target(&mut self, what: impl Into<String>, value: f64, bound: Bound) {
-        self.targets.push((what.into(), value, bound));
+        self.targets.push(Target {
+            what: what.into(),
+            value,
+            interval: None,
+            bound,
+        });
+    }
+
+    /// Adds a target for the median of `ratios`, which is met or missed only if the whole interval
+    /// says so.
+    pub fn interval(&mut self, what: impl Into<String>, ratios: &Ratios, bound: Bound) {
+        self.targets.push(Target {
+            what: what.into(),
+            value: ratios.median(),
+            interval: Some(ratios.interval()),
+            bound,
+        });
     }
 
     /// Prints the table and its targets, and appends all of it to [`path`].
@@ -88,13 +145,13 @@ impl Figures {
                 let _ = writeln!(lines, "{line}");
             }
         }
-        for (what, value, bound) in &self.targets {
-            let (kind, limit) = match bound {
-                Bound::AtMost(limit) => ("at most", limit),
-                Bound::AtLeast(limit) => ("at least", limit),
-            };
-            let line = json!({ "bench": self.bench, "target": what, "value": rounded(*value),
-                "bound": kind, "limit": limit, "met": bound.met(*value) });
+        for target in &self.targets {
+            let (kind, limit) = target.bound.parts();
+            let mut line = json!({ "bench": self.bench, "target": target.what,
+                "value": rounded(target.value), "bound": kind, "limit": limit, "met": target.met() });
+            if let Some((from, to)) = target.interval {
+                line["interval"] = json!([rounded(from), rounded(to)]);
+            }
             let _ = writeln!(lines, "{line}");
         }
         let mut file = OpenOptions::new()
@@ -131,17 +188,13 @@ impl Figures {
             println!();
         }
         println!();
-        for (what, value, bound) in &self.targets {
-            let verdict = match value {
-                value if value.is_nan() => "NOT MEASURED, too busy",
-                value if bound.met(*value) => "met",
-                _ => "MISSED",
-            };
-            let (kind, limit) = match bound {
-                Bound::AtMost(limit) => ("at most", limit),
-                Bound::AtLeast(limit) => ("at least", limit),
-            };
-            println!("{verdict:>6}: {what}: {} ({kind} {limit})", shown(*value));
+        for target in &self.targets {
+            let (kind, limit) = target.bound.parts();
+            let interval = target.interval.map_or(String::new(), |(from, to)| {
+                format!(", {} to {}", shown(from), shown(to))
+            });
+            let (verdict, what, value) = (target.verdict(), &target.what, shown(target.value));
+            println!("{verdict:>6}: {what}: {value}{interval} ({kind} {limit})");
         }
     }
 }

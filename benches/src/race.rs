@@ -53,6 +53,13 @@ const ROUND: Duration = Duration::from_micros(200);
 /// rounds, since noise only adds.
 #[must_use]
 pub fn alone(contenders: &[Contender<'_>], rounds: usize) -> Vec<f64> {
+    let mut samples = by_round(contenders, rounds);
+    samples.iter_mut().map(|s| quantile(s, 0.1)).collect()
+}
+
+/// Returns the nanoseconds per operation of each contender on one thread, in each of the rounds.
+#[must_use]
+pub fn by_round(contenders: &[Contender<'_>], rounds: usize) -> Vec<Vec<f64>> {
     let mut batches: Vec<_> = contenders.iter().map(|c| (c.batch)(0)).collect();
     let times: Vec<_> = batches.iter_mut().map(|b| calibrate(b)).collect();
     let mut samples = vec![Vec::with_capacity(rounds); batches.len()];
@@ -63,7 +70,7 @@ pub fn alone(contenders: &[Contender<'_>], rounds: usize) -> Vec<f64> {
             samples[i].push(start.elapsed().as_nanos() as f64 / times[i] as f64);
         }
     }
-    samples.iter_mut().map(|s| quantile(s, 0.1)).collect()
+    samples
 }
 
 /// Returns the nanoseconds per operation and thread of each contender on `threads` threads at once:

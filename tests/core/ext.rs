@@ -152,6 +152,24 @@ fn a_future_that_is_done_first_yields_its_output() {
     );
 }
 
+/// C4: work that ends in its first poll is not registered for the phase: nothing clones its waker.
+#[test]
+fn work_that_ends_at_once_is_not_registered() {
+    let drain = Drain::new();
+    let (woken, waker) = Wakes::new();
+    let owners = Arc::strong_count(&woken);
+    let mut done = drain.run_until_draining(ready_now(1));
+    let mut late = drain.run_until_draining(pending::<()>());
+    assert!(poll(pin!(&mut done), &waker).is_ready());
+    assert_eq!(Arc::strong_count(&woken), owners);
+    assert!(poll(pin!(&mut late), &waker).is_pending());
+    assert_eq!(Arc::strong_count(&woken), owners + 1);
+
+    let mut items = drain.run_until_aborting(stream::repeat(()));
+    assert!(poll(pin!(items.next()), &waker).is_ready());
+    assert_eq!(Arc::strong_count(&woken), owners + 1);
+}
+
 /// L1: a wrapper is terminated once it was ready, by itself or because of the phase, and not
 /// before.
 #[test]
