@@ -156,8 +156,8 @@ impl Shutdown {
     /// Steps run one by one, in the order in which they were added. A step begins when the one
     /// before has ended, however it ended; the first one when the drain has drained or was given
     /// up, and the server has been dropped. No request to stop cuts a step: a second request is
-    /// told to the [hooks](Self::on_progress), and a third one ends the process. So the steps run
-    /// once for each program that ends, unless it is killed.
+    /// told to the [hooks](Self::on_progress), and a third one ends the process. So each step runs
+    /// once before the program ends, unless it is killed.
     ///
     /// A step fails if it returns an error, panics, or uses up its budget: it is dropped then. That
     /// stops nothing after it, is named in the [report](Report::steps), and makes the exit status
@@ -213,8 +213,8 @@ impl Shutdown {
     /// kills the process: 30 s by default in Kubernetes (`terminationGracePeriodSeconds`), 10 s in
     /// Docker, 90 s in systemd (`TimeoutStopSec`). Call it last.
     ///
-    /// The end of the process takes time as well, e.g. printing the report, so leave a second or
-    /// two.
+    /// The process needs some time after the shutdown, e.g. to print the report, so leave a second
+    /// or two.
     ///
     /// # Errors
     ///

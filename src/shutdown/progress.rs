@@ -68,8 +68,7 @@ pub struct Progress {
 impl Progress {
     /// Returns the guards that are alive and, once aborting has begun, the work that was abandoned.
     ///
-    /// Unlike the fields this is not known yet: it copies the record of each guard, if they are
-    /// tracked.
+    /// Unlike reading a field, this call takes time: it copies the record of each tracked guard.
     #[must_use]
     pub fn stragglers(&self) -> Stragglers {
         let node = self.drain.node();
@@ -80,8 +79,8 @@ impl Progress {
         }
     }
 
-    /// Asks for the next call of this hook after so long at the latest, even if nothing has changed
-    /// by then, and while running too. It holds for one call, and is at least 10 ms.
+    /// Asks for the next call of this hook within a given time, even if nothing has changed by
+    /// then, and even while the drain runs. It holds for one call, and is at least 10 ms.
     ///
     /// A supervisor that restarts a program which no longer reports itself needs this; without it,
     /// no timer runs before the shutdown starts. A hook of

@@ -1,5 +1,5 @@
-//! How the watchdog's thread, which keeps the time, has the steps run by the task, which is the one
-//! that may poll them (L3).
+//! Passes the steps from the watchdog's thread, which keeps the time, to the task, which alone may
+//! poll them (L3).
 //!
 //! The thread orders a step. The task begins it, polls it and tells how it ended. If its time is up
 //! before that, the thread withdraws the order, and the task drops the step.

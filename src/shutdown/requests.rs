@@ -52,7 +52,7 @@ pub(super) struct Requests {
     counted: usize,
     /// When the last request that counted was made; `None` before the first.
     last: Option<Instant>,
-    /// What the last request that counted is called.
+    /// The name of the last request that counted.
     name: Cow<'static, str>,
 }
 
@@ -115,8 +115,7 @@ impl Requests {
         self.counted
     }
 
-    /// Returns what the last request that counted is called: by its number as well, if it is not
-    /// the first.
+    /// Returns the name of the last request that counted, and its number if it is not the first.
     pub(super) fn last_name(&self) -> Cow<'static, str> {
         match self.counted {
             0 | 1 => self.name.clone(),
@@ -137,7 +136,7 @@ fn is_another(last: Option<Instant>, at: Instant) -> bool {
 }
 
 pin_project! {
-    /// Adds to each request of a stream the time at which it was made, as far as that is known.
+    /// Adds to each request of a stream the time at which it was made, if that is known.
     struct Timed<R> {
         #[pin]
         inner: R,

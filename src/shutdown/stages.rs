@@ -100,7 +100,7 @@ where
         }
     }
 
-    /// Runs all stages, one after the other.
+    /// Runs all stages, one after another.
     pub(super) async fn run(&mut self) -> Report {
         let drain = self.drain.clone();
         let Budget {
@@ -352,8 +352,8 @@ where
         }
     }
 
-    /// Tells the hooks of an event that ends nothing. That a server ends while draining is its
-    /// ordinary course.
+    /// Tells the hooks of an event that doesn't end the stage. A server is expected to end while
+    /// draining, so they are told only if it failed.
     fn tell(&mut self, event: &Event) {
         let failed = self.failure.is_some();
         if *event != Event::ServerEnded || failed {

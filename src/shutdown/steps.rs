@@ -61,7 +61,7 @@ pub(super) trait Run: Send {
 
 type BoxWork = Pin<Box<dyn Future<Output = Failure> + Send>>;
 
-/// The work of a step. It is user code, of which no panic gets out.
+/// The work of a step: user code, whose panics stay here.
 pub(super) struct Work(State);
 
 enum State {

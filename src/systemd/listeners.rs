@@ -345,7 +345,7 @@ mod tests {
         assert!(listeners.unix_named("http").unwrap().is_some());
     }
 
-    /// Nonsense is an error, however many descriptors it speaks of, or none of our business.
+    /// A malformed variable is an error, unless it is meant for another process.
     #[test]
     fn variables_that_say_nonsense_neither_end_the_program_nor_exhaust_its_memory() {
         const NAME: &str = "systemd::listeners::tests::\

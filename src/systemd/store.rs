@@ -5,8 +5,8 @@ use std::{io, os::fd::AsFd};
 use super::socket::NotifySocket;
 use crate::net::{Holders, Listening, OsListener};
 
-/// Has systemd keep a listener while the service restarts, and returns the listener, to be accepted
-/// from.
+/// Asks systemd to keep a listener while the service restarts, and returns the listener, ready for
+/// [`Drain::accept`](crate::Drain::accept).
 ///
 /// The next start finds it among the [`listeners`](super::listeners), by this name. No connection
 /// is refused between the two, and those in the queue are left to the next process. The unit needs
