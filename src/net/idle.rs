@@ -77,7 +77,7 @@ impl Graces {
 #[derive(Debug)]
 pub struct IdleTimer {
     idleness: Idleness,
-    alarm: Alarm,
+    timer: DeadlineTimer,
 }
 
 impl IdleTimer {
@@ -91,7 +91,7 @@ impl IdleTimer {
     fn of(node: &Arc<Node>, graces: Graces) -> Self {
         Self {
             idleness: Idleness::new(node, graces),
-            alarm: Alarm::default(),
+            timer: DeadlineTimer::default(),
         }
     }
 
@@ -106,7 +106,7 @@ impl IdleTimer {
     /// grace. `silent` tells that it has never sent a request.
     pub fn poll(&mut self, silent: bool, cx: &mut Context<'_>) -> Poll<()> {
         let begun = ready!(self.idleness.poll_draining(cx));
-        self.alarm.poll(self.idleness.end(silent, begun), cx)
+        self.timer.poll(self.idleness.end(silent, begun), cx)
     }
 }
 
@@ -197,11 +197,11 @@ impl Idle {
 
 /// A timer that is set again only if its deadline has changed.
 #[derive(Debug, Default)]
-pub(crate) struct Alarm {
+pub(crate) struct DeadlineTimer {
     set: Option<(Instant, Timer)>,
 }
 
-impl Alarm {
+impl DeadlineTimer {
     /// Ready at `deadline`; never if it is `None`.
     pub(crate) fn poll(&mut self, deadline: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(deadline) = deadline else {
@@ -304,7 +304,7 @@ impl Traffic {
             draining: UntilDraining::new(&self.node),
             begun: None,
             quiet,
-            alarm: Alarm::default(),
+            timer: DeadlineTimer::default(),
         }
     }
 
@@ -338,7 +338,7 @@ struct UntilQuiet<'a> {
     /// When `poll` first saw that draining has begun.
     begun: Option<Instant>,
     quiet: Duration,
-    alarm: Alarm,
+    timer: DeadlineTimer,
 }
 
 impl Future for UntilQuiet<'_> {
@@ -361,7 +361,7 @@ impl Future for UntilQuiet<'_> {
             this.traffic.moved()
         };
         let since = moved.map_or(begun, |moved| moved.max(begun));
-        this.alarm.poll(since.checked_add(this.quiet), cx)
+        this.timer.poll(since.checked_add(this.quiet), cx)
     }
 }
 
