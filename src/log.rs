@@ -4,9 +4,14 @@
 //! that makes events of them, and so does `tracing_subscriber::fmt().init()` by its default
 //! features. The target of all records is `async_drain`.
 
+#[cfg(feature = "hyper")]
+use std::{net::SocketAddr, time::Duration};
+
 use log::Level;
 
 use crate::{Phase, Progress, shutdown::progress::Named};
+#[cfg(feature = "hyper")]
+use crate::{Straggler, shutdown::progress::Seconds};
 
 const TARGET: &str = "async_drain";
 
@@ -59,5 +64,21 @@ pub fn progress() -> impl FnMut(&Progress) + Send + 'static {
                 }
             }
         }
+    }
+}
+
+/// Warns that a connection is cut at this `age`, in the middle of `work`; neither its peer nor its
+/// work need be known.
+#[cfg(feature = "hyper")]
+pub(crate) fn cut(peer: Option<SocketAddr>, age: Duration, work: Option<&Straggler>) {
+    let age = Seconds(age);
+    let peer = peer.map(|peer| peer.to_string());
+    let peer = peer.as_deref().unwrap_or("a connection");
+    match work {
+        Some(work) => {
+            let work = Named(work);
+            log::warn!(target: TARGET, "cut at the age of {age}: {peer}, {work}");
+        }
+        None => log::warn!(target: TARGET, "cut at the age of {age}: {peer}"),
     }
 }

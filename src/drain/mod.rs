@@ -373,9 +373,14 @@ impl Drain {
     /// ```
     #[must_use = "dropping the child begins its drain"]
     pub fn child(&self) -> Self {
-        let node = Node::new(1, self.handle.tracked);
-        if !self.handle.node.adopt(&node) {
-            node.raise(Phase::Draining, self.deadline());
+        Self::child_of(self.node())
+    }
+
+    /// Does the same for code that has no handle of the parent.
+    pub(crate) fn child_of(parent: &Arc<Node>) -> Self {
+        let node = Node::new(1, parent.registry.is_some());
+        if !parent.adopt(&node) {
+            node.raise(Phase::Draining, parent.deadline());
         }
         Self::with(node)
     }

@@ -9,10 +9,17 @@ use std::{
 
 use ::hyper::header::HeaderValue;
 
-use super::framing::{Body, Framing, Position};
+use super::{
+    age::HandlerDrain,
+    framing::{Body, Framing, Position},
+    limits::SharedLimits,
+};
 use crate::{
     Drain, Observer, Phase,
-    drain::{connection_guard::WorkStarter, node::Node},
+    drain::{
+        connection_guard::WorkStarter,
+        node::{Node, Presence},
+    },
     net::{Delivery, Expected},
 };
 
@@ -57,16 +64,27 @@ struct State {
     reacted: AtomicBool,
     /// Set when an idle HTTP/1 connection is to close without a message to its peer.
     left: AtomicBool,
-    /// The phase from which on answers tell the peer to leave.
-    leaves_at: Phase,
     /// Set if it was accepted in lame duck, which then is not a reason to leave.
     spared: bool,
-    /// Set when there is another reason to leave than the phase, by `Closing`.
-    leaving: AtomicBool,
-    /// The idle limit that answers advertise, if there is one.
-    advertised: Option<Arc<HeaderValue>>,
+    /// When answers tell the peer to leave: a [`Leaving`], set by `Closing`.
+    leaving: AtomicU8,
+    /// The limits of the connection, set by its watch.
+    limits: OnceLock<Arc<SharedLimits>>,
+    /// Tells handlers of the connection's age, if that is limited; set by the watch.
+    handlers: OnceLock<Box<HandlerDrain>>,
     /// Sets the connection's guard to work and names it after its latest request.
     starter: OnceLock<WorkStarter>,
+}
+
+/// When answers tell the peer to leave.
+struct Leaving;
+
+impl Leaving {
+    /// From lame duck on, or from draining on if the connection is spared.
+    const BY_PHASE: u8 = 0;
+    /// Not before [`set_leaving`](Activity::set_leaving).
+    const WHEN_TOLD: u8 = 1;
+    const NOW: u8 = 2;
 }
 
 impl Activity {
@@ -74,26 +92,16 @@ impl Activity {
     /// and doesn't keep it running.
     #[must_use]
     pub fn new(drain: &Drain) -> Self {
-        Self::observing(&drain.observer(), false, None)
+        Self::observing(drain.observer())
     }
 
-    /// `spread` tells that the peer is told to leave at a moment of its own, and not by the phase.
-    pub(super) fn observing(
-        drain: &Observer,
-        spread: bool,
-        advertised: Option<Arc<HeaderValue>>,
-    ) -> Self {
-        let spared = drain.phase() == Phase::LameDuck;
+    pub(super) fn observing(drain: Observer) -> Self {
         Self(Arc::new(State {
-            leaves_at: match (spread, spared) {
-                (true, _) => Phase::Aborting,
-                (false, true) => Phase::Draining,
-                (false, false) => Phase::LameDuck,
-            },
-            spared,
-            leaving: AtomicBool::default(),
-            advertised,
-            drain: drain.clone(),
+            spared: drain.phase() == Phase::LameDuck,
+            leaving: AtomicU8::default(),
+            limits: OnceLock::new(),
+            handlers: OnceLock::new(),
+            drain,
             framing: Mutex::default(),
             position: AtomicU8::default(),
             socket: OnceLock::new(),
@@ -306,12 +314,46 @@ impl Activity {
     /// Returns whether answers tell the peer to leave.
     #[inline]
     pub(super) fn is_leaving(&self) -> bool {
-        self.0.leaving.load(Ordering::Relaxed) || self.node().latch.is(self.0.leaves_at)
+        match self.0.leaving.load(Ordering::Relaxed) {
+            Leaving::BY_PHASE => self.node().latch.is(if self.0.spared {
+                Phase::Draining
+            } else {
+                Phase::LameDuck
+            }),
+            leaving => leaving == Leaving::NOW,
+        }
     }
 
     /// Has answers tell the peer to leave from now on.
     pub(super) fn set_leaving(&self) {
-        self.0.leaving.store(true, Ordering::Relaxed);
+        self.0.leaving.store(Leaving::NOW, Ordering::Relaxed);
+    }
+
+    /// Sets the limits of the connection. If its age is limited, handlers are told, and the result
+    /// keeps their drain from being drained.
+    pub(super) fn set_limits(&self, limits: &Arc<SharedLimits>) -> Option<Presence> {
+        // A second watch for the same connection would be the caller's mistake.
+        if self.0.limits.set(Arc::clone(limits)).is_err() {
+            return None;
+        }
+        if !limits.spread.is_zero() && self.0.leaving.load(Ordering::Relaxed) == Leaving::BY_PHASE {
+            self.0.leaving.store(Leaving::WHEN_TOLD, Ordering::Relaxed);
+        }
+        limits.age?;
+        let (handlers, presence) = HandlerDrain::new(&self.0.drain);
+        let _ = self.0.handlers.set(Box::new(handlers));
+        presence
+    }
+
+    /// Returns what tells handlers of the connection's age, if that is limited.
+    #[inline]
+    pub(super) fn handlers(&self) -> Option<&HandlerDrain> {
+        self.0.handlers.get().map(|handlers| &**handlers)
+    }
+
+    /// Returns whether the connection has become a tunnel as a whole, and is no longer HTTP.
+    pub(super) fn is_upgraded(&self) -> bool {
+        self.position().is_upgraded()
     }
 
     /// Returns whether the connection was accepted in lame duck, which then is not a reason to
@@ -323,7 +365,7 @@ impl Activity {
     /// Returns the idle limit that answers advertise, if there is one.
     #[inline]
     pub(super) fn advertised(&self) -> Option<&HeaderValue> {
-        self.0.advertised.as_deref()
+        self.0.limits.get()?.advertised.as_ref()
     }
 
     pub(super) fn set_work_starter(&self, starter: WorkStarter) {

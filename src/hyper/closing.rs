@@ -6,19 +6,22 @@
 
 use std::{
     future::Future,
+    net::SocketAddr,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use super::{
     activity::Activity,
+    age::{Age, Aged},
     alarm::Alarm,
     graceful::GracefulConnection,
-    limits::{self, Limits},
+    limits::{self, Limits, SharedLimits},
 };
 use crate::{
-    Observer,
+    Observer, Phase,
     drain::connection_guard::ConnectionGuard,
     futures::{UntilAborting, UntilLameDuck},
     net::idle::{Graces, Idleness},
@@ -41,12 +44,15 @@ const LATE_DEADLINE: Duration = Duration::from_millis(100);
 pub(super) struct Closing {
     lame_duck: UntilLameDuck,
     aborting: UntilAborting,
-    pub(super) activity: Option<Activity>,
+    activity: Option<Activity>,
     pub(super) idleness: Idleness,
-    limits: Limits,
+    /// `None` means the default limits.
+    limits: Option<Arc<SharedLimits>>,
+    /// The connection's age, if that is limited.
+    age: Option<Box<Age>>,
     alarm: Alarm,
     /// When the connection was asked to end, or when a tunnel on it was last seen after that.
-    pub(super) asked: Option<Instant>,
+    asked: Option<Instant>,
     /// Set if a stream was a tunnel at the last poll.
     tunnel: bool,
     /// How many bytes the peer had acknowledged when that number last grew, and when that was; set
@@ -60,16 +66,12 @@ pub(super) struct Closing {
     /// How many requests had come when the connection was last seen idle. Counted while there is an
     /// idle limit.
     requests_at_idle: usize,
-    /// When the connection's age comes, if there is a limit; taken when it has come.
-    aged: Option<Instant>,
-    /// When the connection is cut because of its age, if there is a limit; taken when that has
-    /// come.
-    cut: Option<Instant>,
     /// When the connection is told to leave because the server stops, if that time is drawn from a
     /// window: set once the window has begun.
     moment: Option<Moment>,
-    /// Since when the connection has been leaving for having been idle too long.
-    idle_limit_passed: Option<Instant>,
+    /// Since when the connection has had a reason of its own to leave that ends it once it is idle:
+    /// it has been idle for too long, or it is aged and its activity isn't known.
+    expired: Option<Instant>,
 }
 
 /// A time that was drawn from a window, and the deadline of the drain that was known then.
@@ -85,6 +87,8 @@ pub(super) enum Next {
     /// Ask it to end.
     Ask,
     Cut,
+    /// Cut it at work, because its age grace is over.
+    CutByAge,
 }
 
 /// Compares times with the present, which is known only in a look that the alarm has caused.
@@ -118,7 +122,8 @@ impl Closing {
             aborting: UntilAborting::new(node),
             activity: None,
             idleness: Idleness::new(node, graces),
-            limits: Limits::new(),
+            limits: None,
+            age: None,
             alarm: Alarm::default(),
             asked: None,
             tunnel: false,
@@ -126,21 +131,57 @@ impl Closing {
             unfinished: None,
             requests_before: 0,
             requests_at_idle: 0,
-            aged: None,
-            cut: None,
             moment: None,
-            idle_limit_passed: None,
+            expired: None,
         }
     }
 
-    pub(super) fn limits(mut self, limits: Limits) -> Self {
-        let age = limits.age.map(limits::jittered);
-        self.aged = age.and_then(|age| self.idleness.accepted.checked_add(age));
-        self.cut = limits
-            .age_grace
-            .and_then(|grace| timer::later(self.aged, grace));
-        self.limits = limits;
-        self
+    /// Sets the limits of the connection, whose `peer` is named if its age ends it.
+    pub(super) fn set_limits(&mut self, limits: Arc<SharedLimits>, peer: Option<SocketAddr>) {
+        let accepted = self.idleness.accepted;
+        let presence = self.age.take().and_then(|age| age.presence);
+        let age = Age::of(&limits, Aged { accepted, peer }, presence);
+        self.age = age.map(Box::new);
+        self.limits = Some(limits);
+        self.limit_activity();
+    }
+
+    pub(super) fn set_activity(&mut self, activity: Activity) {
+        self.activity = Some(activity);
+        self.limit_activity();
+    }
+
+    fn limit_activity(&mut self) {
+        if let (Some(activity), Some(limits)) = (&self.activity, &self.limits) {
+            let presence = activity.set_limits(limits);
+            if let (Some(age), Some(presence)) = (&mut self.age, presence) {
+                age.presence = Some(presence);
+            }
+        }
+    }
+
+    #[inline]
+    fn limits(&self) -> &Limits {
+        (self.limits.as_deref()).map_or(&Limits::DEFAULT, |limits| limits)
+    }
+
+    /// Notes that the connection is asked to end. Returns whether its socket ends it, so that hyper
+    /// need not be asked.
+    pub(super) fn ask(&mut self) -> bool {
+        self.asked = Some(Instant::now());
+        self.activity.as_ref().is_some_and(Activity::leave)
+    }
+
+    /// Notes that the connection has ended, or that it has been upgraded and is no longer the
+    /// server's.
+    pub(super) fn ended(&mut self) {
+        // With it goes the presence.
+        let age = self.age.take();
+        if let (Some(activity), Some(age)) = (&self.activity, age) {
+            if let Some(handlers) = activity.handlers().filter(|_| activity.is_upgraded()) {
+                handlers.keep(&age);
+            }
+        }
     }
 
     /// Returns whether aborting has begun; [`next`](Self::next) waits for it.
@@ -161,7 +202,7 @@ impl Closing {
         }
         self.idleness.set_idle(true, false);
         if self.unfinished.is_none() {
-            self.unfinished = timer::later(Some(Instant::now()), self.limits.handshake);
+            self.unfinished = timer::later(Some(Instant::now()), self.limits().handshake);
         }
         let next = self.look(cx, |this, due, cx| {
             let silence = match this.idleness.poll_draining(cx) {
@@ -176,7 +217,7 @@ impl Closing {
         });
         match next {
             Next::Wait => Poll::Pending,
-            Next::Ask | Next::Cut => Poll::Ready(()),
+            Next::Ask | Next::Cut | Next::CutByAge => Poll::Ready(()),
         }
     }
 
@@ -221,7 +262,7 @@ impl Closing {
 
     #[inline]
     fn set_idle(&mut self, idle: bool) {
-        let exactly = self.limits.idle.is_some();
+        let exactly = self.limits().idle.is_some();
         if exactly && idle {
             let requests = self.activity.as_ref().map_or(0, Activity::requests);
             if self.requests_at_idle != requests {
@@ -269,7 +310,7 @@ impl Closing {
             return Next::Cut;
         }
         let stopping = Pin::new(&mut self.lame_duck).poll(cx).is_ready();
-        if !stopping && !self.limits.apply_while_running() {
+        if !stopping && !self.limits().apply_while_running() {
             // Aborting begins with lame duck, or after it.
             return Next::Wait;
         }
@@ -291,7 +332,7 @@ impl Closing {
             self.unfinished = None;
         }
         if self.unfinished.is_none() {
-            self.unfinished = timer::later(Some(Instant::now()), self.limits.head);
+            self.unfinished = timer::later(Some(Instant::now()), self.limits().head);
         }
         due.has_passed(self.unfinished)
     }
@@ -308,13 +349,12 @@ impl Closing {
                 begun = Some(at);
             }
         }
-        if due.has_passed(self.cut) {
-            self.cut = None;
-            if self.idleness.since(self.idleness.accepted).is_none() {
-                return Next::Cut;
-            }
-            if self.asked.is_none() {
-                return Next::Ask;
+        if due.has_passed(self.age.as_ref().and_then(|age| age.at)) {
+            self.tell_of_age(due);
+        }
+        if due.has_passed(self.age.as_ref().and_then(|age| age.cut)) {
+            if let Some(next) = self.end_by_age() {
+                return next;
             }
         }
         if let Some(asked) = self.asked {
@@ -337,6 +377,36 @@ impl Closing {
         }
     }
 
+    /// Ends the connection because its age grace is over. Returns `None` if it was asked to before,
+    /// and is idle.
+    fn end_by_age(&mut self) -> Option<Next> {
+        let age = self.age.as_mut()?;
+        age.cut = None;
+        if let Some(handlers) = self.activity.as_ref().and_then(Activity::handlers) {
+            handlers.abort(age);
+        }
+        // A connection whose activity is not known is always at work.
+        if self.activity.is_none() || self.idleness.since(self.idleness.accepted).is_none() {
+            return Some(Next::CutByAge);
+        }
+        self.asked.is_none().then_some(Next::Ask)
+    }
+
+    /// Notes that the connection is cut at work, because its age grace is over. That is in the
+    /// report if the shutdown is under way, and in the log.
+    pub(super) fn cut_by_age(&self, guard: Option<&mut ConnectionGuard>) {
+        let Some(guard) = guard else {
+            return;
+        };
+        #[cfg(feature = "log")]
+        if let Some(age) = &self.age {
+            age.of.name_cut_connection(guard);
+        }
+        if guard.phase() > Phase::Running {
+            guard.abandon();
+        }
+    }
+
     fn is_leaving(&self) -> bool {
         self.activity.as_ref().is_some_and(Activity::is_leaving)
     }
@@ -350,35 +420,49 @@ impl Closing {
     /// Has the peer told to leave if there is a reason. Returns since when there has been one that
     /// ends an idle connection of HTTP/1, too; `begun` is when draining began.
     fn tell(&mut self, stopping: bool, begun: Option<Instant>, due: &mut Due) -> Option<Instant> {
-        if due.has_passed(self.aged) {
-            self.aged = None;
-            self.set_leaving();
-        }
         if due.has_passed(self.idle_end()) {
-            self.idle_limit_passed = due.now;
+            self.expired = due.now;
             self.set_leaving();
         }
-        let stopped = if self.limits.spread.is_zero() {
+        let stopped = if self.limits().spread.is_zero() || self.activity.is_none() {
             begun
         } else {
             self.tell_in_window(stopping, begun, due)
         };
-        match (stopped, self.idle_limit_passed) {
-            (Some(stopped), Some(idle)) => Some(stopped.min(idle)),
-            (stopped, idle) => stopped.or(idle),
+        match (stopped, self.expired) {
+            (Some(stopped), Some(expired)) => Some(stopped.min(expired)),
+            (stopped, expired) => stopped.or(expired),
+        }
+    }
+
+    /// Has the peer and the handlers told that the connection's age has come.
+    fn tell_of_age(&mut self, due: &Due) {
+        let Some(age) = &mut self.age else {
+            return;
+        };
+        age.at = None;
+        let Some(activity) = &self.activity else {
+            self.expired = due.now;
+            return;
+        };
+        // The peer first: what a handler that is told answers at once says so.
+        activity.set_leaving();
+        if let Some(handlers) = activity.handlers() {
+            handlers.begin(age);
         }
     }
 
     /// Returns when the connection will have been idle for too long, unless that has come.
     fn idle_end(&self) -> Option<Instant> {
-        let limit = self.limits.idle?;
-        if self.idle_limit_passed.is_some() {
+        let limit = self.limits().idle?;
+        if self.expired.is_some() {
             return None;
         }
         let idle = self.idleness.since(self.idleness.accepted)?;
-        // A tunnel is not idle, whether anything is sent through it or not.
-        let tunnel = self.activity.as_ref().is_some_and(Activity::has_tunnel);
-        timer::later(Some(idle), limit.checked_add(IDLE_BUFFER)?).filter(|_| !tunnel)
+        // A tunnel is not idle, whether anything is sent through it or not. What is not known isn't
+        // either.
+        let at_work = self.activity.as_ref().is_none_or(Activity::has_tunnel);
+        timer::later(Some(idle), limit.checked_add(IDLE_BUFFER)?).filter(|_| !at_work)
     }
 
     /// Has the peer told to leave at its moment, once the server stops. Returns since when an idle
@@ -423,9 +507,11 @@ impl Closing {
                 let now = Instant::now();
                 let room = deadline.map_or(Duration::MAX, |end| {
                     let left = end.saturating_duration_since(now);
-                    left.saturating_sub(keep_alive)
+                    let room = left.saturating_sub(keep_alive);
+                    // The close that follows takes time, too.
+                    room.mul_f64(0.9)
                 });
-                let at = now + limits::drawn(self.limits.spread.min(room));
+                let at = now + limits::drawn(self.limits().spread.min(room));
                 self.moment = Some(Moment { at, deadline });
                 at
             }

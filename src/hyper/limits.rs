@@ -1,10 +1,14 @@
 use std::{
     collections::hash_map::RandomState,
     hash::{BuildHasher, Hasher},
+    ops::Deref,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use ::hyper::header::HeaderValue;
+
+use crate::net;
 
 /// Limits what peers may take, and how long their connections may live; see
 /// [`Server::limits`](super::Server::limits).
@@ -40,16 +44,18 @@ impl Limits {
     /// other.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            head: Duration::from_secs(30),
-            handshake: Duration::from_secs(10),
-            idle: None,
-            age: None,
-            age_grace: None,
-            connections: usize::MAX,
-            spread: Duration::ZERO,
-        }
+        Self::DEFAULT
     }
+
+    pub(super) const DEFAULT: Self = Self {
+        head: Duration::from_secs(30),
+        handshake: Duration::from_secs(10),
+        idle: None,
+        age: None,
+        age_grace: None,
+        connections: usize::MAX,
+        spread: Duration::ZERO,
+    };
 
     /// Sets how long a request's head may take from its first byte to its last, which in HTTP/2 is
     /// that of its last CONTINUATION. The preface of HTTP/2, together with the SETTINGS behind it,
@@ -94,6 +100,30 @@ impl Limits {
     /// the next answer of HTTP/1 says `Connection: close`, and HTTP/2 is told by two GOAWAYs. An
     /// idle connection of HTTP/1 stays open until its next request, its [idle limit](Self::idle) or
     /// its [age grace](Self::age_grace).
+    ///
+    /// Handlers are told by an [`Observer`](crate::Observer) of their connection, which each
+    /// request carries as an extension. It observes a [child](crate::Drain::child) of the server's
+    /// drain, which begins when the age has come, when the server's drain begins, or when the
+    /// connection has ended. Take [`guard`](crate::Observer::guard)s of it, since
+    /// [`admit`](crate::Observer::admit) refuses requests that were on their way. An upgraded
+    /// connection, such as a WebSocket, has the age of the connection that it was.
+    ///
+    /// ```
+    /// # use async_drain::Observer;
+    /// # use ::hyper::{Request, StatusCode, body::Incoming};
+    /// # async fn next_event() {}
+    /// # async fn send_events(request: Request<Incoming>) -> Result<(), async_drain::Drained> {
+    /// if let Some(connection) = request.extensions().get::<Observer>() {
+    ///     let guard = connection.guard()?;
+    ///     while guard.run_until_draining(next_event()).await.is_some() {
+    ///         // ...
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// A limited age costs each connection the memory of a child, and each request three
+    /// allocations.
     #[must_use]
     pub fn age(mut self, age: Duration) -> Self {
         self.age = Some(age);
@@ -103,7 +133,14 @@ impl Limits {
     /// Sets how long after its [age](Self::age) a connection may last, requests and streams
     /// included; without limit by default. Then it is cut.
     ///
-    /// Upgraded connections are no longer the server's and are not cut.
+    /// The drain of its handlers has that time as its [deadline](crate::Observer::deadline), and is
+    /// aborted then. Upgraded connections and tunnels are no longer the server's and are not cut,
+    /// but their tasks are told by their guards' `until_aborting`.
+    ///
+    /// What is cut at work is logged as a warning (feature `log`), with the peer, the connection's
+    /// age and, if the drain [tracks](crate::Drain::tracked) its guards, the request. While the
+    /// server runs, nothing else tells of it. Once lame duck or draining has begun, it counts as
+    /// abandoned in the report.
     #[must_use]
     pub fn age_grace(mut self, grace: Duration) -> Self {
         self.age_grace = Some(grace);
@@ -115,8 +152,14 @@ impl Limits {
     ///
     /// Upgraded connections count. While the server stops, the limit does not apply: what is in the
     /// queue is answered.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `limit` is zero, with which the server would accept none.
     #[must_use]
+    #[track_caller]
     pub fn connections(mut self, limit: usize) -> Self {
+        net::check_connections(limit);
         self.connections = limit;
         self
     }
@@ -126,8 +169,8 @@ impl Limits {
     ///
     /// Peers that are told at the same moment connect anew at the same moment, to the servers that
     /// are left. Each connection draws its moment from this window, which begins with lame duck, or
-    /// with draining if there is none. The window ends early enough for the keep-alive grace to fit
-    /// into the grace period; if it is longer than that, the hooks of
+    /// with draining if there is none. The window ends early enough for the keep-alive grace and
+    /// the close to fit into the grace period; if it is longer than that, the hooks of
     /// [`on_progress`](crate::Shutdown::on_progress) are warned.
     #[must_use]
     pub fn spread(mut self, window: Duration) -> Self {
@@ -142,7 +185,7 @@ impl Limits {
     }
 
     /// Returns what answers advertise.
-    pub(super) fn advertised(&self) -> Option<HeaderValue> {
+    fn advertised(&self) -> Option<HeaderValue> {
         let limit = self
             .idle
             .filter(|&limit| Instant::now().checked_add(limit).is_some());
@@ -151,6 +194,31 @@ impl Limits {
         HeaderValue::from_str(&format!("timeout={seconds}"))
             .ok()
             .filter(|_| seconds > 0)
+    }
+}
+
+/// The limits that the connections of a server share.
+#[derive(Debug)]
+pub(super) struct SharedLimits {
+    limits: Limits,
+    /// The idle limit that answers advertise, if there is one.
+    pub(super) advertised: Option<HeaderValue>,
+}
+
+impl SharedLimits {
+    pub(super) fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            advertised: limits.advertised(),
+            limits,
+        })
+    }
+}
+
+impl Deref for SharedLimits {
+    type Target = Limits;
+
+    fn deref(&self) -> &Limits {
+        &self.limits
     }
 }
 
@@ -189,6 +257,13 @@ mod tests {
         assert!((109..110).contains(&last.as_secs()), "{last:?}");
         // With any jitter, it means no limit.
         assert_eq!(Instant::now().checked_add(jittered(Duration::MAX)), None);
+    }
+
+    /// A server that accepts nothing would only look like one that hangs.
+    #[test]
+    #[should_panic(expected = "a limit of 0 connections accepts none")]
+    fn a_limit_of_no_connections_is_refused() {
+        let _ = Limits::new().connections(0);
     }
 
     #[test]

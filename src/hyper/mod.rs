@@ -4,6 +4,7 @@
 //! hyper depends on tokio's `sync` module and on nothing else of tokio, so no runtime is needed.
 
 mod activity;
+mod age;
 mod alarm;
 mod closing;
 mod connection;

@@ -10,7 +10,7 @@ use super::{
     connection::{Connection, Start},
     handshake::Handshake,
     http_service::HttpService,
-    limits::Limits,
+    limits::{Limits, SharedLimits},
     service::Call,
     spawn::{LocalSpawner, LocalTask, SendSpawner, SendTask, Tasks},
     timer::ReactorTimer,
@@ -287,8 +287,7 @@ impl<E, H> Server<E, H> {
         let mut incoming = incoming
             .stall_limit(self.stall_limit)
             .connections(self.limits.connections);
-        let spread = !self.limits.spread.is_zero();
-        let advertised = self.limits.advertised().map(Arc::new);
+        let limits = SharedLimits::new(self.limits);
         let builder = Arc::new(self.builder);
         let handshake = Arc::new(self.handshake);
         async move {
@@ -308,13 +307,14 @@ impl<E, H> Server<E, H> {
                     guard.label(|| peer.to_string().into());
                 }
                 let start = Start {
-                    activity: Activity::observing(&self.drain, spread, advertised.clone()),
+                    activity: Activity::observing(self.drain.clone()),
                     delivery,
                     peer: peer.filter(|_| self.peer_addresses),
                     service: service.clone(),
                     builder: Arc::clone(&builder),
                 };
-                let closing = Closing::new(&self.drain, self.graces).limits(self.limits);
+                let mut closing = Closing::new(&self.drain, self.graces);
+                closing.set_limits(Arc::clone(&limits), peer);
                 self.tasks.execute(Connection::new(
                     Arc::clone(&handshake),
                     io,

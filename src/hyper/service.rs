@@ -70,6 +70,10 @@ where
         if let Some(peer) = self.peer {
             request.extensions_mut().insert(peer);
         }
+        if let Some(handlers) = self.activity.handlers() {
+            let observer = handlers.observer().clone();
+            request.extensions_mut().insert(observer);
+        }
         let mut kind = RequestKind::of(&request);
         if self.activity.advertised().is_some() {
             kind = kind.kept_alive(&request);

@@ -3,7 +3,7 @@ use std::{
     mem,
     pin::Pin,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use pin_project_lite::pin_project;
@@ -12,6 +12,7 @@ use super::{
     activity::Activity,
     closing::{Closing, Next},
     graceful::GracefulConnection,
+    limits::{Limits, SharedLimits},
 };
 use crate::{Drain, drain::connection_guard::ConnectionGuard, net::idle::Graces};
 
@@ -84,7 +85,30 @@ impl<C: GracefulConnection> Watch<C> {
         if let Some(starter) = self.guard.as_ref().map(ConnectionGuard::work_starter) {
             activity.set_work_starter(starter);
         }
-        self.closing.activity = Some(activity);
+        self.closing.set_activity(activity);
+        self
+    }
+
+    /// Sets what the peer may take and how long the connection may live. Its age counts from when
+    /// this watch was created.
+    ///
+    /// All limits apply but those of the accept loop: that of a handshake, and that of the number
+    /// of connections, which is [`Incoming::connections`](crate::net::Incoming::connections). Set
+    /// the [`activity`](Self::activity) too: without it, only the age and its grace apply, and the
+    /// connection is asked to end once its age and the keep-alive grace are over.
+    ///
+    /// ```no_run
+    /// # use async_drain::{Drain, hyper::{Activity, GracefulConnection, Limits}};
+    /// # use std::time::Duration;
+    /// # fn watch<C: GracefulConnection>(drain: &Drain, conn: C, activity: Activity) {
+    /// let limits = Limits::new()
+    ///     .idle(Duration::from_secs(75))
+    ///     .age(Duration::from_secs(3600));
+    /// let watch = drain.watch(conn).activity(activity).limits(limits);
+    /// # }
+    /// ```
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.closing.set_limits(SharedLimits::new(limits), None);
         self
     }
 
@@ -131,15 +155,19 @@ impl<C: GracefulConnection> Future for Watch<C> {
             match this.closing.next(cx) {
                 Next::Wait => return Poll::Pending,
                 Next::Cut => break Ok(()),
+                Next::CutByAge => {
+                    this.closing.cut_by_age(this.guard.as_mut());
+                    break Ok(());
+                }
                 Next::Ask => {
-                    this.closing.asked = Some(Instant::now());
-                    let ends = this.closing.activity.as_ref().is_some_and(Activity::leave);
+                    let ends = this.closing.ask();
                     if let Some(conn) = this.conn.as_mut().as_pin_mut().filter(|_| !ends) {
                         conn.graceful_shutdown();
                     }
                 }
             }
         };
+        this.closing.ended();
         if let Some(guard) = this.guard.as_mut() {
             guard.finished();
         }

@@ -34,6 +34,15 @@ const BURST: usize = 32;
 /// peers are without an answer for a short time only.
 pub(super) const ACCEPTED_FIRST: usize = 4 * BURST;
 
+/// Panics if no connection could be accepted.
+#[track_caller]
+pub(crate) fn check_connections(limit: usize) {
+    assert!(
+        limit > 0,
+        "a limit of 0 connections accepts none; set no limit to accept any number"
+    );
+}
+
 /// An accepted connection and its guard.
 // Z5: the guard was taken before the connection left the accept loop.
 #[derive(Debug)]
@@ -334,7 +343,13 @@ impl<L: IntoAccept> Incoming<L> {
     /// that many, new ones wait in the kernel's queue.
     ///
     /// The limit ends when draining begins: what is in the queue is yielded.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `limit` is zero, with which the stream would yield none.
+    #[track_caller]
     pub fn connections(mut self, limit: usize) -> Self {
+        check_connections(limit);
         self.connections = limit;
         self
     }

@@ -26,6 +26,8 @@ pub use accept::{Accept, Connections, Group, IntoAccept, Queue, Shared};
 pub(crate) use delivery::Delivery;
 #[cfg(feature = "hyper")]
 pub(crate) use delivery::Expected;
+#[cfg(feature = "hyper")]
+pub(crate) use incoming::check_connections;
 pub use incoming::{Connection, Incoming};
 pub use linger::Linger;
 #[cfg(feature = "hyper")]

@@ -7,9 +7,12 @@ use crate::{Drain, Guard, Observer, drain::sync::Arc};
 
 /// Gives each request a guard until the end of its answer's body, and tells peers to leave.
 ///
-/// If the drain tracks its guards, that of a request is named by its method and path. From lame
-/// duck on, answers to HTTP/1 requests say `Connection: close`. The layer observes the drain: it
-/// does not keep it running.
+/// If the drain tracks its guards, that of a request is named by its method and path. The layer
+/// observes the drain: it does not keep it running.
+///
+/// From lame duck on, all answers to HTTP/1 requests say `Connection: close`. The layer doesn't see
+/// connections, so it can't spare those that were accepted in lame duck, as `hyper::Server` does;
+/// under that server, its answers close them too. HTTP/2 is left to the server.
 ///
 /// Once the drain is drained there are no new guards. Requests are served all the same, and told to
 /// leave: a service that knows a reason can refuse them.

@@ -2,18 +2,28 @@
 
 use std::{
     cell::RefCell,
+    convert::Infallible,
     future::{pending, ready},
     mem,
+    net::{TcpListener, TcpStream},
     pin::pin,
+    rc::Rc,
     sync::Once,
     time::{Duration, Instant},
 };
 
-use async_drain::{Drain, Shutdown};
+use async_drain::{
+    Drain, Shutdown,
+    hyper::{Limits, Server},
+};
+use async_executor::LocalExecutor;
+use async_io::Async;
 use futures_lite::{
-    future::{block_on, poll_once},
+    AsyncReadExt, AsyncWriteExt,
+    future::{block_on, or, poll_once},
     stream,
 };
+use hyper::{Request, Response, body::Incoming, service::service_fn};
 use log::{LevelFilter, Log, Metadata, Record};
 
 thread_local! {
@@ -155,4 +165,53 @@ fn a_log_tells_once_that_systemd_is_gone() {
         output.status.success() && printed.contains("1 passed"),
         "{printed}"
     );
+}
+
+/// Z14: what an age grace cuts at work is named, with its peer; an idle connection is not cut.
+#[test]
+fn a_log_names_what_an_age_grace_has_cut() {
+    const SHORT: Duration = Duration::from_millis(100);
+
+    install();
+    for (drain, work) in [(Drain::tracked(), ", GET /never 0."), (Drain::new(), "")] {
+        let executor = Rc::new(LocalExecutor::new());
+        let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 0)).unwrap();
+        let addr = listener.get_ref().local_addr().unwrap();
+        let spawner = Rc::clone(&executor);
+        let serving = Server::local(&drain, move |task| spawner.spawn(task).detach())
+            .limits(Limits::new().age(SHORT).age_grace(SHORT))
+            .serve(
+                listener,
+                service_fn(|_: Request<Incoming>| async {
+                    pending::<()>().await;
+                    Ok::<_, Infallible>(Response::new(String::new()))
+                }),
+            );
+        let peer = async {
+            let mut idle = Async::<TcpStream>::connect(addr).await.unwrap();
+            let mut busy = Async::<TcpStream>::connect(addr).await.unwrap();
+            let head = b"GET /never HTTP/1.1\r\nhost: test\r\n\r\n";
+            busy.write_all(head).await.unwrap();
+            for conn in [&mut idle, &mut busy] {
+                let _ = conn.read_to_end(&mut Vec::new()).await;
+            }
+            busy.get_ref().local_addr().unwrap()
+        };
+        let serving = async {
+            serving.await.unwrap();
+            unreachable!("the drain runs");
+        };
+        let peer = block_on(executor.run(or(peer, serving)));
+        let lines = logged();
+        let [line] = &lines[..] else {
+            panic!("{lines:?}");
+        };
+        assert!(
+            line.starts_with("async_drain WARN cut at the age of 0."),
+            "{line}"
+        );
+        assert!(line.contains(&format!(" s: {peer}{work}")), "{line}");
+        let place = line.contains(", from tests/adapters/log.rs:");
+        assert_eq!(place, !work.is_empty(), "{line}");
+    }
 }

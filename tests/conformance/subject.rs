@@ -52,6 +52,10 @@ const TRILLIUM: Limits = &[
         "trillium has no such limit",
     ),
     (
+        "server-sent events are told when their connection's age has come",
+        "trillium has no such limit",
+    ),
+    (
         "HTTP/2: GOAWAY in two steps, streams finish",
         "trillium sends one GOAWAY, and that at once",
     ),
@@ -68,6 +72,10 @@ const TIDE: Limits = &[
     ),
     (
         "an aged connection ends with its next answer",
+        "async-drain-tide has no such limit",
+    ),
+    (
+        "server-sent events are told when their connection's age has come",
         "async-drain-tide has no such limit",
     ),
     (

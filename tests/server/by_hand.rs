@@ -1,6 +1,7 @@
 //! `Drain::watch`, for users that write their own accept loop: the same promises.
 
 use std::{
+    cell::Cell,
     convert::Infallible,
     net::{SocketAddr, TcpListener},
     pin::{Pin, pin},
@@ -11,26 +12,43 @@ use std::{
     },
     task::{Context, Poll, Wake, Waker},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_drain::{
-    Drain, Phase,
-    hyper::{Activity, GracefulConnection},
+    Drain, Observer, Phase,
+    hyper::{Activity, GracefulConnection, Limits},
 };
 use async_executor::LocalExecutor;
-use futures_lite::{StreamExt, future::block_on};
-use hyper::{server::conn::http1, service::service_fn};
+use futures_lite::{
+    StreamExt,
+    future::{block_on, or},
+};
+use hyper::{
+    Request, Response, body::Incoming, header::HeaderValue, server::conn::http1,
+    service::service_fn,
+};
 use smol::Async;
 
-use crate::in_process::answer;
 use crate::support::{
     client::Conn,
-    subject::{hello, refused},
+    subject::{TIMEOUT, hello, refused},
 };
 
+const SHORT: Duration = Duration::from_millis(200);
+
+/// Answers `hello` and, if the request tells of its connection, whether that is drained.
+async fn answer(request: Request<Incoming>) -> Result<Response<String>, Infallible> {
+    let mut response = Response::new("hello\n".to_owned());
+    if let Some(connection) = request.extensions().get::<Observer>() {
+        let has_guard = HeaderValue::from(u16::from(connection.guard().is_ok()));
+        response.headers_mut().insert("x-has-guard", has_guard);
+    }
+    Ok(response)
+}
+
 /// Serves on one thread until `drain` is drained, with nothing that is `Send`.
-fn serve(drain: &Drain, listener: Async<TcpListener>, keep_alive: Duration) {
+fn serve(drain: &Drain, listener: Async<TcpListener>, keep_alive: Duration, limits: Limits) {
     let executor = Rc::new(LocalExecutor::new());
     block_on(executor.run(async {
         let mut incoming = drain.accept(listener);
@@ -44,6 +62,7 @@ fn serve(drain: &Drain, listener: Async<TcpListener>, keep_alive: Duration) {
             let watched = drain
                 .watch(conn)
                 .activity(activity)
+                .limits(limits)
                 .keep_alive_grace(keep_alive);
             // From here on the watch's guard counts the connection.
             drop(connection.guard);
@@ -54,12 +73,20 @@ fn serve(drain: &Drain, listener: Async<TcpListener>, keep_alive: Duration) {
 }
 
 fn started(drain: &Drain, keep_alive: Duration) -> (SocketAddr, thread::JoinHandle<()>) {
+    started_with(drain, keep_alive, Limits::new())
+}
+
+fn started_with(
+    drain: &Drain,
+    keep_alive: Duration,
+    limits: Limits,
+) -> (SocketAddr, thread::JoinHandle<()>) {
     let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 0)).expect("a free port");
     let addr = listener.get_ref().local_addr().expect("a bound listener");
     let drain = drain.clone();
     (
         addr,
-        thread::spawn(move || serve(&drain, listener, keep_alive)),
+        thread::spawn(move || serve(&drain, listener, keep_alive, limits)),
     )
 }
 
@@ -109,6 +136,149 @@ fn a_watched_connection_is_cut_by_aborting() {
     drain.abort();
     server.join().expect("no panic");
     assert_eq!((drain.phase(), drain.in_flight()), (Phase::Drained, 0));
+}
+
+/// Z14: the idle limit of a watched connection is advertised, and kept for a second longer.
+#[test]
+fn a_watched_connection_has_an_idle_limit() {
+    let limit = Duration::from_millis(1_200);
+    let drain = Drain::new();
+    let limits = Limits::new().idle(limit);
+    let (addr, server) = started_with(&drain, Duration::ZERO, limits);
+    let mut conn = Conn::open(addr).expect("the server listens");
+    conn.get("/").expect("an open connection");
+    let head = conn.read_response().expect("a whole answer").head;
+    let answered = Instant::now();
+    assert_eq!(head.header("keep-alive"), Some("timeout=1"), "{head:?}");
+    assert_eq!(head.header("x-has-guard"), None, "{head:?}");
+    assert!(conn.is_eof(TIMEOUT).expect("no reset"));
+    assert!(answered.elapsed() > limit, "{:?}", answered.elapsed());
+    drain.begin();
+    server.join().expect("no panic");
+}
+
+/// Z7 Z14: the peer of a watched connection is told of its age, and handlers can be.
+#[test]
+fn a_watched_connection_has_an_age() {
+    let drain = Drain::new();
+    let limits = Limits::new().age(SHORT);
+    let (addr, server) = started_with(&drain, Duration::ZERO, limits);
+    let mut conn = Conn::open(addr).expect("the server listens");
+    loop {
+        conn.get("/").expect("an open connection");
+        let head = conn.read_response().expect("a whole answer").head;
+        assert_eq!(head.header("x-has-guard"), Some("1"), "{head:?}");
+        if head.closes() {
+            break;
+        }
+    }
+    assert!(conn.is_eof(TIMEOUT).expect("no reset"));
+    drain.begin();
+    server.join().expect("no panic");
+}
+
+/// Z14: a watched connection is not told to leave before its moment in the window.
+#[test]
+fn a_watched_connection_leaves_within_a_window() {
+    let drain = Drain::new();
+    let limits = Limits::new().spread(Duration::from_secs(3600));
+    let (addr, server) = started_with(&drain, Duration::ZERO, limits);
+    let mut conn = Conn::open(addr).expect("the server listens");
+    hello(&mut conn, false);
+    drain.begin();
+    refused(addr);
+    hello(&mut conn, false);
+    drain.abort();
+    server.join().expect("no panic");
+}
+
+/// Z14: if nothing is known of a connection's activity, its age asks it to end, and the age grace
+/// cuts it. An idle limit doesn't apply: it may be at work.
+#[test]
+fn the_age_of_a_connection_whose_activity_is_unknown_ends_it() {
+    let drain = Drain::new();
+    let asked = Rc::default();
+    let limits = Limits::new().age(SHORT);
+    let watched = drain.watch(Asked::obedient(&asked)).limits(limits);
+    let watched = watched.keep_alive_grace(Duration::ZERO);
+    block_on(watched).expect("it ends");
+    assert!(asked.get());
+
+    let asked = Rc::default();
+    let cut = drain
+        .watch(Asked::stubborn(&asked))
+        .limits(limits.age_grace(SHORT));
+    block_on(cut).expect("it is cut");
+
+    let asked = Rc::default();
+    let idle = Limits::new().idle(Duration::ZERO);
+    let watched = drain.watch(Asked::obedient(&asked)).limits(idle);
+    let watched = async { watched.keep_alive_grace(Duration::ZERO).await.is_ok() };
+    let later = async {
+        smol::Timer::after(SHORT * 8).await;
+        false
+    };
+    assert!(!block_on(or(watched, later)), "it was asked to end");
+    assert_eq!(drain.in_flight(), 0);
+}
+
+/// Z6 Z14: a watch that has ended keeps the drain from nothing, wherever it is kept.
+#[test]
+fn a_watch_that_has_ended_holds_nothing() {
+    let drain = Drain::new();
+    let mut watched = pin!(
+        drain
+            .watch(Asked::obedient(&Rc::default()))
+            .activity(Activity::new(&drain))
+            .limits(Limits::new().age(SHORT))
+            .keep_alive_grace(Duration::ZERO)
+            .first_request_grace(Duration::ZERO)
+    );
+    drain.begin();
+    block_on(watched.as_mut()).expect("it ends");
+    assert_eq!(drain.phase(), Phase::Drained);
+}
+
+/// A connection that notes whether it was asked to end.
+struct Asked {
+    asked: Rc<Cell<bool>>,
+    obeys: bool,
+}
+
+impl Asked {
+    fn obedient(asked: &Rc<Cell<bool>>) -> Self {
+        Self {
+            asked: Rc::clone(asked),
+            obeys: true,
+        }
+    }
+
+    fn stubborn(asked: &Rc<Cell<bool>>) -> Self {
+        Self {
+            obeys: false,
+            ..Self::obedient(asked)
+        }
+    }
+}
+
+impl Future for Asked {
+    type Output = Result<(), Infallible>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.asked.get() && self.obeys {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
+    }
+}
+
+impl GracefulConnection for Asked {
+    type Error = Infallible;
+
+    fn graceful_shutdown(self: Pin<&mut Self>) {
+        self.asked.set(true);
+    }
 }
 
 /// A connection that never ends.

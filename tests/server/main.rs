@@ -1,6 +1,7 @@
 //! Adapters over real sockets and real processes.
 
 mod accept;
+mod age;
 mod bad_input;
 mod bad_luck;
 mod builder;

@@ -5,7 +5,7 @@ use std::{
     io::{self, Write},
 };
 
-use async_drain::Drain;
+use async_drain::{Drain, Observer};
 use futures_lite::{Stream, StreamExt, stream};
 use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
@@ -64,7 +64,7 @@ where
             response
                 .headers_mut()
                 .insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-            *response.body_mut() = streamed(events(pause, drain));
+            *response.body_mut() = streamed(events(pause, connection(&request, drain)));
         }
         Route::Block(pause) => {
             // Unlike `eprintln!`, this does not panic if stderr is closed.
@@ -83,6 +83,13 @@ where
         }
     }
     Ok(response)
+}
+
+/// Returns the drain of the request's connection, which also begins with the connection's age if
+/// that is limited.
+pub(super) fn connection<B>(request: &Request<B>, drain: &Drain) -> Observer {
+    let connection = request.extensions().get().cloned();
+    connection.unwrap_or_else(|| drain.observer())
 }
 
 fn bytes(length: u64) -> impl Stream<Item = &'static [u8]> {

@@ -2,18 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use async_drain::Drain;
+use async_drain::Observer;
 use futures_lite::{Stream, StreamExt, stream};
 use smol::Timer;
 
 /// Ticks until draining begins, and then tells by when the client must have gone (Z7).
-pub fn events(pause: Duration, drain: &Drain) -> impl Stream<Item = String> + use<> {
+pub fn events(pause: Duration, until: Observer) -> impl Stream<Item = String> + use<> {
     let ticks = stream::repeat("data: tick\n\n").then(move |tick| async move {
         Timer::after(pause).await;
         tick.to_owned()
     });
-    // A clone would keep the drain running.
-    let until = drain.observer();
     until
         .run_until_draining(ticks)
         .chain(stream::once_future(async move {

@@ -19,6 +19,8 @@ use hyper::{
 };
 use smol::Timer;
 
+use super::answer::connection;
+
 /// How long a peer has to answer our good-bye.
 const CLOSE: Duration = Duration::from_secs(2);
 
@@ -31,7 +33,8 @@ pub fn upgrade<B, R: Default>(mut request: Request<B>, drain: &Drain, code: u16)
     };
     let accept = derive_accept_key(key.as_bytes());
     // Before the answer: from then on the connection's own guard is gone.
-    let Ok(guard) = drain.admit() else {
+    let admitted = drain.admit().map(|_| connection(&request, drain).guard());
+    let Ok(Ok(guard)) = admitted else {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         return response;
     };

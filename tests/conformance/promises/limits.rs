@@ -26,6 +26,22 @@ pub(super) fn idle(subject: &Subject) -> Probed {
     check(conn.is_eof(TIMEOUT)?, "the connection is left open")
 }
 
+/// Server-sent events are told of the age of their connection, and end.
+pub(super) fn told(subject: &Subject) -> Probed {
+    let server = subject.start(&[("AGE_MS", "300")])?;
+    let mut conn = Conn::open(server.addr())?;
+    conn.get("/events/20")?;
+    conn.read_head()?;
+    let limit = Instant::now() + TIMEOUT;
+    while let Some(event) = conn.next_chunk()? {
+        if String::from_utf8_lossy(&event).contains("leaving") {
+            return Ok(());
+        }
+        check(Instant::now() < limit, "the events go on")?;
+    }
+    check(false, "the events end without a farewell")
+}
+
 pub(super) fn age(subject: &Subject) -> Probed {
     let server = subject.start(&[("AGE_MS", "300")])?;
     let mut conn = hello(server.addr())?;

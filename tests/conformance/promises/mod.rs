@@ -156,6 +156,11 @@ pub(crate) const PROMISES: &[Promise] = &[
         "an aged connection ends with its next answer",
         limits::age,
     ),
+    promise(
+        "Z14",
+        "server-sent events are told when their connection's age has come",
+        limits::told,
+    ),
     promise("L4", "a second signal moves on at once", end::second_signal),
     promise(
         "Z3",

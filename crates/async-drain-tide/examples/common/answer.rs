@@ -44,7 +44,7 @@ pub(crate) async fn answer(
         Route::Reject => response.set_status(StatusCode::Unauthorized),
         Route::Panic => panic!("asked to panic"),
         Route::Events(pause) => {
-            response.set_body(streamed(events(pause, drain)));
+            response.set_body(streamed(events(pause, drain.observer())));
             response.set_content_type(mime::SSE);
         }
         Route::Block(pause) => {
@@ -58,6 +58,8 @@ pub(crate) async fn answer(
         Route::Ready => {
             if !readiness.is_ready() {
                 response.set_status(StatusCode::ServiceUnavailable);
+                // The prober has learned what it wanted: its connection need not be waited for.
+                response.insert_header("connection", "close");
             }
             response.set_body(format!("{readiness}\n"));
         }
