@@ -1,5 +1,6 @@
 //! gRPC without tonic's `transport`, which is tokio's: tonic's codec and streams under
-//! `hyper::Server`, on smol.
+//! `hyper::Server`, on smol. With the health service that balancers ask: from lame duck on, it says
+//! NOT_SERVING of every service.
 //!
 //! The messages are written by hand, so that nothing needs protoc; a generated service is a tower
 //! service and goes through `hyper_util::service::TowerToHyperService`, as axum's router does.
@@ -22,6 +23,26 @@ use tower::service_fn as method;
 struct Number {
     #[prost(uint64, tag = "1")]
     value: u64,
+}
+
+/// What `grpc.health.v1.Health` is asked: of which service. Here, all have the same health.
+#[derive(Clone, PartialEq, prost::Message)]
+struct HealthCheckRequest {
+    #[prost(string, tag = "1")]
+    service: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct HealthCheckResponse {
+    #[prost(enumeration = "ServingStatus", tag = "1")]
+    status: i32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
+enum ServingStatus {
+    Unknown = 0,
+    Serving = 1,
+    NotServing = 2,
 }
 
 fn main() -> ExitCode {
@@ -56,7 +77,22 @@ async fn call(
     drain: Drain,
 ) -> Result<hyper::Response<Body>, Infallible> {
     let mut grpc = Grpc::new(ProstCodec::<Number, Number>::default());
+    let mut health = Grpc::new(ProstCodec::<HealthCheckResponse, HealthCheckRequest>::default());
     Ok(match request.uri().path() {
+        "/grpc.health.v1.Health/Check" => {
+            let check = method(|_| {
+                let health = health_of(&drain);
+                async move { Ok::<_, Status>(Response::new(health)) }
+            });
+            health.unary(check, request).await
+        }
+        "/grpc.health.v1.Health/Watch" => {
+            let watch = method(|_| {
+                let changes = changes(drain.clone());
+                async move { Ok::<_, Status>(Response::new(changes)) }
+            });
+            health.server_streaming(watch, request).await
+        }
         "/counter.Counter/Sleep" => grpc.unary(method(sleep), request).await,
         "/counter.Counter/Count" => {
             let count = method(|request| count(request, drain.clone()));
@@ -89,6 +125,30 @@ async fn count(
             .chain(leaving)
             .boxed()
     }))
+}
+
+fn health_of(drain: &Drain) -> HealthCheckResponse {
+    let status = if drain.readiness().is_ready() {
+        ServingStatus::Serving
+    } else {
+        ServingStatus::NotServing
+    };
+    HealthCheckResponse {
+        status: status.into(),
+    }
+}
+
+/// Yields the health now and, once lame duck begins, that nothing is served; ends when draining
+/// begins.
+fn changes(drain: Drain) -> stream::Boxed<Result<HealthCheckResponse, Status>> {
+    let now = health_of(&drain);
+    let observer = drain.observer();
+    let later = stream::once_future(async move {
+        drain.until_lame_duck().await;
+        health_of(&drain)
+    });
+    let changes = stream::once(now).chain(later).chain(stream::pending());
+    observer.run_until_draining(changes).map(Ok).boxed()
 }
 
 fn numbers(end: u64) -> impl Stream<Item = Result<Number, Status>> + Send {

@@ -19,6 +19,17 @@ struct Number {
     value: u64,
 }
 
+/// The answer of `grpc.health.v1.Health`, whose status is of an enumeration; its request has the
+/// same shape as long as it is empty.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Health {
+    #[prost(int32, tag = "1")]
+    status: i32,
+}
+
+const SERVING: i32 = 1;
+const NOT_SERVING: i32 = 2;
+
 #[derive(Clone)]
 struct Global;
 
@@ -45,6 +56,20 @@ impl Client {
     }
 
     async fn call(&self, method: &'static str, value: u64) -> Result<Streaming<Number>, Status> {
+        self.send(method, Number { value }).await
+    }
+
+    /// Asks for the health of all services.
+    async fn ask(&self, method: &'static str) -> Streaming<Health> {
+        let nothing = Health { status: 0 };
+        self.send(method, nothing).await.expect("an answer")
+    }
+
+    async fn send<M: prost::Message + Default + 'static>(
+        &self,
+        method: &'static str,
+        message: M,
+    ) -> Result<Streaming<M>, Status> {
         let sender = self.0.clone();
         let service = tower::service_fn(move |mut request: hyper::Request<Body>| {
             let mut sender = sender.clone();
@@ -54,14 +79,20 @@ impl Client {
                 sender.send_request(request).await as Result<hyper::Response<Incoming>, _>
             }
         });
-        let codec = ProstCodec::<Number, Number>::default();
-        let request = Request::new(Number { value });
+        let codec = ProstCodec::<M, M>::default();
+        let request = Request::new(message);
         let path = PathAndQuery::from_static(method);
         let response = Grpc::new(service)
             .server_streaming(request, path, codec)
             .await?;
         Ok(response.into_inner())
     }
+}
+
+/// The next status, or `None` at the end.
+async fn health(answers: &mut Streaming<Health>) -> Option<i32> {
+    let answer = answers.next().await?;
+    Some(answer.expect("an answer").status)
 }
 
 async fn last(mut numbers: Streaming<Number>) -> (u64, Option<Code>) {
@@ -106,6 +137,31 @@ fn calls_in_flight_finish_and_streams_without_end_are_told() {
     let exit = server.wait(TIMEOUT).expect("it ends");
     assert!(exit.status.success(), "{}", exit.stderr);
     assert!(exit.report.starts_with("drained: "), "{}", exit.report);
+}
+
+/// A balancer that asks for health is told in lame duck, while calls are still accepted.
+#[test]
+fn no_service_is_serving_from_lame_duck_on() {
+    let env = [("LAME_DUCK_MS", "1000")];
+    let mut server = Server::start(env!("CARGO_BIN_EXE_grpc"), &env).expect("it starts");
+    block_on(async {
+        let client = Client::connect(&server).await;
+        let check = "/grpc.health.v1.Health/Check";
+        let mut watch = client.ask("/grpc.health.v1.Health/Watch").await;
+        assert_eq!(health(&mut watch).await, Some(SERVING));
+        assert_eq!(health(&mut client.ask(check).await).await, Some(SERVING));
+
+        server.signal(Signal::TERM).expect("it runs");
+        assert_eq!(health(&mut watch).await, Some(NOT_SERVING));
+        let client = Client::connect(&server).await;
+        assert_eq!(
+            health(&mut client.ask(check).await).await,
+            Some(NOT_SERVING)
+        );
+        assert_eq!(health(&mut watch).await, None);
+    });
+    let exit = server.wait(TIMEOUT).expect("it ends");
+    assert!(exit.report.starts_with("drained: "), "{}", exit.stderr);
 }
 
 /// Z4: a connection without a preface ends; hyper alone would wait for it for ever.
