@@ -8,6 +8,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use async_io::Async;
@@ -36,6 +37,12 @@ pub trait Accept {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<(Self::Conn, Option<SocketAddr>)>>>;
+
+    /// Tells when draining will end, if that is known. It is called before
+    /// [`retire`](Self::retire), which should be done by then. By default it does nothing.
+    fn retire_by(&mut self, deadline: Instant) {
+        let _ = deadline;
+    }
 
     /// Stops the queueing of new connections, as far as that is possible, and returns what is left
     /// to do. By default it stops nothing. It is called again after [`Queue::NotYet`].
@@ -216,7 +223,8 @@ impl<L: OsListener> IntoAccept for Shared<L> {
 /// When draining begins, new connections go to the siblings at once, and no peer has to wait. So a
 /// server can be restarted without a supervisor: start the new process, and stop the old one when
 /// the new one listens. Members retire one after another, so all members of a process may be told
-/// to stop at the same time.
+/// to stop at the same time: allow some 20 ms for each. A member that doesn't get its turn within
+/// three seconds, or half of what is left of the grace period, retires like one without siblings.
 ///
 /// This works on Linux, and needs no privilege. It attaches a BPF program to the group
 /// (`SO_ATTACH_REUSEPORT_CBPF`), which replaces one that you have attached. Declare all members:

@@ -34,6 +34,14 @@ const BURST: usize = 32;
 /// peers are without an answer for a short time only.
 pub(super) const ACCEPTED_FIRST: usize = 4 * BURST;
 
+/// The longest time between two questions whether a listener can retire. Nothing tells a member of
+/// a group that it has its turn, and those behind it wait as well.
+const TURN: Duration = Duration::from_millis(4);
+
+/// The longest time between two questions whether handshakes are under way: the kernel lists those
+/// of all sockets.
+const HANDSHAKE: Duration = Duration::from_millis(64);
+
 /// Panics if no connection could be accepted.
 #[track_caller]
 pub(crate) fn check_connections(limit: usize) {
@@ -158,7 +166,7 @@ impl<A: Accept> Emptying<A> {
         Self {
             accept,
             stage: Stage::RequestsUnderWay,
-            retry: Retry::new(),
+            retry: Retry::new(HANDSHAKE),
             limit: Instant::now() + EMPTYING,
             timer: None,
             bounded,
@@ -221,16 +229,18 @@ struct Retry {
     timer: Option<Timer>,
     /// How long the next wait lasts.
     wait: Duration,
+    /// How long a wait may last.
+    longest: Duration,
 }
 
 impl Retry {
     const SHORTEST: Duration = Duration::from_millis(1);
-    const LONGEST: Duration = Duration::from_millis(64);
 
-    fn new() -> Self {
+    fn new(longest: Duration) -> Self {
         Self {
             timer: None,
             wait: Self::SHORTEST,
+            longest,
         }
     }
 
@@ -249,7 +259,7 @@ impl Retry {
     /// Begins a wait, and doubles the next one.
     fn wait(&mut self) {
         self.timer = Some(Timer::after(self.wait));
-        self.wait = (self.wait * 2).min(Self::LONGEST);
+        self.wait = (self.wait * 2).min(self.longest);
     }
 }
 
@@ -376,8 +386,9 @@ impl<L: IntoAccept> Incoming<L> {
 
     /// Asks the listener to retire.
     fn retire(&mut self) {
+        let deadline = self.drain.deadline();
         let (mut accept, retry) = match mem::replace(&mut self.state, State::Closed) {
-            State::Listening(accept) => (accept, Retry::new()),
+            State::Listening(accept) => (accept, Retry::new(TURN)),
             State::Retiring(mut retiring) => {
                 retiring.retry.wait();
                 (retiring.accept, retiring.retry)
@@ -387,6 +398,9 @@ impl<L: IntoAccept> Incoming<L> {
                 return;
             }
         };
+        if let Some(deadline) = deadline {
+            accept.retire_by(deadline);
+        }
         self.state = match accept.retire() {
             Queue::Shared => State::Closed,
             Queue::NotYet => State::Retiring(Retiring {

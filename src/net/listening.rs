@@ -10,6 +10,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use async_io::{Async, ReadableOwned};
@@ -34,6 +35,8 @@ pub struct Listening<L: Listener> {
     holders: Holders,
     /// What [`retire`](Accept::retire) has done. The drop undoes it.
     retirement: Retirement,
+    /// When draining ends, if that is known.
+    deadline: Option<Instant>,
     /// Set by [`bind_unix`].
     #[cfg(unix)]
     path: Option<BoundPath>,
@@ -95,6 +98,7 @@ impl<L: Listener> Listening<L> {
             readable: None,
             holders,
             retirement: Retirement::default(),
+            deadline: None,
             #[cfg(unix)]
             path: None,
         }
@@ -148,6 +152,10 @@ impl<L: Listener> Accept for Listening<L> {
         }
     }
 
+    fn retire_by(&mut self, deadline: Instant) {
+        self.deadline = Some(deadline);
+    }
+
     fn retire(&mut self) -> Queue {
         if self.holders == Holders::Another {
             return Queue::Shared;
@@ -157,6 +165,7 @@ impl<L: Listener> Accept for Listening<L> {
         };
         let listener = listener.as_ref().get_ref();
         self.retirement.advance(
+            self.deadline,
             || listener.has_queued(),
             |how| listener.stop(self.holders, how),
         )

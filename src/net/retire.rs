@@ -24,8 +24,8 @@ use super::{accept::Queue, os};
 /// over a slow network. A queue that may still grow is emptied for the same time again.
 pub(super) const EMPTYING: Duration = Duration::from_millis(500);
 
-/// How long a member of a group waits until it may retire, since another one does. Then it retires
-/// as if it were alone.
+/// How long a member of a group waits until it may retire, since another one does; half of what is
+/// left of draining, if that is less. Then it retires as if it were alone.
 const TURN: Duration = Duration::from_secs(3);
 
 /// How long a segment that the kernel has already given to a member may take until the member has
@@ -88,10 +88,11 @@ impl Stopped {
 }
 
 impl Retirement {
-    /// Takes the next step of the retirement. `queued` tells whether a connection is queued, and
-    /// `stop` stops the queueing in a given way.
+    /// Takes the next step of the retirement, which should be over at the deadline. `queued` tells
+    /// whether a connection is queued, and `stop` stops the queueing in a given way.
     pub(super) fn advance(
         &mut self,
+        deadline: Option<Instant>,
         queued: impl FnOnce() -> bool,
         stop: impl FnOnce(How) -> Stop,
     ) -> Queue {
@@ -102,7 +103,9 @@ impl Retirement {
                 return Queue::NotYet;
             }
             Self::NotAsked => (Instant::now(), stop(How::InTurn)),
-            Self::Asked(asked) if asked.elapsed() >= TURN => (asked, stop(How::Alone)),
+            Self::Asked(asked) if asked.elapsed() >= turn(asked, deadline) => {
+                (asked, stop(How::Alone))
+            }
             Self::Asked(asked) => (asked, stop(How::InTurn)),
             Self::Steered(since, steering) if since.elapsed() < UNDER_WAY => {
                 *self = Self::Steered(since, steering);
@@ -143,6 +146,12 @@ impl Retirement {
             Self::NotAsked | Self::Asked(_) => None,
         }
     }
+}
+
+/// Returns how long a member that was `asked` to retire waits for its turn.
+fn turn(asked: Instant, deadline: Option<Instant>) -> Duration {
+    let half = |deadline: Instant| deadline.saturating_duration_since(asked) / 2;
+    deadline.map_or(TURN, |deadline| half(deadline).min(TURN))
 }
 
 /// Returns the socket of a listener, by a trait that is another one on Windows.

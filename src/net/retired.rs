@@ -156,6 +156,7 @@ impl<L: Retire> Retired<L> {
         let socket = self.listener.socket();
         let address = self.address;
         self.retirement.advance(
+            None,
             || retire::has_queued(socket),
             |how| {
                 if address.is_none() {

@@ -3,6 +3,8 @@
 use crate::in_process::ten_generations;
 use async_drain::Drain;
 use async_drain::net::{Group, retire};
+use futures_lite::StreamExt;
+use futures_lite::future::block_on;
 use std::cell::Cell;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -142,6 +144,48 @@ fn a_newcomer_during_a_retirement_gets_its_share() {
     emptied(|| retired.is_empty());
     drop(retired);
     assert!(shares([&second, &newcomer]).iter().all(|&share| share > 0));
+}
+
+/// Z1: many members that drain together retire in turn. How long that takes is in
+/// `docs/decisions/group-steering.md`.
+#[test]
+fn many_members_may_drain_together() {
+    let members: [TcpListener; 33] = group("127.0.0.1");
+    let mut members = Vec::from(members);
+    let sibling = members.pop().expect("a member");
+    let drain = Drain::new();
+    thread::scope(|scope| {
+        let serving: Vec<_> = members
+            .into_iter()
+            .map(|member| {
+                let incoming = drain.accept(Group(member));
+                scope.spawn(move || block_on(incoming.count()))
+            })
+            .collect();
+        let begun = Instant::now();
+        drain.begin();
+        for member in serving {
+            assert_eq!(member.join().expect("no panic"), 0);
+        }
+        println!("32 members took {:?}", begun.elapsed());
+    });
+    assert_eq!(shares([&sibling]), [40]);
+}
+
+/// Z1: a member that doesn't get its turn retires without it, while there is time.
+#[test]
+fn a_member_whose_sibling_never_ends_retires_before_the_deadline() {
+    const GRACE: Duration = Duration::from_secs(1);
+    let [first, second] = group("127.0.0.1");
+    let _never_ends = retire(Group(first));
+    let drain = Drain::new();
+    let incoming = drain.accept(Group(second));
+    let begun = Instant::now();
+    drain.begin_with_deadline(begun + GRACE);
+    assert_eq!(block_on(incoming.count()), 0);
+    let took = begun.elapsed();
+    assert!(took >= GRACE / 2, "it waits for its turn: {took:?}");
+    assert!(took < 2 * GRACE, "{took:?}");
 }
 
 /// Z1: ten generations of three members each, each told to stop at once, lose no connection, and no
