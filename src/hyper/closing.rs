@@ -36,7 +36,8 @@ const GOAWAY: Duration = Duration::from_secs(5);
 /// sent just in time arrives later. (Node's buffer is the same.)
 const IDLE_BUFFER: Duration = Duration::from_secs(1);
 
-/// How long after draining has begun the deadline is looked for again, if there was none.
+/// How long after draining has begun the deadline is looked for again, if there was none; then
+/// after twice that, and so on.
 const LATE_DEADLINE: Duration = Duration::from_millis(100);
 
 /// Decides when to ask a connection to end, and when to cut it.
@@ -493,7 +494,10 @@ impl Closing {
     fn moment(&mut self, begun: Option<Instant>, due: &mut Due) -> Instant {
         let deadline = (self.activity.as_ref()).and_then(|activity| activity.node().deadline());
         if deadline.is_none() {
-            due.has_passed(begun.and_then(|begun| begun.checked_add(LATE_DEADLINE)));
+            let mut late = LATE_DEADLINE;
+            while due.has_passed(timer::later(begun, late)) {
+                late = late.saturating_mul(2);
+            }
         }
         let keep_alive = self.idleness.graces.keep_alive;
         let fits = |at: Instant| {

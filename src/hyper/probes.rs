@@ -72,18 +72,29 @@ impl<S> Probes<S> {
         }
     }
 
-    /// Sets the path of the readiness probe, `/readyz` by default.
+    /// Sets the path of the readiness probe, `/readyz` by default. A slash that is missing at its
+    /// beginning is added.
     #[must_use]
     pub fn ready_path(mut self, path: impl Into<Cow<'static, str>>) -> Self {
-        Arc::make_mut(&mut self.settings).ready_path = path.into();
+        Arc::make_mut(&mut self.settings).ready_path = absolute(path.into());
         self
     }
 
-    /// Sets the path of the liveness probe, `/livez` by default.
+    /// Sets the path of the liveness probe, `/livez` by default. A slash that is missing at its
+    /// beginning is added.
     #[must_use]
     pub fn live_path(mut self, path: impl Into<Cow<'static, str>>) -> Self {
-        Arc::make_mut(&mut self.settings).live_path = path.into();
+        Arc::make_mut(&mut self.settings).live_path = absolute(path.into());
         self
+    }
+}
+
+/// Returns a path that a request can have.
+fn absolute(path: Cow<'static, str>) -> Cow<'static, str> {
+    if path.starts_with('/') {
+        path
+    } else {
+        format!("/{path}").into()
     }
 }
 
@@ -229,6 +240,25 @@ mod tests {
 
     use super::*;
     use crate::Drain;
+
+    #[test]
+    fn a_path_without_a_slash_is_found() {
+        let service = service_fn(|_: Request<String>| async {
+            Ok::<_, Infallible>(Response::new("not a probe".to_owned()))
+        });
+        let probes = Probes::new(Drain::new().readiness(), service)
+            .ready_path("ready")
+            .live_path("/alive");
+        for (path, answer) in [("/ready", "not ready: drained\n"), ("/alive", "alive\n")] {
+            let mut request = Request::new(String::new());
+            *request.uri_mut() = path.parse().unwrap();
+            let response = block_on(probes.call(request)).unwrap();
+            assert!(
+                matches!(response.body(), ProbedBody::Text { text } if text == answer),
+                "{path}"
+            );
+        }
+    }
 
     /// hyper sends a body over HTTP/2 if there is one, which is malformed after HEAD.
     #[test]

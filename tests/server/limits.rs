@@ -461,20 +461,24 @@ fn the_window_ends_within_the_grace_period() {
 #[test]
 fn the_window_ends_within_a_grace_period_that_is_known_late() {
     let (lame, grace) = (LONG * 100, SHORT * 10);
-    for by_hand in [false, true] {
+    // How long the shutdown begins after the drain; `None` if it begins it.
+    for late in [None, Some(Duration::ZERO), Some(Duration::from_millis(300))] {
         let (drain, addr) = serve_with(Limits::new().spread(LONG * 100), SHORT);
         let mut conns = [(); 20].map(|()| Conn::open(addr).expect("the server listens"));
         for conn in &mut conns {
             hello(conn, false);
         }
         let (requests, requested) = smol::channel::unbounded();
-        let lame = if by_hand { Duration::ZERO } else { lame };
+        let lame = if late.is_some() { Duration::ZERO } else { lame };
         let shutdown = Shutdown::new(&drain)
             .on(requested)
             .lame_duck(lame)
             .grace(grace);
-        let stopping = thread::spawn(|| smol::block_on(shutdown.run(pending::<()>())));
-        if by_hand {
+        let stopping = thread::spawn(move || {
+            thread::sleep(late.unwrap_or_default());
+            smol::block_on(shutdown.run(pending::<()>()))
+        });
+        if late.is_some() {
             drain.begin();
         } else {
             requests.send_blocking(()).expect("a receiver");
@@ -485,7 +489,7 @@ fn the_window_ends_within_a_grace_period_that_is_known_late() {
         }
         let report = stopping.join().expect("no panic");
         assert!(report.is_drained(), "{report}");
-        assert!(report.aborting().is_zero(), "{by_hand}: {report}");
+        assert!(report.aborting().is_zero(), "{late:?}: {report}");
         for conn in &mut conns {
             assert!(conn.is_eof(TIMEOUT).expect("no reset"));
         }
