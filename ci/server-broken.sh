@@ -98,6 +98,8 @@ broken steering-left-to-newcomers group::a_newcomer_gets_its_share_after_a_sibli
     'if let Ok(_turn) = Turn::take(address) {' 'if let (Ok(_turn), false) = (Turn::take(address), true) {'
 broken newcomers-during-a-retirement-steered-to group::a_newcomer_during_a_retirement_gets_its_share net/os/linux/group.rs \
     'if !unchanged {' 'if false && !unchanged {'
+broken a-turn-is-waited-for-beyond-the-deadline group::a_member_whose_sibling_never_ends_retires_before_the_deadline net/retire.rs \
+    'half(deadline).min(TURN)' 'half(deadline).max(TURN)'
 broken asked-after-the-last-look accept::connections_queued_at_the_last_moment_are_accepted net/incoming.rs \
     'self.last_look();
                 WhenEmpty::LookAgain' 'WhenEmpty::Close'
@@ -143,6 +145,10 @@ broken stop-without-an-extension systemd::a_stop_is_announced_with_the_time_that
     'is_stopping && is_new' 'false && is_stopping && is_new'
 broken watchdog-not-called-again systemd::a_watched_server_says_that_it_is_alive_while_it_runs_and_while_it_drains systemd/notify.rs \
     'let mut again = self.watchdog;' 'let mut again = None::<Duration>;'
+broken ready-in-spite-of-a-hold systemd::a_server_that_warms_up_is_ready_when_it_is_warm systemd/notify.rs \
+    'progress.phase == Phase::Running && progress.ready' 'progress.phase == Phase::Running'
+broken alive-though-blocked systemd::a_server_whose_executor_is_blocked_does_not_say_that_it_is_alive shutdown/hooks.rs \
+    'self.pulse.is_none() || asked && self.is_polled(cx)' 'asked || true'
 broken a-supervisor-that-is-gone-is-fatal systemd::a_server_goes_on_without_a_supervisor_that_is_gone systemd/notify.rs \
     '        warn(&error);
         None' '        panic!("{error}")'
@@ -288,6 +294,8 @@ broken window-ignores-a-late-deadline limits::the_window_ends_within_a_grace_per
     'self.is_leaving() || fits(drawn.at)' 'self.is_leaving() || fits(drawn.at) || true'
 broken late-deadline-is-not-looked-for limits::the_window_ends_within_a_grace_period_that_is_known_late hyper/closing.rs \
     'if deadline.is_none() {' 'if false && deadline.is_none() {'
+broken late-deadline-is-looked-for-once limits::the_window_ends_within_a_grace_period_that_is_known_late hyper/closing.rs \
+    'late = late.saturating_mul(2);' 'late = Duration::MAX;'
 broken no-limit-for-a-handshake limits::a_stalled_handshake_is_closed_while_running hyper/closing.rs \
     'if due.has_passed(this.unfinished) || due.has_passed(silence) {' 'if due.has_passed(silence) {'
 broken hypers-limit-between-requests limits::hypers_own_timers_work hyper/server.rs \

@@ -5,7 +5,9 @@
 # - the same without a socket unit, with a listener that systemd stores;
 # - a stop that takes longer than TimeoutStopSec=, with and without a request to wait, and also if
 #   the drain was begun by hand before;
-# - the watchdog, while the service runs, while it drains, and when it is stuck;
+# - a service that is slow to start is ready when it is warm;
+# - the watchdog, while the service runs, while it drains, and when it is stuck, the last also if
+#   only its executor is, while the thread of `run_with_watchdog` goes on;
 # - a stop that abandons work doesn't leave the unit failed, if its exit status is a success;
 # - a supervisor's socket that is gone.
 #
@@ -15,7 +17,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-parts=(activation stored timeouts by-hand watchdog status gone)
+parts=(activation stored timeouts by-hand warm-up watchdog status gone)
 manager=/lib/systemd/systemd
 
 if [[ ${1:-} != --inside ]]; then
@@ -32,7 +34,7 @@ if [[ ${1:-} != --inside ]]; then
     unshare -mpf --mount-proc --kill-child true 2>/dev/null || skip "no namespaces"
 
     profile=${PROFILE:-release}
-    cargo build --quiet --profile "$profile" --bin hyper --bin witness
+    cargo build --quiet --profile "$profile" --bin hyper --bin local --bin witness
     cargo build --quiet --profile "$profile" --example systemd
     target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 
@@ -227,6 +229,22 @@ by-hand() {
     expect "the unit" "$(result)" "success 0"
 }
 
+warm-up() {
+    service "Environment=ADDR=127.0.0.1:$port WARM_UP_MS=2000"
+    local began took
+    began=$(seconds)
+    ctl start --no-block example.service
+    until_true is_warming_up
+    expect "cold" "$(show example.service ActiveState)" activating
+    ctl start example.service
+    took=$(since "$began")
+    expect "warm" "$(show example.service ActiveState)" active
+    expect "it took 2 s or more" "$(between "$took" 2 6)" yes
+    ctl stop example.service
+    expect "the unit" "$(result)" "success 0"
+}
+
+is_warming_up() { [[ $(show example.service StatusText) == "not ready: warming up" ]]; }
 is_restarted() { [[ $(show example.service NRestarts) == 1 && $(show example.service ActiveState) == active ]]; }
 
 watchdog() {
@@ -243,6 +261,20 @@ watchdog() {
     expect "a request" "$(get /)" 200
     stop_with_a_long_request
     expect "a request of 6 s while it drains" "$(cat "$WORK/answer")" 200
+    expect "the unit" "$(result)" "success 0"
+
+    service "Environment=ADDR=127.0.0.1:$port" WatchdogSec=1 TimeoutAbortSec=1 Restart=always RestartSec=0 \
+        "ExecStart=" "ExecStart=$BIN/local"
+    ctl start example.service
+    before=$(pid)
+    get /block/60000 >"$WORK/answer" &
+    local blocked=$!
+    until_true is_restarted
+    expect "a blocked executor: restarts" "$(show example.service NRestarts)" 1
+    expect "another process runs" "$(until_true is_restarted && [[ $(pid) != "$before" ]] && echo yes)" yes
+    wait "$blocked" || true
+    expect "a request" "$(get /)" 200
+    ctl stop example.service
     expect "the unit" "$(result)" "success 0"
 }
 

@@ -25,8 +25,8 @@ const TARGET: &str = "async_drain";
 /// the work that is abandoned is listed as well, in at most 20 lines.
 ///
 /// The last line of a process that is killed says that it was draining and how much was left. A
-/// logger that blocks, e.g. because the reader of its pipe has stopped, blocks the shutdown, like
-/// everything else that logs; the third signal ends the process all the same.
+/// logger that blocks, e.g. because the reader of its pipe has stopped, blocks the other hooks, but
+/// not the shutdown.
 ///
 /// ```
 /// use std::time::Duration;

@@ -242,10 +242,14 @@ impl WaitList {
     }
 }
 
+fn wake_all(wakers: Slab<Waker>) {
+    wake_each(wakers.into_iter().map(|(_, waker)| waker));
+}
+
 /// Wakes all of them. A waker that panics keeps no other from being woken (S6), and its panic stays
 /// here, because the caller may be a guard's drop in the middle of an unwind.
-fn wake_all(wakers: Slab<Waker>) {
-    for (_, waker) in wakers {
+pub(super) fn wake_each<W: IntoIterator<Item = Waker>>(wakers: W) {
+    for waker in wakers {
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
             // Its drop is user code too, and may panic again.
             mem::forget(payload);

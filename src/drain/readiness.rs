@@ -2,17 +2,24 @@
 
 use std::{
     borrow::Cow,
-    fmt,
+    fmt, mem,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use slab::Slab;
 
-use crate::drain::{Drain, Observer, latch::Level, node::Node, phase::Phase, sync};
+use crate::drain::{
+    Drain, Observer,
+    latch::{Level, wake_each},
+    node::Node,
+    phase::Phase,
+    sync,
+};
 
 impl Drain {
     /// Returns whether the program should get new work: a value to ask at each probe.
@@ -126,10 +133,12 @@ impl Readiness {
     /// ```
     pub fn hold(&self, why: impl Into<Cow<'static, str>>) -> Hold {
         let why = why.into();
-        let mut reasons = self.holds.reasons();
-        let key = reasons.insert(why);
-        self.holds.count.store(reasons.len(), Ordering::Relaxed);
-        drop(reasons);
+        let mut state = self.holds.state();
+        let key = state.reasons.insert(why);
+        self.holds
+            .count
+            .store(state.reasons.len(), Ordering::Relaxed);
+        drop(state);
         Hold {
             holds: Arc::clone(&self.holds),
             key,
@@ -142,10 +151,10 @@ impl Readiness {
     pub fn reasons(&self) -> Vec<Cow<'static, str>> {
         let phase = self.level.phase();
         let phase = (phase >= self.until).then(|| phase.to_string().into());
-        let held = self.holds.reasons();
+        let state = self.holds.state();
         phase
             .into_iter()
-            .chain(held.iter().map(|(_, why)| why.clone()))
+            .chain(state.reasons.iter().map(|(_, why)| why.clone()))
             .collect()
     }
 }
@@ -169,13 +178,20 @@ impl fmt::Debug for Readiness {
     }
 }
 
+#[derive(Default)]
+struct State {
+    reasons: Slab<Cow<'static, str>>,
+    /// The tasks that wait until the last reason goes; `None` once one was woken.
+    waiting: Slab<Option<Waker>>,
+}
+
 /// What keeps a drain's program unready, and how long its servers wait for idle peers. A node has
 /// it once it was asked for it.
 #[derive(Default)]
 pub(crate) struct Holds {
     /// How many `reasons` there are, written under their lock.
     count: AtomicUsize,
-    reasons: Mutex<Slab<Cow<'static, str>>>,
+    state: Mutex<State>,
     /// The longest time that a server gives its idle peers while draining, and what it is called.
     idle_limit: Mutex<Option<(&'static str, Duration)>>,
 }
@@ -199,9 +215,53 @@ impl Holds {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn reasons(&self) -> MutexGuard<'_, Slab<Cow<'static, str>>> {
+    fn state(&self) -> MutexGuard<'_, State> {
         // Nothing under this lock panics.
-        self.reasons.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A wait until nothing holds the program unready.
+pub(crate) struct Released {
+    holds: Arc<Holds>,
+    /// The place of the waker, set by the first poll.
+    key: Option<usize>,
+}
+
+impl Released {
+    pub(crate) fn new(node: &Node) -> Self {
+        Self {
+            holds: node.holds(),
+            key: None,
+        }
+    }
+
+    pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<()> {
+        let waker = Some(cx.waker().clone());
+        let mut state = self.holds.state();
+        if state.reasons.is_empty() {
+            return Poll::Ready(());
+        }
+        let replaced = match self.key {
+            Some(key) => mem::replace(&mut state.waiting[key], waker),
+            None => {
+                self.key = Some(state.waiting.insert(waker));
+                None
+            }
+        };
+        drop(state);
+        drop(replaced);
+        Poll::Pending
+    }
+}
+
+impl Drop for Released {
+    fn drop(&mut self) {
+        let Some(key) = self.key else { return };
+        let mut state = self.holds.state();
+        let waker = state.waiting.try_remove(key);
+        drop(state);
+        drop(waker);
     }
 }
 
@@ -214,17 +274,25 @@ pub struct Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        let mut reasons = self.holds.reasons();
-        let why = reasons.try_remove(self.key);
-        self.holds.count.store(reasons.len(), Ordering::Relaxed);
-        drop(reasons);
+        let mut state = self.holds.state();
+        let why = state.reasons.try_remove(self.key);
+        self.holds
+            .count
+            .store(state.reasons.len(), Ordering::Relaxed);
+        let mut woken = Vec::new();
+        if state.reasons.is_empty() {
+            let waiting = state.waiting.iter_mut();
+            woken.extend(waiting.filter_map(|(_, waker)| waker.take()));
+        }
+        drop(state);
         drop(why);
+        wake_each(woken);
     }
 }
 
 impl fmt::Debug for Hold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let why = self.holds.reasons().get(self.key).cloned();
+        let why = self.holds.state().reasons.get(self.key).cloned();
         f.debug_tuple("Hold").field(&why).finish()
     }
 }

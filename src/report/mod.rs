@@ -14,7 +14,7 @@ mod straggler;
 
 use self::straggler::MOST_LINES;
 pub use self::straggler::{Straggler, Stragglers};
-use crate::shutdown::Step;
+use crate::shutdown::{Step, hooks::Faults, steps::Shown};
 
 /// Tells how a shutdown ended: drained, or with work abandoned; how long each phase took, and which
 /// work was left.
@@ -46,8 +46,8 @@ pub struct Report {
     abandoned: Option<Abandoned>,
     /// Set if the server failed.
     failure: Option<Box<dyn Error + Send + Sync>>,
-    /// The messages of the progress hooks that panicked.
-    hook_panics: Vec<String>,
+    /// What went wrong beside the work: a line for each hook and stream that failed.
+    faults: Vec<String>,
     /// How each step ended, in order.
     steps: Vec<Step>,
     /// The exit status if work was abandoned.
@@ -71,7 +71,7 @@ impl Report {
             aborting: Duration::ZERO,
             abandoned: None,
             failure: None,
-            hook_panics: Vec::new(),
+            faults: Vec::new(),
             steps: Vec::new(),
             status: 1,
         }
@@ -92,9 +92,26 @@ impl Report {
         self.failure = Some(error);
     }
 
-    /// Sets with which messages progress hooks panicked.
-    pub(crate) fn hooks_panicked(&mut self, messages: Vec<String>) {
-        self.hook_panics = messages;
+    /// Adds what went wrong with progress hooks.
+    pub(crate) fn hooks_failed(&mut self, faults: &Faults) {
+        self.panicked("a progress hook", &faults.panics);
+        if let Some(place) = faults.blocked {
+            let text = format!("a progress hook has not returned, from {place}");
+            self.faults.push(text);
+        }
+    }
+
+    /// Adds with which messages streams of requests panicked.
+    pub(crate) fn requests_panicked(&mut self, messages: &[String]) {
+        self.panicked("a stream of requests to stop", messages);
+    }
+
+    fn panicked(&mut self, what: &str, messages: &[String]) {
+        let lines = messages.iter().map(|message| {
+            let message = message.lines().next().unwrap_or_default();
+            format!("{what} panicked: {message}")
+        });
+        self.faults.extend(lines);
     }
 
     pub(crate) fn step_ended(&mut self, step: Step) {
@@ -185,9 +202,10 @@ impl Report {
     /// have lines, too.
     fn write_failures(&self, f: &mut fmt::Formatter<'_>) -> Result<usize, fmt::Error> {
         const MOST_STEPS: usize = 8;
+        const MOST_FAULTS: usize = 4;
         let mut lines = 0;
         if let Some(error) = &self.failure {
-            writeln!(f, "the server failed: {error}")?;
+            writeln!(f, "the server failed: {}", Shown(error.as_ref()))?;
             lines += 1;
         }
         let failed = self.failed_steps().count();
@@ -204,15 +222,15 @@ impl Report {
             writeln!(f, "{} more steps failed", failed - shown)?;
             lines += 1;
         }
-        if let Some(message) = self.hook_panics.first() {
-            let message = message.lines().next().unwrap_or_default();
-            write!(f, "a progress hook panicked: {message}")?;
-            match self.hook_panics.len() {
-                1 => writeln!(f)?,
-                hooks => writeln!(f, " (and {} more)", hooks - 1)?,
+        let shown = self.faults.len().min(MOST_FAULTS);
+        for (number, fault) in self.faults.iter().take(shown).enumerate() {
+            write!(f, "{fault}")?;
+            match self.faults.len() - shown {
+                more if more > 0 && number + 1 == shown => writeln!(f, " (and {more} more)")?,
+                _ => writeln!(f)?,
             }
-            lines += 1;
         }
+        lines += shown;
         Ok(lines)
     }
 }

@@ -119,7 +119,7 @@ impl Shutdown {
     #[cfg_attr(not(feature = "signal"), doc = "`signal::termination`.")]
     ///
     /// It may be called again: the requests of all streams count together. The end of a stream has
-    /// no effect.
+    /// no effect, and neither has its panic, but for a line of the report.
     pub fn on<R>(mut self, requests: R) -> Self
     where
         R: Stream + Send + 'static,
@@ -165,7 +165,8 @@ impl Shutdown {
     ///
     /// The task of `run` polls the steps. A step that blocks its thread can't be cut; use
     /// [`run_with_watchdog`](Self::run_with_watchdog), or `blocking::unblock`. A duration that
-    /// overflows [`Instant`](std::time::Instant) means no limit.
+    /// overflows [`Instant`](std::time::Instant) means no limit. A step whose budget is zero is not
+    /// run, and fails.
     ///
     /// ```
     /// use std::{io, time::Duration};
@@ -253,26 +254,32 @@ impl Shutdown {
     /// Calls `hook` with the [`Progress`] of the shutdown: at each event and, in between, at most
     /// once in `every` if anything has changed, the time that is left included.
     ///
-    /// It may be called again: each hook is called. The events are: this is running, a request to
-    /// stop has come, a phase or step has begun or ended, a hook or the server has failed. Before
-    /// the shutdown starts, only events bring a call, unless the hook
-    /// [asks for one](Progress::call_again_within). `every` is at least 10 ms; a duration that
-    /// overflows [`Instant`](std::time::Instant) means events only. The hook is dropped when the
-    /// shutdown is over.
+    /// It may be called again: each hook is called. The events are: this is running, the program is
+    /// [ready](crate::Readiness), a request to stop has come, a phase or step has begun or ended,
+    /// the server or a stream of requests has failed. Before the shutdown starts, only events bring
+    /// a call, unless the hook [asks for one](Progress::call_again_within). `every` is at least
+    /// 10 ms; a duration that overflows [`Instant`](std::time::Instant) means events only. The hook
+    /// is dropped when the shutdown is over.
     ///
-    /// Hooks are called where the shutdown is polled, which waits for them: by the task of
-    /// [`run`](Self::run) or, even if the executor is blocked, by the thread of
-    /// [`run_with_watchdog`](Self::run_with_watchdog). A hook must not block. One that panics is
-    /// not called again, and the report says so.
+    /// Hooks are called on a thread of their own, one after the other, in the order of the events;
+    /// if the system has no thread to spare, by the thread that polls the shutdown. The shutdown
+    /// doesn't wait for them. One that is slow misses no event, and in between is told the latest.
+    /// When the shutdown is over, it waits for at most a second until they have been told
+    /// everything. The report names a hook that has not returned by then, and one that panicked,
+    /// which is not called again.
     ///
     /// ```
     /// # use std::time::Duration;
     /// # use async_drain::{Drain, Shutdown};
     /// # let drain = Drain::new();
+    /// use std::io::{self, Write};
+    ///
     /// let shutdown = Shutdown::new(&drain).on_progress(Duration::from_secs(5), |progress| {
-    ///     eprintln!("{progress}"); // SIGTERM: draining, 3 in flight, at most 26 s
+    ///     // Unlike `eprintln!`, this does not panic if stderr is closed.
+    ///     let _ = writeln!(io::stderr(), "{progress}"); // SIGTERM: draining, 3 in flight, …
     /// });
     /// ```
+    #[track_caller]
     pub fn on_progress(
         mut self,
         every: Duration,

@@ -6,8 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::progress::Seconds;
-
 /// The parts of a shutdown, by name, in order; a part that takes no time is left out.
 pub(super) struct Parts(Vec<(&'static str, Option<Duration>)>);
 
@@ -37,14 +35,14 @@ impl Parts {
             let plus = if text.is_empty() { "" } else { " + " };
             // Writing to a string can't fail.
             let _ = match duration {
-                Some(duration) => write!(text, "{plus}{name} {}", Seconds(*duration)),
+                Some(duration) => write!(text, "{plus}{name} {}", Exact(*duration)),
                 None => write!(text, "{plus}{name} without a limit"),
             };
         }
         if let (Some(sum), true) = (sum, self.0.len() > 1) {
-            let _ = write!(text, " = {}", Seconds(sum));
+            let _ = write!(text, " = {}", Exact(sum));
         }
-        let total = Seconds(total);
+        let total = Exact(total);
         let _ = write!(
             text,
             ", more than {total}: shorten one, or allow the process more time"
@@ -65,3 +63,14 @@ impl fmt::Display for DoesNotFit {
 }
 
 impl Error for DoesNotFit {}
+
+/// Displays seconds without rounding: two that differ must not look the same.
+struct Exact(Duration);
+
+impl fmt::Display for Exact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = format!("{}.{:09}", self.0.as_secs(), self.0.subsec_nanos());
+        let seconds = seconds.trim_end_matches('0').trim_end_matches('.');
+        write!(f, "{seconds} s")
+    }
+}

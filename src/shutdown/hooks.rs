@@ -3,49 +3,79 @@
 //! A hook is called at each event and, from when the shutdown starts, at most as often as it was
 //! registered for, if what it would be told has changed. No timer runs for it while the drain runs,
 //! unless the hook asked for its next call. One timer serves all hooks.
+//!
+//! Here is the schedule; `src/shutdown/calls.rs` makes the calls.
 
 use std::{
-    any::Any,
     borrow::Cow,
-    mem,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::Location,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use super::{
+    calls::{Answer, Call, Caller},
     progress::{Asked, Progress},
     timer::{BoxTimer, Sleep, later},
 };
-use crate::{Drain, Phase};
+use crate::{Drain, Phase, drain::readiness::Released};
 
-/// So that no hook keeps the thread busy, whatever it asks for.
+/// So that no hook keeps a thread busy, whatever it asks for.
 const LEAST: Duration = Duration::from_millis(10);
+
+/// Ready once the executor has polled the shutdown since this was first asked.
+pub(super) type Pulse = Box<dyn FnMut(&Context<'_>) -> Poll<()> + Send>;
 
 /// All hooks of a shutdown, and the stage that they are told of.
 #[derive(Default)]
 pub(super) struct Hooks {
     all: Vec<Hook>,
+    caller: Caller,
     stage: Stage,
     /// The timer of the next call, and when that is due.
     beat: Option<(Instant, Sleep)>,
-    /// The messages of the hooks that panicked.
-    panics: Vec<String>,
+    /// Set by a watchdog, which is not polled by the executor itself.
+    pulse: Option<Pulse>,
+    /// The wait until the program is ready for the first time; set while it is not.
+    unready: Option<Released>,
 }
 
+/// The schedule of a hook.
 struct Hook {
     every: Duration,
-    call: Box<dyn FnMut(&Progress) + Send>,
+    /// Where it was registered.
+    place: &'static Location<'static>,
     /// When the next call is due; `None` if only an event brings it.
     due: Option<Instant>,
-    /// Set if the hook asked for the next call itself, so that it comes in any case.
-    asked: bool,
-    /// What the hook was told last.
-    told: Option<Told>,
+    /// What the hook asked for itself, so that it comes in any case.
+    asked: Next,
+    /// What the hook was told last, and when.
+    told: Option<(Told, Instant)>,
+    /// Set once it has panicked, and once nothing more is told.
+    gone: bool,
+}
+
+/// The call that a hook has asked for.
+#[derive(Clone, Copy, PartialEq)]
+enum Next {
+    /// It did not ask.
+    No,
+    At(Instant),
+    /// Its time has come, and it waits for the executor.
+    Overdue,
 }
 
 /// What decides whether anything has changed.
 type Told = (usize, usize, Option<Duration>, Option<Duration>);
+
+/// What went wrong with the hooks.
+#[derive(Default)]
+pub(crate) struct Faults {
+    /// The messages of those that panicked.
+    pub(crate) panics: Vec<String>,
+    /// Where one that has not returned was registered.
+    pub(crate) blocked: Option<&'static Location<'static>>,
+}
 
 /// A phase or a step, and how long it may last.
 #[derive(Clone)]
@@ -84,14 +114,27 @@ impl Stage {
 }
 
 impl Hooks {
-    pub(super) fn add(&mut self, every: Duration, call: impl FnMut(&Progress) + Send + 'static) {
+    #[track_caller]
+    pub(super) fn add(&mut self, every: Duration, hook: impl FnMut(&Progress) + Send + 'static) {
         self.all.push(Hook {
             every: every.max(LEAST),
-            call: Box::new(call),
+            place: Location::caller(),
             due: None,
-            asked: false,
+            asked: Next::No,
             told: None,
+            gone: false,
         });
+        self.caller.add(hook);
+    }
+
+    /// Sets what tells that the executor is not blocked; without, it is the executor that calls
+    /// these methods.
+    pub(super) fn watch(&mut self, pulse: impl FnMut(&Context<'_>) -> Poll<()> + Send + 'static) {
+        self.pulse = Some(Box::new(pulse));
+    }
+
+    fn is_empty(&self) -> bool {
+        self.all.iter().all(|hook| hook.gone)
     }
 
     /// Tells all hooks that a stage has begun.
@@ -118,26 +161,37 @@ impl Hooks {
         event: impl Into<Cow<'static, str>>,
         warning: bool,
     ) {
-        if self.all.is_empty() {
+        if self.is_empty() {
             return;
         }
         let now = Instant::now();
-        let mut progress = self.progress(drain, now);
+        let mut progress = self.progress(drain, now, self.pulse.is_none());
         progress.event = Some(event.into());
         progress.warning |= warning;
-        self.call(&progress, now, |_| true);
+        let is_unready = self.stage.phase == Phase::Running && !progress.ready;
+        self.unready = is_unready.then(|| Released::new(drain.node()));
+        self.call(progress, now, |_| true);
     }
 
-    /// Calls the hooks that are due, and registers the task for the next. It is never ready: a hook
-    /// doesn't move the shutdown. (`timer` is exclusive since it can be sent and not shared.)
+    /// Has the hooks called that are due, and registers the task for the next call. It is never
+    /// ready: a hook doesn't move the shutdown. (`timer` is exclusive since it can be sent and not
+    /// shared.)
     pub(super) fn poll(&mut self, drain: &Drain, timer: &mut BoxTimer, cx: &mut Context<'_>) {
-        let due = self.all.iter().filter_map(|hook| hook.due).min();
-        let Some(mut due) = due else {
+        if self.is_empty() {
             self.beat = None;
             return;
-        };
+        }
+        self.hear(cx);
+        self.look_for_readiness(drain, cx);
+        if self.all.iter().any(|hook| hook.asked == Next::Overdue) && self.is_polled(cx) {
+            self.beat(drain, Instant::now(), true);
+        }
         // Twice: the new timer must be polled. If that is ready as well, the task yields.
         for _ in 0..2 {
+            let Some(due) = self.next_due() else {
+                self.beat = None;
+                return;
+            };
             let beat = match &mut self.beat {
                 Some((at, sleep)) if *at == due => sleep,
                 beat => &mut beat.insert((due, timer(due))).1,
@@ -148,30 +202,81 @@ impl Hooks {
             self.beat = None;
             // The timer decides what time it is.
             let now = Instant::now().max(due);
-            let progress = self.progress(drain, now);
-            let told = told(&progress);
-            self.call(&progress, now, |hook| {
-                let is_due = hook.due.is_some_and(|due| due <= now);
-                let wanted = is_due && (hook.asked || hook.told != Some(told));
-                if is_due && !wanted {
-                    hook.due = later(Some(now), hook.every);
+            let mut asked = false;
+            for hook in &mut self.all {
+                if matches!(hook.asked, Next::At(at) if at <= now) {
+                    hook.asked = Next::Overdue;
+                    asked = true;
                 }
-                wanted
-            });
-            match self.all.iter().filter_map(|hook| hook.due).min() {
-                Some(next) => due = next,
-                None => return,
             }
+            let polled = self.pulse.is_none() || asked && self.is_polled(cx);
+            self.beat(drain, now, polled);
         }
         cx.waker().wake_by_ref();
     }
 
-    /// Returns the messages of the hooks that panicked.
-    pub(super) fn take_panics(&mut self) -> Vec<String> {
-        mem::take(&mut self.panics)
+    /// Takes in what the hooks have answered.
+    fn hear(&mut self, cx: &Context<'_>) {
+        for (number, answer) in self.caller.answers(cx) {
+            let hook = &mut self.all[number];
+            match answer {
+                Answer::CallAgain(within) => {
+                    // The timer decides what time it is.
+                    let now = hook.told.map(|(_, at)| at.max(Instant::now()));
+                    let at = later(now, within.max(LEAST));
+                    hook.asked = match (hook.asked, at) {
+                        (Next::No, Some(at)) => Next::At(at),
+                        (Next::At(before), Some(at)) => Next::At(before.min(at)),
+                        (asked, _) => asked,
+                    };
+                }
+                Answer::Panicked => {
+                    hook.gone = true;
+                    (hook.due, hook.asked) = (None, Next::No);
+                }
+            }
+        }
     }
 
-    fn progress(&self, drain: &Drain, now: Instant) -> Progress {
+    /// Tells the hooks when the program becomes ready for the first time.
+    fn look_for_readiness(&mut self, drain: &Drain, cx: &Context<'_>) {
+        if (self.unready.as_mut()).is_some_and(|unready| unready.poll(cx).is_ready()) {
+            self.event(drain, "ready", false);
+        }
+    }
+
+    fn is_polled(&mut self, cx: &Context<'_>) -> bool {
+        (self.pulse.as_mut()).is_none_or(|pulse| pulse(cx).is_ready())
+    }
+
+    /// Returns when the timer of the next call has to fire.
+    fn next_due(&self) -> Option<Instant> {
+        let asked = self.all.iter().filter_map(|hook| match hook.asked {
+            Next::At(at) => Some(at),
+            Next::No | Next::Overdue => None,
+        });
+        let due = self.all.iter().filter_map(|hook| hook.due);
+        due.chain(asked).min()
+    }
+
+    /// Has the hooks called that are due `now`; those that asked for it only if the executor has
+    /// `polled` the shutdown.
+    fn beat(&mut self, drain: &Drain, now: Instant, polled: bool) {
+        let progress = self.progress(drain, now, polled);
+        let told = told(&progress);
+        self.call(progress, now, |hook| {
+            let is_due = hook.due.is_some_and(|due| due <= now);
+            let asked = polled && hook.asked == Next::Overdue;
+            let is_new = || hook.told.is_none_or(|(before, _)| before != told);
+            let wanted = asked || is_due && is_new();
+            if is_due && !wanted {
+                hook.due = later(Some(now), hook.every);
+            }
+            wanted
+        });
+    }
+
+    fn progress(&self, drain: &Drain, now: Instant, polled: bool) -> Progress {
         let stage = &self.stage;
         let overview = drain.node().overview();
         let mut oldest = overview.oldest.into_iter();
@@ -181,6 +286,7 @@ impl Hooks {
             warning: stage.warning || stage.is_late(now),
             phase: stage.phase,
             step: stage.step.clone(),
+            ready: drain.readiness().is_ready(),
             in_flight: overview.in_flight,
             idle: overview.idle,
             oldest: oldest.next(),
@@ -190,53 +296,63 @@ impl Hooks {
                 .zip(stage.rest)
                 .and_then(|(left, rest)| left.checked_add(rest))
                 .filter(|&left| now.checked_add(left).is_some()),
+            polled,
             drain: drain.observer(),
             asked: Asked::default(),
         }
     }
 
-    /// Calls those of the hooks that are wanted. A hook that panics is not called again (S6 L3).
+    /// Has those of the hooks called that are wanted.
     fn call(
         &mut self,
-        progress: &Progress,
+        progress: Progress,
         now: Instant,
         mut wanted: impl FnMut(&mut Hook) -> bool,
     ) {
         let running = self.stage.phase == Phase::Running;
-        for mut hook in mem::take(&mut self.all) {
-            if wanted(&mut hook) {
-                let called = catch_unwind(AssertUnwindSafe(|| (hook.call)(progress)));
-                if let Err(payload) = called {
-                    self.panics.push(message(payload));
-                    // Its drop is user code, too.
-                    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(hook))) {
-                        mem::forget(payload);
-                    }
-                    continue;
-                }
-                hook.told = Some(told(progress));
-                let asked = progress.asked.take();
-                hook.asked = asked.is_some();
-                let every = (!running).then_some(hook.every);
-                let next = match (asked.map(|asked| asked.max(LEAST)), every) {
-                    (Some(asked), Some(every)) => Some(asked.min(every)),
-                    (asked, every) => asked.or(every),
-                };
-                hook.due = next.and_then(|next| later(Some(now), next));
+        let mut hooks = Vec::new();
+        for (number, hook) in self.all.iter_mut().enumerate() {
+            if hook.gone || !wanted(hook) {
+                continue;
             }
-            self.all.push(hook);
+            hook.told = Some((told(&progress), now));
+            let every = (!running).then_some(hook.every);
+            hook.due = every.and_then(|every| later(Some(now), every));
+            if progress.polled {
+                hook.asked = Next::No;
+            }
+            hooks.push(number);
+        }
+        if !hooks.is_empty() {
+            self.caller.call(Call { progress, hooks });
         }
     }
-}
 
-impl Drop for Hooks {
-    /// Drops each hook, whose drop is user code, so that the panic of one stays here.
-    fn drop(&mut self) {
-        for hook in mem::take(&mut self.all) {
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(hook))) {
-                mem::forget(payload);
-            }
+    /// Tells the hooks nothing more. Returns whether there is something to wait for.
+    pub(super) fn close(&mut self) -> bool {
+        self.caller.close();
+        for hook in &mut self.all {
+            hook.gone = true;
         }
+        !self.all.is_empty()
+    }
+
+    /// Ready once the hooks have been told everything and were dropped. (It is exclusive since a
+    /// hook can be sent and not shared.)
+    pub(super) fn poll_ended(&mut self, cx: &Context<'_>) -> Poll<()> {
+        self.caller.poll_ended(cx)
+    }
+
+    /// Blocks until then, or `end`.
+    pub(super) fn wait_ended(&self, end: Instant) {
+        self.caller.wait_ended(end);
+    }
+
+    /// Returns what has gone wrong by now.
+    pub(super) fn faults(&self) -> Faults {
+        let (panics, blocked) = self.caller.faults();
+        let blocked = blocked.map(|number| self.all[number].place);
+        Faults { panics, blocked }
     }
 }
 
@@ -247,14 +363,4 @@ fn told(progress: &Progress) -> Told {
         progress.left,
         progress.oldest.as_ref().map(|oldest| oldest.age),
     )
-}
-
-/// Returns the message of a panic.
-pub(super) fn message(payload: Box<dyn Any + Send>) -> String {
-    let text = (payload.downcast_ref::<&str>().copied())
-        .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    let text = text.unwrap_or("it has no message").to_owned();
-    // Its drop is user code, and may panic again.
-    mem::forget(payload);
-    text
 }

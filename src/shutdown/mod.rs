@@ -1,15 +1,16 @@
 //! What [`Shutdown`](crate::Shutdown) works with: requests to stop, the ends of servers, and steps.
 
 pub(crate) mod builder;
+mod calls;
 mod finish;
 mod fit;
-mod hooks;
+pub(crate) mod hooks;
 pub(crate) mod progress;
 mod relay;
 mod requests;
 mod server_end;
 mod stages;
-mod steps;
+pub(crate) mod steps;
 pub(crate) mod timer;
 mod watchdog;
 

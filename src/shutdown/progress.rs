@@ -45,6 +45,8 @@ pub struct Progress {
     pub phase: Phase,
     /// The name of the step that runs, set from when it begins until it has ended.
     pub step: Option<Cow<'static, str>>,
+    /// Set if the drain is [ready](crate::Readiness) for new work; `false` from lame duck on.
+    pub ready: bool,
     /// How many guards are alive. Idle connections are not among them.
     pub in_flight: usize,
     /// How many connections are between requests. Draining waits until each has been closed.
@@ -55,6 +57,11 @@ pub struct Progress {
     pub phase_left: Option<Duration>,
     /// How long the whole shutdown may still last; `None` while running, and if nothing limits it.
     pub left: Option<Duration>,
+    /// Set if the executor has polled the shutdown for this call, which proves that it isn't
+    /// blocked: always under [`run`](crate::Shutdown::run). Under
+    /// [`run_with_watchdog`](crate::Shutdown::run_with_watchdog), set if the hook
+    /// [asked](Self::call_again_within) for the call.
+    pub polled: bool,
     /// The two guards after the oldest.
     #[cfg_attr(
         not(feature = "log"),
@@ -79,14 +86,23 @@ impl Progress {
         }
     }
 
+    /// Returns what tells why the program is not [`ready`](Self::ready).
+    #[cfg_attr(
+        not(feature = "systemd"),
+        allow(dead_code, reason = "only systemd is told")
+    )]
+    pub(crate) fn readiness(&self) -> crate::Readiness {
+        self.drain.readiness()
+    }
+
     /// Asks for the next call of this hook within a given time, even if nothing has changed by
     /// then, and even while the drain runs. It holds for one call, and is at least 10 ms.
     ///
     /// A supervisor that restarts a program which no longer reports itself needs this; without it,
-    /// no timer runs before the shutdown starts. A hook of
-    /// [`run`](crate::Shutdown::run) is then called by the executor's own thread, so it proves that
-    /// the executor isn't blocked; one of
-    /// [`run_with_watchdog`](crate::Shutdown::run_with_watchdog) is not.
+    /// no timer runs before the shutdown starts. The call comes only once the executor has polled
+    /// the shutdown, which the field [`polled`](Self::polled) says: if the executor is blocked, the
+    /// supervisor hears nothing, under [`run_with_watchdog`](crate::Shutdown::run_with_watchdog),
+    /// too.
     pub fn call_again_within(&self, within: Duration) {
         self.asked.set(within);
     }

@@ -4,6 +4,7 @@ use std::{
     any::Any,
     borrow::Cow,
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
@@ -11,6 +12,8 @@ use std::{
 
 use futures_core::Stream;
 use pin_project_lite::pin_project;
+
+use super::calls::message;
 
 /// A request to stop: an item of the streams that [`Shutdown::on`](crate::Shutdown::on) takes.
 #[diagnostic::on_unimplemented(
@@ -54,6 +57,10 @@ pub(super) struct Requests {
     last: Option<Instant>,
     /// The name of the last request that counted.
     name: Cow<'static, str>,
+    /// The messages of the streams and requests that panicked. They are user code.
+    panics: Vec<String>,
+    /// How many of these the hooks have been told of.
+    told: usize,
 }
 
 /// An item of a stream.
@@ -84,30 +91,48 @@ impl Requests {
                     next += 1;
                     break;
                 }
-                match stream.as_mut().poll_next(cx) {
+                let polled = caught(&mut self.panics, || stream.as_mut().poll_next(cx));
+                match polled.unwrap_or(Poll::Ready(None)) {
                     Poll::Pending => {
                         next += 1;
                         break;
                     }
                     Poll::Ready(None) => {
-                        drop(self.streams.swap_remove(next));
+                        let stream = self.streams.swap_remove(next);
+                        caught(&mut self.panics, || drop(stream));
                         break;
                     }
-                    Poll::Ready(Some(request)) => {
-                        if is_another(self.last, request.at) {
-                            self.last = Some(request.at);
+                    Poll::Ready(Some(Request { at, request })) => {
+                        if is_another(self.last, at) {
+                            self.last = Some(at);
                             self.counted += 1;
-                            if self.counted >= 3 {
-                                request.request.end_process();
-                            }
-                            self.name = request.request.name();
-                            return Poll::Ready(self.counted);
+                            let counted = self.counted;
+                            let name = caught(&mut self.panics, || {
+                                if counted >= 3 {
+                                    request.end_process();
+                                }
+                                request.name()
+                            });
+                            self.name = name.unwrap_or("a request to stop".into());
+                            return Poll::Ready(counted);
                         }
                     }
                 }
             }
         }
         Poll::Pending
+    }
+
+    /// Returns what to tell of the next stream that has panicked; `None` if all has been told.
+    pub(super) fn next_panic(&mut self) -> Option<String> {
+        let message = self.panics.get(self.told)?;
+        self.told += 1;
+        Some(format!("a stream of requests to stop panicked: {message}"))
+    }
+
+    /// Returns the messages of all panics so far.
+    pub(super) fn panics(&self) -> &[String] {
+        &self.panics
     }
 
     /// Returns how many requests have counted.
@@ -128,6 +153,14 @@ impl fmt::Debug for Requests {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "from {} streams", self.streams.len())
     }
+}
+
+/// Runs user code. If it panics, keeps the message and returns `None`: a panic in one stream must
+/// not end the shutdown (S6).
+fn caught<T>(panics: &mut Vec<String>, run: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(run))
+        .map_err(|payload| panics.push(message(payload)))
+        .ok()
 }
 
 /// Returns whether a request made at `at` is a new one, not the `last` one repeated.

@@ -6,7 +6,6 @@ use std::{
     error::Error,
     future::{Future, poll_fn},
     mem,
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
@@ -15,7 +14,7 @@ use std::{
 use super::{
     ServerEnd,
     builder::{Budget, Shutdown},
-    hooks::{Hooks, Stage},
+    hooks::{Faults, Hooks, Stage},
     progress::Seconds,
     requests::Requests,
     steps::{self, Failure, Planned, Run, Step, Work},
@@ -181,8 +180,31 @@ where
         if let Some(error) = self.failure.take() {
             report.failed(error);
         }
-        report.hooks_panicked(self.hooks.take_panics());
+        report.requests_panicked(self.requests.panics());
+        report.hooks_failed(&self.end_hooks().await);
         report
+    }
+
+    /// Waits until the hooks have been told everything, for a bounded time: one may block, or take
+    /// long. Returns what has gone wrong with them.
+    async fn end_hooks(&mut self) -> Faults {
+        const LONGEST: Duration = Duration::from_secs(1);
+        if self.hooks.close() {
+            // It was polled in the last phase.
+            self.server.set(None);
+            let end = Instant::now() + LONGEST;
+            let mut sleep = (self.timer)(end);
+            poll_fn(|cx| {
+                if self.hooks.poll_ended(cx).is_ready() {
+                    return Poll::Ready(());
+                }
+                sleep.as_mut().poll(cx)
+            })
+            .await;
+            // A timer that doesn't go by the clock, as in a test, may leave them no time at all.
+            self.hooks.wait_ended(end);
+        }
+        self.hooks.faults()
     }
 
     /// Tells the hooks that a stage has begun, and what brought it about.
@@ -246,7 +268,7 @@ where
                 took: began.elapsed(),
                 failure,
             };
-            event = describe(&step).into();
+            event = step.to_string().into();
             report.step_ended(step);
         }
         let now = Instant::now();
@@ -279,9 +301,10 @@ where
             self.ends.map(|ends| ends.max(now))
         };
         let mut latest = timer::later(spare, budget);
-        let mut begun = run
-            .poll_begun(&mut Context::from_waker(Waker::noop()))
-            .is_ready();
+        let mut begun = !budget.is_zero()
+            && run
+                .poll_begun(&mut Context::from_waker(Waker::noop()))
+                .is_ready();
         stage.began = Some(now);
         stage.ends = if begun {
             timer::later(Some(now), budget)
@@ -289,6 +312,10 @@ where
             latest
         };
         self.hooks.enter(&self.drain, stage, event, warning);
+        if budget.is_zero() {
+            // Whether it would end at its first poll must not decide.
+            return Some("not run, since its budget is zero".into());
+        }
         while !begun {
             match self.event(|cx| run.poll_begun(cx), latest).await {
                 Event::Reached => begun = true,
@@ -401,6 +428,15 @@ where
         self.ends
     }
 
+    /// Ready when another request counts. Tells the hooks of a stream that has panicked.
+    fn poll_requests(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        let requested = self.requests.poll(cx);
+        while let Some(words) = self.requests.next_panic() {
+            self.hooks.event(&self.drain, words, true);
+        }
+        requested
+    }
+
     async fn event(
         &mut self,
         mut reached: impl FnMut(&mut Context<'_>) -> Poll<()>,
@@ -410,7 +446,7 @@ where
         poll_fn(|cx| {
             let event = if reached(cx).is_ready() {
                 Poll::Ready(Event::Reached)
-            } else if let Poll::Ready(requested) = self.requests.poll(cx) {
+            } else if let Poll::Ready(requested) = self.poll_requests(cx) {
                 Poll::Ready(Event::Requested(requested))
             } else if poll_sleep(sleep.as_mut(), cx).is_ready() {
                 Poll::Ready(Event::TimeIsUp)
@@ -439,16 +475,6 @@ fn poll_sleep(sleep: Option<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
         Some(sleep) => sleep.as_mut().poll(cx),
         None => Poll::Pending,
     }
-}
-
-/// Describes how a step ended. The text of its error is user code, which may panic.
-fn describe(step: &Step) -> String {
-    let text = catch_unwind(AssertUnwindSafe(|| step.to_string()));
-    text.unwrap_or_else(|payload| {
-        // Its drop is user code, too.
-        mem::forget(payload);
-        format!("step {} failed", step.name)
-    })
 }
 
 fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {

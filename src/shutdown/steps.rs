@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     error::Error,
-    fmt,
+    fmt::{self, Write as _},
     future::Future,
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -14,7 +14,7 @@ use std::{
 
 use pin_project_lite::pin_project;
 
-use super::{ServerEnd, hooks, progress::Seconds};
+use super::{ServerEnd, calls::message, progress::Seconds};
 
 /// Tells how a step of a shutdown ended; the report [lists](crate::Report::steps) them.
 #[derive(Debug)]
@@ -34,8 +34,30 @@ impl fmt::Display for Step {
         let Self { name, failure, .. } = self;
         let took = Seconds(self.took);
         match failure {
-            Some(failure) => write!(f, "step {name} failed after {took}: {failure}"),
+            Some(failure) => {
+                let failure = Shown(failure.as_ref());
+                write!(f, "step {name} failed after {took}: {failure}")
+            }
             None => write!(f, "step {name} took {took}"),
+        }
+    }
+}
+
+/// Displays an error whose text is user code, which may panic: that must not cost the report.
+pub(crate) struct Shown<'a>(pub(crate) &'a (dyn Error + Send + Sync));
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        let written = catch_unwind(AssertUnwindSafe(|| write!(text, "{}", self.0)));
+        match written {
+            Ok(Ok(())) => f.write_str(&text),
+            Ok(Err(fmt::Error)) => f.write_str("its error has no text"),
+            Err(payload) => {
+                let message = message(payload);
+                let line = message.lines().next().unwrap_or_default();
+                write!(f, "the text of its error panicked: {line}")
+            }
         }
     }
 }
@@ -97,7 +119,7 @@ impl Work {
         let failure = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(failure)) => failure,
-            Err(payload) => Some(format!("it panicked: {}", hooks::message(payload)).into()),
+            Err(payload) => Some(format!("it panicked: {}", message(payload)).into()),
         };
         Poll::Ready(failure.or(self.end()))
     }
@@ -111,7 +133,7 @@ impl Work {
     fn end(&mut self) -> Failure {
         let work = mem::replace(&mut self.0, State::Ended);
         let payload = catch_unwind(AssertUnwindSafe(|| drop(work))).err()?;
-        let message = hooks::message(payload);
+        let message = message(payload);
         Some(format!("it panicked when it was dropped: {message}").into())
     }
 }

@@ -40,6 +40,10 @@ where
     };
     let drain = shutdown.drain.clone();
     let (mut worker, steps) = relay::split(mem::take(&mut shutdown.steps));
+    shutdown.hooks.watch({
+        let handover = Arc::clone(&handover);
+        move |cx| handover.poll_pulse(cx)
+    });
     thread::Builder::new().name("async-drain".into()).spawn({
         let handover = Arc::clone(&handover);
         move || {
@@ -136,10 +140,22 @@ struct State {
     taken: bool,
     /// Why the server failed, set by the task.
     failure: Option<Box<dyn Error + Send + Sync>>,
-    /// Woken when there is a report to take.
+    /// Whether the task has been polled since the thread asked for that.
+    pulse: Pulse,
+    /// Woken when there is a report to take, and to be polled.
     task: Option<Waker>,
     /// Woken when the task has polled.
     thread: Option<Waker>,
+}
+
+/// The thread's question whether the executor still polls the task.
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Pulse {
+    #[default]
+    NotAsked,
+    Asked,
+    /// The task has been polled since.
+    Answered,
 }
 
 impl Handover {
@@ -158,6 +174,9 @@ impl Handover {
             let mut state = self.lock();
             let report = state.take();
             state.taken |= report.is_some();
+            if state.pulse == Pulse::Asked {
+                state.pulse = Pulse::Answered;
+            }
             (report, state.task.replace(task), state.thread.take())
         };
         drop(replaced);
@@ -165,6 +184,28 @@ impl Handover {
             thread.wake();
         }
         report
+    }
+
+    /// Ready once the task has been polled since this was first called; then it begins anew.
+    fn poll_pulse(&self, cx: &Context<'_>) -> Poll<()> {
+        let thread = cx.waker().clone();
+        let mut state = self.lock();
+        let (polled, task) = match state.pulse {
+            Pulse::NotAsked => (Poll::Pending, state.task.take()),
+            Pulse::Asked => (Poll::Pending, None),
+            Pulse::Answered => (Poll::Ready(()), None),
+        };
+        state.pulse = match polled {
+            Poll::Pending => Pulse::Asked,
+            Poll::Ready(()) => Pulse::NotAsked,
+        };
+        let replaced = state.thread.replace(thread);
+        drop(state);
+        drop(replaced);
+        if let Some(task) = task {
+            task.wake();
+        }
+        polled
     }
 
     /// Offers the report to the task.

@@ -25,16 +25,16 @@ const LONGEST: usize = 1024;
 ///
 /// For a service of `Type=notify`:
 ///
-/// - that it is ready, when [`run`](crate::Shutdown::run) is first polled. Bind the listener
-///   before, or take it from [`listeners`](super::listeners).
+/// - that it is ready, once [`run`](crate::Shutdown::run) is polled and nothing
+///   [holds](crate::Readiness::hold) the drain unready, e.g. while its caches fill. Bind the
+///   listener before, or take it from [`listeners`](super::listeners).
 /// - that it is stopping, with a request to wait for as long as the shutdown may last and a second
 ///   more, whatever `TimeoutStopSec=` says. If nothing limits the shutdown, `TimeoutStopSec=` does.
 /// - its status in words, which `systemctl status` shows: the [`Progress`].
 /// - if the unit has a `WatchdogSec=`, that it is alive: twice in that time, while it runs and
-///   while it stops. What polls [`run`](crate::Shutdown::run) does this, so systemd hears nothing
-///   if the thread of that is blocked. Under
-///   [`run_with_watchdog`](crate::Shutdown::run_with_watchdog) a thread of its own does it, and
-///   goes on if the executor is blocked.
+///   while it stops, each time that the executor has [polled](Progress::polled) the shutdown. So
+///   systemd hears nothing if the executor is blocked, under
+///   [`run_with_watchdog`](crate::Shutdown::run_with_watchdog), too.
 ///
 /// Without `NOTIFY_SOCKET` in the environment the hook does nothing. It never blocks, and if
 /// systemd can't be reached, the program goes on without it. The feature `log` then logs a warning,
@@ -117,7 +117,7 @@ impl Notifier {
 
     fn tell(&mut self, progress: &Progress) {
         let now = Instant::now();
-        let ready = progress.phase == Phase::Running;
+        let ready = progress.phase == Phase::Running && progress.ready;
         let stopping = progress.phase > Phase::Running;
         let mut message = String::new();
         if ready && !self.ready {
@@ -135,7 +135,7 @@ impl Notifier {
         if status != self.status {
             let _ = writeln!(message, "STATUS={status}");
         }
-        if self.watchdog.is_some() {
+        if self.watchdog.is_some() && progress.polled {
             message.push_str("WATCHDOG=1\n");
         }
 
@@ -179,6 +179,8 @@ impl Notifier {
     fn status_of(&self, progress: &Progress) -> String {
         let mut status = if progress.phase > Phase::Running {
             progress.to_string()
+        } else if !progress.ready {
+            progress.readiness().to_string()
         } else if self.watchdog.is_some() {
             let mut running = progress.clone();
             running.event = None;
@@ -214,6 +216,7 @@ mod tests {
         sync::{
             Arc, Mutex,
             atomic::{AtomicUsize, Ordering},
+            mpsc,
         },
         time::Duration,
     };
@@ -366,6 +369,42 @@ mod tests {
         assert_eq!(systemd.hears().unwrap(), "WATCHDOG=1\n");
         notifier.tell(&told[1]);
         assert!(systemd.hears().unwrap().ends_with("\nWATCHDOG=1\n"));
+    }
+
+    /// A service whose executor is blocked is not alive.
+    #[test]
+    fn a_call_that_the_executor_did_not_make_is_no_sign_of_life() {
+        let systemd = Systemd::new();
+        let mut notifier = systemd.notifier(Some(SECOND));
+        let mut told = told(10 * SECOND, "GET /");
+        told[0].polled = false;
+        notifier.tell(&told[0]);
+        let ready = systemd.hears().unwrap();
+        assert_eq!(ready, "READY=1\nSTATUS=running, 0 in flight\n");
+        notifier.tell(&told[0]);
+        assert_eq!(systemd.hears(), None);
+    }
+
+    /// A service that is slow to start is not ready.
+    #[test]
+    fn what_holds_the_drain_holds_the_readiness_back() {
+        let systemd = Systemd::new();
+        let mut notifier = systemd.notifier(None);
+        let drain = Drain::new();
+        let hold = drain.readiness().hold("cold\nREADY=1");
+        let (tell, told) = mpsc::channel();
+        let shutdown = Shutdown::with_timer(&drain, |_| pending::<()>())
+            .on_progress(SECOND, move |progress| tell.send(progress.clone()).unwrap());
+        let mut run = Box::pin(shutdown.run(pending::<()>()));
+        assert!(block_on(poll_once(&mut run)).is_none());
+        notifier.tell(&told.recv().unwrap());
+        assert_eq!(systemd.hears().unwrap(), "STATUS=not ready: cold READY=1\n");
+        drop(hold);
+        assert!(block_on(poll_once(&mut run)).is_none());
+        notifier.tell(&told.recv().unwrap());
+        assert_eq!(systemd.hears().unwrap(), "READY=1\nSTATUS=running\n");
+        drain.begin();
+        assert!(block_on(run).is_drained());
     }
 
     /// A label may come from a peer.

@@ -21,7 +21,7 @@ use async_drain::{
 #[cfg(all(feature = "hyper", target_os = "linux"))]
 use async_drain::{net::Shared, systemd};
 #[cfg(feature = "hyper")]
-use smol::Async;
+use smol::{Async, Timer};
 
 #[cfg(feature = "hyper")]
 use crate::settings::Settings;
@@ -50,6 +50,15 @@ pub fn shutdown(settings: &Settings, drain: &Drain) -> io::Result<Shutdown> {
         .abort_grace(settings.abort_grace);
     #[cfg(target_os = "linux")]
     let shutdown = shutdown.on_progress(Duration::from_millis(200), systemd::notify());
+    if !settings.warm_up.is_zero() {
+        let warming_up = drain.readiness().hold("warming up");
+        let warm_up = Timer::after(settings.warm_up);
+        smol::spawn(async move {
+            warm_up.await;
+            drop(warming_up);
+        })
+        .detach();
+    }
     Ok(shutdown)
 }
 

@@ -29,6 +29,8 @@ pub struct Settings {
     pub grace: Duration,
     /// `LAME_DUCK_MS` (0: none)
     pub lame_duck: Duration,
+    /// `WARM_UP_MS` (0): how long the server is unready after its start.
+    pub warm_up: Duration,
     /// `ABORT_GRACE_MS` (1000)
     pub abort_grace: Duration,
     /// `KEEP_ALIVE_GRACE_MS` (1000); 0 turns it off.
@@ -85,6 +87,7 @@ impl Settings {
             reuse_port: switch("REUSEPORT")?,
             grace,
             lame_duck: millis("LAME_DUCK_MS", 0)?,
+            warm_up: millis("WARM_UP_MS", 0)?,
             abort_grace: millis("ABORT_GRACE_MS", 1_000)?,
             keep_alive_grace: millis("KEEP_ALIVE_GRACE_MS", 1_000)?,
             first_request_grace: millis("FIRST_REQUEST_GRACE_MS", 5_000)?,

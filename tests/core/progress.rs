@@ -3,20 +3,16 @@
 use std::{
     future::{pending, poll_fn, ready},
     pin::{Pin, pin},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-        mpsc::{self, Receiver},
-    },
+    sync::{Arc, Mutex, mpsc},
     task::{Poll, Waker},
     thread,
     time::{Duration, Instant},
 };
 
-use async_channel::unbounded;
+use async_channel::{Receiver, unbounded};
 use async_drain::{Drain, Phase, Progress, Report, Shutdown, net::idle::ConnectionGuard};
 use futures_lite::{
-    future::{block_on, poll_once, zip},
+    future::{block_on, or, poll_once, zip},
     stream,
 };
 
@@ -90,15 +86,27 @@ impl ExtractDue for Vec<(Instant, Waker)> {
 
 /// Returns a hook that sends what it is told, and the receiver of that.
 pub(crate) fn told() -> (impl FnMut(&Progress) + Send + 'static, Receiver<Progress>) {
-    let (tell, told) = mpsc::channel();
-    let hook = move |progress: &Progress| tell.send(progress.clone()).unwrap();
+    let (tell, told) = unbounded();
+    let hook = move |progress: &Progress| tell.try_send(progress.clone()).unwrap();
     (hook, told)
 }
 
+/// Returns what the hook was told and is still to be seen. That is all once the shutdown is over.
+pub(crate) fn all(told: &Receiver<Progress>) -> Vec<Progress> {
+    std::iter::from_fn(|| told.try_recv().ok()).collect()
+}
+
 pub(crate) fn lines(told: &Receiver<Progress>) -> Vec<String> {
-    told.try_iter()
-        .map(|progress| progress.to_string())
-        .collect()
+    all(told).iter().map(ToString::to_string).collect()
+}
+
+/// Runs a shutdown, which must go on, until its hook is told something.
+pub(crate) fn next(
+    run: &mut Pin<&mut impl Future<Output = Report>>,
+    told: &Receiver<Progress>,
+) -> Progress {
+    let ends = async { panic!("it has ended: {}", run.await) };
+    block_on(or(ends, async { told.recv().await.expect("a hook") }))
 }
 
 /// Polls a shutdown, which must go on.
@@ -125,35 +133,31 @@ fn a_hook_is_told_of_each_phase_and_of_its_cause() {
         .on_progress(Duration::MAX, hook);
     let work = drain.guard().unwrap();
     let mut run = pin!(shutdown.run(pending::<()>()));
-    goes_on(&mut run);
-    assert_eq!(lines(&told), ["started: running, 1 in flight"]);
+    let seen = next(&mut run, &told).to_string();
+    assert_eq!(seen, "started: running, 1 in flight");
 
     ask.try_send(()).unwrap();
-    goes_on(&mut run);
-    let seen: Vec<_> = told.try_iter().collect();
-    assert_eq!(seen.len(), 1);
-    assert_eq!(seen[0].phase, Phase::LameDuck);
-    assert!(!seen[0].warning);
-    let text = seen[0].to_string();
+    let seen = next(&mut run, &told);
+    assert_eq!(seen.phase, Phase::LameDuck);
+    assert!(!seen.warning && !seen.ready);
     assert_eq!(
-        text,
+        seen.to_string(),
         "a request to stop: lame duck, 1 in flight, at most 85 s"
     );
-    assert!(seen[0].phase_left.unwrap() > 4 * SECOND && seen[0].phase_left.unwrap() <= 5 * SECOND);
+    assert!(seen.phase_left.unwrap() > 4 * SECOND && seen.phase_left.unwrap() <= 5 * SECOND);
 
     clock.advance(6 * SECOND);
-    goes_on(&mut run);
-    let text = ["lame duck is over: draining, 1 in flight, at most 80 s"];
-    assert_eq!(lines(&told), text);
+    let seen = next(&mut run, &told).to_string();
+    let text = "lame duck is over: draining, 1 in flight, at most 80 s";
+    assert_eq!(seen, text);
 
     thread::sleep(Duration::from_millis(260));
     ask.try_send(()).unwrap();
-    goes_on(&mut run);
-    let seen: Vec<_> = told.try_iter().collect();
-    assert!(seen[0].warning);
+    let seen = next(&mut run, &told);
+    assert!(seen.warning);
     let text = "a request to stop, request 2 to stop: aborting, 1 in flight, at most 20 s";
-    assert_eq!(seen[0].to_string(), text);
-    assert_eq!(seen[0].stragglers().total(), 1);
+    assert_eq!(seen.to_string(), text);
+    assert_eq!(seen.stragglers().total(), 1);
 
     drop(work);
     assert!(!block_on(run).is_drained());
@@ -171,9 +175,8 @@ fn progress_is_one_line() {
         .then("flush", SECOND, || async { panic!("left: 1\n right: 2") });
     let mut run = pin!(shutdown.run(pending::<()>()));
     drain.begin();
-    goes_on(&mut run);
-    let seen = lines(&told);
-    assert!(seen[0].contains(", oldest GET /  /export 0 s"), "{seen:?}");
+    let seen = next(&mut run, &told).to_string();
+    assert!(seen.contains(", oldest GET /  /export 0 s"), "{seen}");
     drop(work);
     let _ = block_on(run);
     let seen = lines(&told);
@@ -229,12 +232,9 @@ fn a_hook_is_told_of_changes_at_most_once_in_its_interval() {
     let mut work: Vec<_> = (0..10).map(|_| drain.guard().unwrap()).collect();
     let mut run = pin!(shutdown.run(pending::<()>()));
     drain.begin();
-    goes_on(&mut run);
-    assert_eq!(
-        (lines(&told_often).len(), lines(&told_seldom).len()),
-        (1, 1)
-    );
-    let mut counts = (Vec::new(), Vec::new());
+    next(&mut run, &told_often);
+    next(&mut run, &told_seldom);
+    let mut often = Vec::new();
     for second in 0..6 {
         // Half of the time nothing changes.
         if second < 3 {
@@ -244,12 +244,19 @@ fn a_hook_is_told_of_changes_at_most_once_in_its_interval() {
         // Timers are relative to the real clock, which has hardly moved.
         clock.advance(SECOND + Duration::from_millis(100));
         goes_on(&mut run);
-        counts.0.extend(told_often.try_iter().map(|p| p.in_flight));
-        counts.1.extend(told_seldom.try_iter().map(|p| p.in_flight));
+        if second < 3 {
+            often.push(next(&mut run, &told_often));
+        }
     }
-    assert_eq!(counts, (vec![9, 8, 7], vec![7]));
     drop(work);
     let _ = block_on(run);
+    often.extend(all(&told_often));
+    let beats = |told: Vec<Progress>| {
+        let beats = told.into_iter().filter(|told| told.event.is_none());
+        beats.map(|told| told.in_flight).collect::<Vec<_>>()
+    };
+    assert_eq!(beats(often), [9, 8, 7]);
+    assert_eq!(beats(all(&told_seldom)), [7]);
 }
 
 /// A program that is not being stopped has no timer for its hooks, unless one of them asks.
@@ -259,27 +266,189 @@ fn no_timer_runs_for_a_hook_while_running_unless_it_asks() {
     let (hook, told) = told();
     let shutdown = Shutdown::with_timer(&drain, clock.timer()).on_progress(SECOND, hook);
     let mut run = pin!(shutdown.run(pending::<()>()));
+    next(&mut run, &told);
     goes_on(&mut run);
-    assert_eq!((clock.timers(), lines(&told).len()), (0, 1));
+    assert_eq!(clock.timers(), 0);
 
-    let (drain, clock, calls) = (Drain::new(), Clock::new(), Arc::new(AtomicUsize::new(0)));
-    let counting = Arc::clone(&calls);
+    let (drain, clock) = (Drain::new(), Clock::new());
     let (hook, told) = self::told();
+    let (mut asking, asked) = self::told();
     let shutdown = Shutdown::with_timer(&drain, clock.timer())
         .on_progress(SECOND, hook)
         .on_progress(Duration::MAX, move |progress| {
-            counting.fetch_add(1, Ordering::Relaxed);
             progress.call_again_within(SECOND);
+            asking(progress);
         });
     let mut run = pin!(shutdown.run(pending::<()>()));
-    for call in 1..4 {
+    next(&mut run, &told);
+    assert!(next(&mut run, &asked).event.is_some());
+    for _ in 1..4 {
         goes_on(&mut run);
-        assert_eq!(calls.load(Ordering::Relaxed), call, "nothing changes");
+        assert!(asked.is_empty(), "nothing changes");
         clock.advance(SECOND + Duration::from_millis(100));
+        let called = next(&mut run, &asked);
+        assert!(called.event.is_none() && called.polled);
     }
-    assert_eq!(lines(&told).len(), 1, "the other hook did not ask");
+    assert!(told.is_empty(), "the other hook did not ask");
     drain.begin();
     let _ = block_on(run);
+}
+
+/// L3: a hook that blocks, e.g. on a log that nobody reads, delays the end by a second at most, and
+/// the report says where it comes from.
+#[test]
+fn a_hook_that_blocks_does_not_hold_up_the_shutdown() {
+    for watched in [false, true] {
+        let drain = Drain::new();
+        let _work = drain.guard().unwrap();
+        let (blocking, block) = mpsc::channel::<()>();
+        let (mut hook, told) = told();
+        let shutdown = Shutdown::new(&drain)
+            .on(stream::once(()))
+            .grace(Duration::from_millis(20))
+            .abort_grace(Duration::from_millis(20))
+            .on_progress(Duration::from_millis(10), move |progress| {
+                hook(progress);
+                let _ = block.recv();
+            })
+            .then("flush", SECOND, || ready(()));
+        let began = Instant::now();
+        let report = block_on(async {
+            if watched {
+                (shutdown.run_with_watchdog(pending::<()>(), |_| ()).await).unwrap()
+            } else {
+                shutdown.run(pending::<()>()).await
+            }
+        });
+        let took = began.elapsed();
+        assert!(took >= SECOND && took < 10 * SECOND, "{took:?}");
+        let text = report.to_string();
+        let start = "a progress hook has not returned, from tests/core/progress.rs:";
+        assert!(text.starts_with(start), "{text}");
+        assert!(report.steps()[0].failure.is_none(), "{text}");
+        // It has been told once. What it missed in between is told as one.
+        assert_eq!(told.len(), 1);
+        drop(blocking);
+        let told = block_on(async {
+            let mut told_all = Vec::new();
+            while let Ok(progress) = told.recv().await {
+                told_all.push(progress);
+            }
+            told_all
+        });
+        let events = told.iter().filter(|told| told.event.is_some()).count();
+        assert_eq!(events, 6, "{told:?}");
+        assert!(told.len() <= 2 * events, "{told:?}");
+    }
+}
+
+/// L3: a timer that doesn't go by the clock leaves the hooks their second.
+#[test]
+fn a_slow_hook_is_told_everything_whatever_the_timer_does() {
+    let drain = Drain::new();
+    let (mut hook, told) = told();
+    let shutdown = Shutdown::with_timer(&drain, |_| ready(()))
+        .on(stream::once(()))
+        .on_progress(Duration::MAX, move |progress| {
+            thread::sleep(Duration::from_millis(50));
+            hook(progress);
+        });
+    let report = block_on(shutdown.run(pending::<()>())).to_string();
+    assert!(report.starts_with("drained: "), "{report}");
+    assert_eq!(
+        lines(&told).last().unwrap(),
+        "all work has finished: drained"
+    );
+}
+
+/// A hook ends with its shutdown, if that is dropped before its end as well.
+#[test]
+fn hooks_are_dropped_with_the_shutdown() {
+    for watched in [false, true] {
+        let (drain, (hook, told)) = (Drain::new(), told());
+        let shutdown = Shutdown::with_timer(&drain, |_| pending::<()>()).on_progress(SECOND, hook);
+        let mut run: Pin<Box<dyn Future<Output = ()>>> = Box::pin(async move {
+            if watched {
+                let _ = shutdown.run_with_watchdog(pending::<()>(), |_| ()).await;
+            } else {
+                let _ = shutdown.run(pending::<()>()).await;
+            }
+        });
+        assert!(block_on(poll_once(&mut run)).is_none());
+        assert!(block_on(told.recv()).is_ok());
+        drop(run);
+        assert!(block_on(told.recv()).is_err(), "it is not dropped");
+    }
+}
+
+/// A service that is slow to start is not ready, and says when it is.
+#[test]
+fn a_hook_is_told_when_the_last_hold_is_gone() {
+    for watched in [false, true] {
+        let (drain, (hook, told)) = (Drain::new(), told());
+        let holds = ["cold cache", "no database"].map(|why| drain.readiness().hold(why));
+        let shutdown = Shutdown::with_timer(&drain, |_| pending::<()>()).on_progress(SECOND, hook);
+        let mut run = pin!(async {
+            if watched {
+                (shutdown.run_with_watchdog(pending::<()>(), |_| ()).await).unwrap()
+            } else {
+                shutdown.run(pending::<()>()).await
+            }
+        });
+        assert!(!next(&mut run, &told).ready);
+        goes_on(&mut run);
+        // Another thread wakes the shutdown, which sleeps.
+        let warm = thread::spawn(move || drop(holds));
+        let ready = next(&mut run, &told);
+        assert_eq!(ready.to_string(), "ready: running, 0 in flight");
+        assert!(ready.ready);
+        warm.join().unwrap();
+        drop(drain.readiness().hold("no database"));
+        drain.begin();
+        assert!(block_on(run).is_drained());
+        let phases = all(&told).iter().map(|told| told.phase).collect::<Vec<_>>();
+        assert_eq!(phases, [Phase::Draining, Phase::Drained]);
+    }
+}
+
+/// S6 L3: a stream of requests that panics costs the shutdown nothing but a line.
+#[test]
+fn a_stream_of_requests_that_panics_is_dropped_and_reported() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("in the drop");
+        }
+    }
+    for watched in [false, true] {
+        let (drain, (hook, told)) = (Drain::new(), told());
+        let (ask, requests) = unbounded::<()>();
+        let bomb = Bomb;
+        let shutdown = Shutdown::with_timer(&drain, |_| pending::<()>())
+            .on(stream::poll_fn(move |_| -> Poll<Option<()>> {
+                let _ = &bomb;
+                panic!("no socket\nfor it")
+            }))
+            .on(requests)
+            .on_progress(SECOND, hook);
+        let mut run = pin!(async {
+            if watched {
+                (shutdown.run_with_watchdog(pending::<()>(), |_| ()).await).unwrap()
+            } else {
+                shutdown.run(pending::<()>()).await
+            }
+        });
+        next(&mut run, &told);
+        let panicked = next(&mut run, &told);
+        assert!(panicked.warning);
+        let text = "a stream of requests to stop panicked: no socket for it: running, 0 in flight";
+        assert_eq!(panicked.to_string(), text);
+        ask.try_send(()).unwrap();
+        let report = block_on(run).to_string();
+        let text = "a stream of requests to stop panicked: no socket\n\
+                    a stream of requests to stop panicked: in the drop\ndrained: ";
+        assert!(report.starts_with(text), "{report}");
+    }
 }
 
 /// S6 L3: a hook that panics, also when it is dropped, costs the shutdown nothing but a line.
@@ -335,15 +504,15 @@ fn idle_connections_are_counted_apart_from_work() {
         let (hook, told) = told();
         let shutdown = Shutdown::with_timer(&drain, |_| pending::<()>()).on_progress(SECOND, hook);
         let mut run = pin!(shutdown.run(pending::<()>()));
-        goes_on(&mut run);
-        drain.begin();
-        goes_on(&mut run);
-        for progress in told.try_iter() {
+        for phase in [Phase::Running, Phase::Draining] {
+            let progress = next(&mut run, &told);
             assert_eq!((progress.in_flight, progress.idle), (4, 4), "{progress}");
+            assert_eq!(progress.phase, phase);
+            drain.begin();
         }
         drop((connections, work));
         assert!(block_on(run).is_drained());
-        let last = told.try_iter().last().unwrap();
+        let last = all(&told).pop().unwrap();
         assert_eq!((last.in_flight, last.idle), (0, 0));
     }
 }
@@ -370,8 +539,7 @@ fn the_oldest_guard_is_named() {
     let shutdown = Shutdown::with_timer(&drain, |_| pending::<()>()).on_progress(SECOND, hook);
     let mut run = pin!(shutdown.run(pending::<()>()));
     drain.begin();
-    goes_on(&mut run);
-    let progress = told.try_iter().last().unwrap();
+    let progress = next(&mut run, &told);
     let named = progress.oldest.clone().unwrap();
     assert_eq!(named.label.as_deref(), Some("GET /export"));
     assert!(
@@ -389,7 +557,36 @@ fn the_oldest_guard_is_named() {
     let _ = block_on(run);
 }
 
-/// L3: while the executor is blocked, the watchdog's thread calls the hooks.
+/// L3: while the executor is blocked, the hooks are called all the same, and are told that it is.
+#[test]
+fn a_hook_is_told_whether_the_executor_is_blocked() {
+    const OFTEN: Duration = Duration::from_millis(10);
+    let drain = Drain::new();
+    let _work = drain.guard().unwrap();
+    let (mut hook, told) = told();
+    let (ask, requests) = unbounded::<()>();
+    let shutdown = Shutdown::with_timer(&drain, |_| pending::<()>())
+        .on(requests)
+        .on_progress(OFTEN, move |progress| {
+            progress.call_again_within(OFTEN);
+            hook(progress);
+        });
+    let mut run =
+        pin!(async { (shutdown.run_with_watchdog(pending::<()>(), |_| ()).await).unwrap() });
+    for _ in 0..5 {
+        let _ = std::iter::repeat_with(|| next(&mut run, &told)).find(|told| told.polled);
+    }
+    // From here on nothing polls it. One answer may be under way.
+    ask.try_send(()).unwrap();
+    let draining = std::iter::repeat_with(|| told.recv_blocking().unwrap())
+        .skip_while(|told| told.phase < Phase::Draining);
+    let polled = draining.take(10).filter(|told| told.polled).count();
+    assert!(polled <= 1, "{polled}");
+    // It is polled again.
+    let _ = std::iter::repeat_with(|| next(&mut run, &told)).find(|told| told.polled);
+}
+
+/// L3: while the executor is blocked, the watchdog's thread has the hooks called.
 #[test]
 fn a_blocked_executor_still_tells_its_hooks() {
     let drain = Drain::new();
@@ -407,7 +604,7 @@ fn a_blocked_executor_still_tells_its_hooks() {
     };
     let (report, ()) = block_on(zip(run, blocked));
     assert!(!report.unwrap().is_drained());
-    let told: Vec<_> = told.iter().collect();
+    let told = all(&told);
     let beats = told.iter().filter(|progress| progress.event.is_none());
     assert!(beats.clone().count() >= 2, "{told:?}");
     let late = beats.filter(|progress| progress.warning);

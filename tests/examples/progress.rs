@@ -1,6 +1,9 @@
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, ErrorKind, Write},
+    os::{fd::OwnedFd, unix::net::UnixStream},
     process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -42,4 +45,40 @@ fn the_log_of_a_killed_program_says_that_it_was_draining() {
         "{last}"
     );
     assert!(last.contains(", from examples/progress.rs:"), "{last}");
+}
+
+/// L3: a log that nobody reads blocks the hook which writes to it, and not the exit.
+#[test]
+fn a_full_stderr_neither_prevents_the_exit_nor_changes_its_status() {
+    let (_reader, mut stderr) = UnixStream::pair().expect("two sockets");
+    stderr.set_nonblocking(true).expect("a socket");
+    let filled = std::iter::repeat_with(|| stderr.write_all(&[b'x'; 4096])).find_map(Result::err);
+    assert_eq!(
+        filled.map(|error| error.kind()),
+        Some(ErrorKind::WouldBlock)
+    );
+    stderr.set_nonblocking(false).expect("a socket");
+    let mut program = Command::new(crate::example("progress"))
+        .env("RUST_LOG", "info")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(OwnedFd::from(stderr))
+        .spawn()
+        .expect("the example is built");
+    let mut stdout = BufReader::new(program.stdout.take().expect("a pipe"));
+    let mut begun = String::new();
+    stdout.read_line(&mut begun).expect("text");
+    assert_eq!(begun, "ten jobs have begun\n");
+    let pid = Pid::from_child(&program);
+    let signalled = Instant::now();
+    kill_process(pid, Signal::TERM).expect("it runs");
+    // A second request is one that comes at least 250 ms later.
+    thread::sleep(Duration::from_millis(300));
+    kill_process(pid, Signal::TERM).expect("it runs");
+    let status = program.wait().expect("an exit");
+    assert_eq!(status.code(), Some(1), "{status}");
+    // Jobs end when they are aborted; the hook has a second, and the report another one.
+    let elapsed = signalled.elapsed();
+    assert!(elapsed >= Duration::from_secs(2), "{elapsed:?}");
+    assert!(elapsed < Duration::from_secs(8), "{elapsed:?}");
 }

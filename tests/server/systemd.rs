@@ -206,6 +206,59 @@ fn a_watched_server_says_that_it_is_alive_while_it_runs_and_while_it_drains() {
     drained(&mut server);
 }
 
+/// A service that is slow to start is not ready before its holds are gone.
+#[test]
+fn a_server_that_warms_up_is_ready_when_it_is_warm() {
+    let (systemd, address) = notify_socket("warm");
+    let mut server = hyper(&[("NOTIFY_SOCKET", &address), ("WARM_UP_MS", "300")]);
+    let cold = hears(&systemd, "STATUS=");
+    assert_eq!(cold, "STATUS=not ready: warming up\n");
+    hears(&systemd, "READY=1");
+    server.signal(Signal::TERM).expect("a live process");
+    drained(&mut server);
+}
+
+/// systemd hears nothing while the executor is blocked, although the watchdog's thread goes on.
+#[test]
+fn a_server_whose_executor_is_blocked_does_not_say_that_it_is_alive() {
+    const BLOCKED: Duration = Duration::from_millis(1500);
+    let (systemd, address) = notify_socket("blocked");
+    let env = [
+        ("NOTIFY_SOCKET", address.as_str()),
+        ("WATCHDOG_USEC", "100000"),
+    ];
+    let mut server = Server::start(server("local"), &env).expect("a server");
+    for _ in 0..3 {
+        hears(&systemd, "WATCHDOG=1");
+    }
+    let mut conn = connect(&server);
+    let path = format!("/block/{}", BLOCKED.as_millis());
+    conn.get(&path).expect("an open connection");
+    server
+        .wait_for_stderr("blocking", TIMEOUT)
+        .expect("the handler has begun");
+    // A call that was under way may come first.
+    let deadline = Instant::now() + TIMEOUT;
+    loop {
+        let silent = Instant::now();
+        hears(&systemd, "WATCHDOG=1");
+        if silent.elapsed() > BLOCKED / 2 {
+            break;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "it goes on saying that it is alive"
+        );
+    }
+    conn.read_response().expect("an answer");
+    for _ in 0..3 {
+        hears(&systemd, "WATCHDOG=1");
+    }
+    drop(conn);
+    server.signal(Signal::TERM).expect("a live process");
+    drained(&mut server);
+}
+
 #[test]
 fn a_server_goes_on_without_a_supervisor_that_is_gone() {
     for address in ["/nonexistent/notify", "@nonexistent", "vsock:2:1", ""] {
