@@ -48,7 +48,7 @@ fn requests_in_flight_and_one_more_are_answered() {
     }
 }
 
-/// Z1: connections that are queued at a frozen server are served, and only then peers are refused.
+/// Connections that are queued at a frozen server are served.
 #[test]
 fn queued_connections_are_served() {
     for program in programs() {
