@@ -56,6 +56,8 @@ broken chunks-unframed in_flight::a_request_behind_a_chunked_one_is_answered ahe
     'length.map_or(Part::Chunks(Chunks::default()), Part::Body)' 'length.map_or(Part::All, Part::Body)'
 broken trailers-in-pieces in_flight::trailers_may_arrive_in_pieces ahead/mod.rs \
     'None => return (dropped, 0),' 'None => self.part = Part::All,'
+broken none-spared-in-lame-duck newcomers::peers_that_connect_in_lame_duck_are_told_when_draining_begins \
+    driver.rs 'if self.drain.phase() == Phase::LameDuck {' 'if false {'
 broken head-without-limit driver::a_head_that_is_never_completed_is_closed connection.rs \
     'Pin::new(head).poll(cx).map(|_| Next::TimedOut)' '{ let _ = head; Poll::Pending }'
 broken limit-while-idle driver::a_head_that_is_never_completed_is_closed connection.rs \

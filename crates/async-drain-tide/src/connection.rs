@@ -8,6 +8,7 @@ use std::{
 };
 
 use async_drain::{
+    Phase,
     futures::UntilAborting,
     net::{self, Transport, idle::IdleTimer},
 };
@@ -29,6 +30,8 @@ use crate::{
 pub(crate) struct Limits {
     pub(crate) idle_timer: IdleTimer,
     pub(crate) head_timeout: Duration,
+    /// The phase from which on answers tell the peer to leave.
+    pub(crate) leaves_at: Phase,
 }
 
 /// Serves a connection from accept to close.
@@ -47,7 +50,7 @@ where
     } = connection;
     let local = io.local_addr();
     let mut aborting = guard.until_aborting();
-    let owner = Owner(Io::new(io, guard));
+    let owner = Owner(Io::new(io, guard, limits.leaves_at));
     let io = &owner.0;
     let end = loop {
         io.begin_head();

@@ -1,7 +1,7 @@
 use std::{future::Future, time::Duration};
 
 use async_drain::{
-    Drain,
+    Drain, Phase,
     net::{
         Connection, Transport,
         idle::{Graces, IdleTimer},
@@ -112,6 +112,12 @@ impl Driver {
         let limits = Limits {
             idle_timer: IdleTimer::new(&self.drain, self.graces),
             head_timeout: self.head_timeout,
+            // A peer that connects in lame duck does so in spite of it.
+            leaves_at: if self.drain.phase() == Phase::LameDuck {
+                Phase::Draining
+            } else {
+                Phase::LameDuck
+            },
         };
         connection::serve(connection, limits, endpoint)
     }

@@ -28,6 +28,9 @@ struct State<C: Transport> {
     /// Closed before the guard is dropped (Z5). `None` once the driver has taken it.
     conn: Option<Linger<C>>,
     guard: Option<ConnectionGuard>,
+    /// The phase from which on answers tell the peer to leave: draining, if it has connected in
+    /// lame duck.
+    leaves_at: Phase,
     ahead: Ahead,
     /// The number of requests whose head has been read.
     requests: usize,
@@ -65,11 +68,12 @@ struct Upgrade {
 }
 
 impl<C: Transport> Io<C> {
-    pub(crate) fn new(mut conn: Linger<C>, guard: Guard) -> Self {
+    pub(crate) fn new(mut conn: Linger<C>, guard: Guard, leaves_at: Phase) -> Self {
         let guard = ConnectionGuard::new(guard).with_connection(&mut conn);
         Self(Arc::new(Mutex::new(State {
             conn: Some(conn),
             guard: Some(guard.abandoned_if_dropped()),
+            leaves_at,
             ahead: Ahead::default(),
             requests: 0,
             begun: false,
@@ -128,7 +132,7 @@ impl<C: Transport> Io<C> {
     pub(crate) fn is_leaving(&self) -> bool {
         let state = self.state();
         let guard = state.guard.as_ref();
-        guard.is_none_or(|guard| guard.phase() >= Phase::LameDuck)
+        guard.is_none_or(|guard| guard.phase() >= state.leaves_at)
     }
 
     /// Returns whether the peer may never send the rest of its request's body, because it waits for

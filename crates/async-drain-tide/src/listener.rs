@@ -23,9 +23,9 @@ use crate::Driver;
 /// The listener of a tide application that stops without losing a request.
 ///
 /// When draining begins, it accepts the connections that are queued and closes. Idle connections
-/// may send one more request within the keep-alive grace, and each answer from lame duck on says
-/// `Connection: close`. The drain is drained once the peers have acknowledged the last byte of each
-/// connection. Aborting cancels what is left.
+/// may send one more request within the keep-alive grace, and each answer says `Connection: close`;
+/// in lame duck, each that goes to a peer that was connected before. The drain is drained once the
+/// peers have acknowledged the last byte of each connection. Aborting cancels what is left.
 ///
 /// The connections are tasks of async-std's global executor. They need it until the drain is
 /// drained: `listen` returns earlier, when the listener is closed.

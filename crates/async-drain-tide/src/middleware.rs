@@ -6,8 +6,8 @@ use crate::header;
 /// Counts and names the requests of a tide application that keeps its own listener.
 ///
 /// Each request holds a guard until the last byte of its answer has been handed to async-h1, and
-/// from lame duck on, answers say `Connection: close`. A middleware can't do more, and that is not
-/// enough to stop without loss, since it doesn't see connections:
+/// from lame duck on, all answers say `Connection: close`. A middleware can't do more, and that is
+/// not enough to stop without loss, since it doesn't see connections:
 ///
 ///  - tide accepts until its listener is dropped, which resets the connections that are queued;
 ///  - idle connections, and those that have sent half a head, are closed without notice when the

@@ -286,9 +286,8 @@ fn a_head_that_is_never_completed_is_closed() {
 /// Z3: `close` is added to the options of an answer, and the 2xx of CONNECT doesn't say it.
 #[test]
 fn close_is_said_where_http_allows_it() {
-    let drain = Drain::new();
-    drain.enter_lame_duck();
     let answer = |method: &str, status: u16| {
+        let drain = Drain::new();
         let scene = Scene::open(&drain, move |_| async move {
             let mut response = Response::new(status);
             if status == 426 {
@@ -296,6 +295,7 @@ fn close_is_said_where_http_allows_it() {
             }
             Ok(response)
         });
+        drain.enter_lame_duck();
         scene.request(&format!("{method} HTTP/1.1\r\nhost: test\r\n\r\n"));
         scene.read_head()
     };

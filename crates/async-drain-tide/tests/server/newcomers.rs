@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use crate::{
     example::{drained, each, last_answer, terminate, until_refused},
-    support::client::Conn,
+    support::{client::Conn, process::Server},
 };
 
 /// Z1: new peers are refused while a request is in flight.
@@ -46,23 +46,29 @@ fn queued_connections_are_served() {
     });
 }
 
-/// Z3: peers that connect in lame duck are served, and told to leave.
+/// Z3: in lame duck, peers that were connected before are told to leave, and those that have
+/// connected since only when draining begins.
 #[test]
-fn peers_that_connect_in_lame_duck_are_told_to_leave() {
+fn peers_that_connect_in_lame_duck_are_told_when_draining_begins() {
     each(&[("LAME_DUCK_MS", "1000")], |server| {
+        let mut before = Conn::open(server.addr())?;
+        before.get("/")?;
+        assert!(!before.read_response()?.head.closes());
         server.signal(Signal::TERM)?;
-        let status = loop {
-            let mut conn = Conn::open(server.addr())?;
-            conn.get("/readyz")?;
-            let head = conn.read_response()?.head;
-            if head.closes() {
-                break head.status;
-            }
+        let unready = |server: &Server| -> Result<bool> {
+            let mut prober = Conn::open(server.addr())?;
+            prober.get("/readyz")?;
+            Ok(prober.read_response()?.head.status == 503)
         };
-        assert_eq!(status, 503);
-        let mut conn = Conn::open(server.addr())?;
-        conn.get("/")?;
-        last_answer(&mut conn)?;
+        while !unready(server)? {}
+        let mut since = Conn::open(server.addr())?;
+        since.get("/")?;
+        assert!(!since.read_response()?.head.closes());
+        before.get("/")?;
+        last_answer(&mut before)?;
+        until_refused(server.addr())?;
+        since.get("/")?;
+        last_answer(&mut since)?;
         drained(server)?;
         Ok(())
     });
