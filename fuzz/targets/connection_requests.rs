@@ -1,10 +1,7 @@
 //! Tables as the kernel prints them, tables that it does not, and answers of `sock_diag(7)`.
 #![no_main]
 
-#[path = "../../src/net/os/linux/connection_requests/mod.rs"]
-mod connection_requests;
-
-use connection_requests::property::{Line, check_dump, check_table, check_text};
+use async_drain::net::connection_requests_property::{Line, check_dump, check_table, check_text};
 
 #[derive(arbitrary::Arbitrary, Debug)]
 enum Input<'a> {

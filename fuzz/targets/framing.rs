@@ -2,11 +2,10 @@
 //! reads are and when the answers come.
 #![no_main]
 
-#[path = "../../src/hyper/framing/mod.rs"]
-mod framing;
+use async_drain::hyper::framing_property::check;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let turns = data.iter().position(|&byte| byte == 0).unwrap_or(0);
     let stream = data.get(turns + 1..).unwrap_or_default();
-    framing::property::check(stream, &data[..turns]);
+    check(stream, &data[..turns]);
 });
