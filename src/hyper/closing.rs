@@ -395,6 +395,10 @@ impl Closing {
 
     /// Notes that the connection is cut at work, because its age grace is over. That is in the
     /// report if the shutdown is under way, and in the log.
+    #[cfg_attr(
+        not(feature = "log"),
+        allow(clippy::unused_self, reason = "only the log names the age")
+    )]
     pub(super) fn cut_by_age(&self, guard: Option<&mut ConnectionGuard>) {
         let Some(guard) = guard else {
             return;
