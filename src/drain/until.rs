@@ -4,7 +4,6 @@ use std::{
     fmt,
     future::Future,
     pin::{Pin, pin},
-    sync::Arc as StdArc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -19,6 +18,7 @@ use crate::{
         node::Node,
         park::Parker,
         phase::Phase,
+        sync::Arc,
     },
     futures::{RunUntilAborting, RunUntilDraining},
 };
@@ -26,7 +26,7 @@ use crate::{
 /// Waits for `phase`; what the named futures share.
 pub(crate) struct Until {
     /// `None` if the phase had been reached when this was created: it stays so.
-    list: Option<StdArc<WaitList>>,
+    list: Option<Arc<WaitList>>,
     phase: Phase,
     /// Set by a poll that found the phase reached.
     completed: bool,
@@ -35,15 +35,9 @@ pub(crate) struct Until {
 
 impl Until {
     #[inline]
-    pub(crate) fn new(node: &StdArc<Node>, phase: Phase) -> Self {
-        let list = if node.latch.is(phase) {
-            None
-        } else {
-            // If there is none, the drain has drained since.
-            Node::wait_list(node)
-        };
+    pub(crate) fn new(node: &Node, phase: Phase) -> Self {
         Self {
-            list,
+            list: (!node.latch.is(phase)).then(|| Arc::clone(node.latch.list())),
             phase,
             completed: false,
             waiter: Waiter::default(),
@@ -94,7 +88,7 @@ macro_rules! until {
 
         impl $name {
             #[inline]
-            pub(crate) fn new(node: &StdArc<Node>) -> Self {
+            pub(crate) fn new(node: &Node) -> Self {
                 Self(Until::new(node, Phase::$phase))
             }
 

@@ -2,7 +2,6 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -12,7 +11,10 @@ use pin_project_lite::pin_project;
 use super::activity::Tunnel;
 use crate::{
     Phase,
-    drain::node::{Node, Presence},
+    drain::{
+        node::{Node, Presence},
+        sync::Arc,
+    },
     futures::UntilAborting,
 };
 
@@ -100,12 +102,12 @@ pin_project! {
 }
 
 impl<T> UntilAborted<T> {
-    fn new(node: &Arc<Node>, task: T) -> Self {
+    fn new(node: &Node, task: T) -> Self {
         Self {
             task: Some(task),
             aborting: None,
             tunnel: Tunnel::next(),
-            presence: Node::presence_for_task(node),
+            presence: node.presence_for_task(),
         }
     }
 }
