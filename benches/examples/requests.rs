@@ -16,9 +16,14 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
+    time::Duration,
 };
 
-use async_drain::{Drain, hyper::Server, net::Connections};
+use async_drain::{
+    Drain,
+    hyper::{Limits, Server},
+    net::Connections,
+};
 use futures_lite::{AsyncRead, AsyncWrite, Stream};
 use http_body_util::{BodyExt, Full};
 use hyper::{
@@ -31,6 +36,7 @@ use hyper::{
 
 const TIMES: usize = 1000;
 const BODY: &[u8] = &[b'x'; 1000];
+const HOUR: Duration = Duration::from_secs(3600);
 
 #[inline(never)]
 fn http1_get(server: &Tasks) {
@@ -40,6 +46,16 @@ fn http1_get(server: &Tasks) {
 #[inline(never)]
 fn http1_post(server: &Tasks) {
     server.run(black_box("POST of HTTP/1"));
+}
+
+#[inline(never)]
+fn http1_get_idle(server: &Tasks) {
+    server.run(black_box("GET of HTTP/1, with an idle limit"));
+}
+
+#[inline(never)]
+fn http1_get_age(server: &Tasks) {
+    server.run(black_box("GET of HTTP/1, with a limited age"));
 }
 
 #[inline(never)]
@@ -54,16 +70,20 @@ fn http2_post(server: &Tasks) {
 
 fn main() {
     let drain = Drain::new();
-    for (http2, body, counted) in [
-        (false, &b""[..], http1_get as fn(&Tasks)),
-        (false, BODY, http1_post),
-        (true, b"", http2_get),
-        (true, BODY, http2_post),
+    let none = Limits::new();
+    let (idle, age) = (none.idle(HOUR), none.age(HOUR));
+    for (limits, http2, body, counted) in [
+        (none, false, &b""[..], http1_get as fn(&Tasks)),
+        (none, false, BODY, http1_post),
+        (idle, false, b"", http1_get_idle),
+        (age, false, b"", http1_get_age),
+        (none, true, b"", http2_get),
+        (none, true, BODY, http2_post),
     ] {
         let (socket, peer) = Socket::pair();
         let (server, client) = (Tasks::default(), Tasks::default());
         let spawner = server.clone();
-        server.spawn(serve(drain.clone(), socket, move |task| {
+        server.spawn(serve(drain.clone(), limits, socket, move |task| {
             spawner.spawn(task)
         }));
         let got = Rc::new(RefCell::new(0));
@@ -95,8 +115,9 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyp
     })))
 }
 
-async fn serve(drain: Drain, socket: Socket, spawn: impl Fn(Task) + 'static) {
+async fn serve(drain: Drain, limits: Limits, socket: Socket, spawn: impl Fn(Task) + 'static) {
     let served = Server::local(&drain, spawn)
+        .limits(limits)
         .serve(Connections::new(Once(Some(socket))), service_fn(answer))
         .await;
     served.expect("a stream of connections");

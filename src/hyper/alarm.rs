@@ -68,8 +68,7 @@ impl Alarm {
             }
             None => self.0.insert(Box::new(Set::new(at, cx.waker()))),
         };
-        set.note.fired.store(false, Ordering::Release);
-        set.note.register(cx.waker().clone());
+        set.note.reset(cx.waker().clone());
         set.task.clone_from(cx.waker());
         let fired = Pin::new(&mut set.timer).poll(&mut Context::from_waker(&set.waker));
         if fired.is_ready() {
@@ -110,6 +109,18 @@ impl Note {
         drop(old);
     }
 
+    /// Takes the note back, and has `task` woken by the next one.
+    ///
+    /// Both under the lock, as in `wake`: if the timer is firing for its old time, it must not take
+    /// the new waker and leave no note.
+    fn reset(&self, task: Waker) {
+        let mut current = self.task();
+        self.fired.store(false, Ordering::Release);
+        let old = current.replace(task);
+        drop(current);
+        drop(old);
+    }
+
     fn task(&self) -> MutexGuard<'_, Option<Waker>> {
         // Nothing under this lock panics.
         self.task.lock().unwrap_or_else(PoisonError::into_inner)
@@ -118,9 +129,11 @@ impl Note {
 
 impl Wake for Note {
     fn wake(self: Arc<Self>) {
-        // The note first: a task that registers afterwards finds it.
+        let mut current = self.task();
+        // A task that registers afterwards finds it.
         self.fired.store(true, Ordering::Release);
-        let task = self.task().take();
+        let task = current.take();
+        drop(current);
         if let Some(task) = task {
             task.wake();
         }
