@@ -530,11 +530,9 @@ fn count_vs_child() {
     });
 }
 
-/// L1 S1: abort races the last guard's drop. Either wakes the task that waits for aborting, and
-/// drained is final.
-#[test]
-fn abort_vs_last_drop() {
-    explore("abort_vs_last_drop", || {
+/// Lets an abort race the last guard's drop, while this thread does what `wait` says.
+fn abort_vs_last_drop(name: &str, wait: impl Fn(&Drain, &Works) + Send + Sync + 'static) {
+    explore(name, move || {
         let (drain, works) = (drain(1), Works::new());
         let work = works.under(drain.guard().unwrap());
         drain.begin();
@@ -545,12 +543,29 @@ fn abort_vs_last_drop() {
                 drain.abort();
             }
         });
-        block_on(drain.until_aborting());
-        block_on(drain.until_drained());
-        works.check_drained();
+        wait(&drain, &works);
         worker.join().unwrap();
         aborter.join().unwrap();
+        works.check_drained();
         assert_eq!(drain.phase(), Phase::Drained);
+    });
+}
+
+/// L1 S1: abort races the last guard's drop. Either wakes the task that waits for aborting, and
+/// drained is final.
+#[test]
+fn abort_vs_last_drop_vs_wait_for_aborting() {
+    abort_vs_last_drop("abort_vs_last_drop_vs_wait_for_aborting", |drain, _| {
+        block_on(drain.until_aborting());
+    });
+}
+
+/// L1: the same where the task waits for drained.
+#[test]
+fn abort_vs_last_drop_vs_wait_for_drained() {
+    abort_vs_last_drop("abort_vs_last_drop_vs_wait_for_drained", |drain, works| {
+        block_on(drain.until_drained());
+        works.check_drained();
     });
 }
 
