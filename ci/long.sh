@@ -19,6 +19,7 @@ check() {
 }
 
 check env PROPTEST_CASES=100000 cargo test --release --test core statemachine
+check env LOOM_ALL=1 ci/loom.sh
 check ci/fuzz.sh 60
 check ci/shuttle.sh
 check ci/broken.sh
