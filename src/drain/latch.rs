@@ -248,7 +248,7 @@ fn wake_all(wakers: Slab<Waker>) {
 
 /// Wakes all of them. A waker that panics keeps no other from being woken (S6), and its panic stays
 /// here, because the caller may be a guard's drop in the middle of an unwind.
-pub(super) fn wake_each<W: IntoIterator<Item = Waker>>(wakers: W) {
+pub(crate) fn wake_each(wakers: impl IntoIterator<Item = Waker>) {
     for waker in wakers {
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
             // Its drop is user code too, and may panic again.

@@ -221,14 +221,14 @@ impl Holds {
     }
 }
 
-/// A wait until nothing holds the program unready.
-pub(crate) struct Released {
+/// A wait until nothing holds the program unready. It doesn't look at the phase.
+pub(crate) struct UntilReady {
     holds: Arc<Holds>,
     /// The place of the waker, set by the first poll.
     key: Option<usize>,
 }
 
-impl Released {
+impl UntilReady {
     pub(crate) fn new(node: &Node) -> Self {
         Self {
             holds: node.holds(),
@@ -255,7 +255,7 @@ impl Released {
     }
 }
 
-impl Drop for Released {
+impl Drop for UntilReady {
     fn drop(&mut self) {
         let Some(key) = self.key else { return };
         let mut state = self.holds.state();

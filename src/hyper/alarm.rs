@@ -34,7 +34,8 @@ struct Set {
 
 #[derive(Debug)]
 struct Note {
-    /// Set by the reactor when the timer fires, cleared when the timer is set again.
+    /// Set by the reactor when the timer fires, cleared when the timer is set again, both under the
+    /// lock of `task`. A look reads it without the lock.
     fired: AtomicBool,
     /// The task to wake, taken by the reactor.
     task: Mutex<Option<Waker>>,

@@ -17,6 +17,7 @@ use std::{
 };
 
 use super::progress::Progress;
+use crate::drain::latch::wake_each;
 
 /// A hook.
 pub(super) type Hook = Box<dyn FnMut(&Progress) + Send>;
@@ -294,7 +295,7 @@ impl Queue {
         let task = state.task.take();
         drop(state);
         self.changed.notify_all();
-        wake(task);
+        wake_each(task);
     }
 
     /// Waits for the next call; `None` if nothing more will come.
@@ -323,16 +324,7 @@ impl Queue {
             state.task.take()
         });
         drop(state);
-        wake(task);
-    }
-}
-
-/// Wakes the task, if there is one. Its waker is user code, whose panic must not end the thread.
-fn wake(task: Option<Waker>) {
-    if let Some(task) = task {
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| task.wake())) {
-            mem::forget(payload);
-        }
+        wake_each(task);
     }
 }
 

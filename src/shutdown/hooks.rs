@@ -18,7 +18,7 @@ use super::{
     progress::{Asked, Progress},
     timer::{BoxTimer, Sleep, later},
 };
-use crate::{Drain, Phase, drain::readiness::Released};
+use crate::{Drain, Phase, drain::readiness::UntilReady};
 
 /// So that no hook keeps a thread busy, whatever it asks for.
 const LEAST: Duration = Duration::from_millis(10);
@@ -37,7 +37,7 @@ pub(super) struct Hooks {
     /// Set by a watchdog, which is not polled by the executor itself.
     pulse: Option<Pulse>,
     /// The wait until the program is ready for the first time; set while it is not.
-    unready: Option<Released>,
+    unready: Option<UntilReady>,
 }
 
 /// The schedule of a hook.
@@ -169,7 +169,7 @@ impl Hooks {
         progress.event = Some(event.into());
         progress.warning |= warning;
         let is_unready = self.stage.phase == Phase::Running && !progress.ready;
-        self.unready = is_unready.then(|| Released::new(drain.node()));
+        self.unready = is_unready.then(|| UntilReady::new(drain.node()));
         self.call(progress, now, |_| true);
     }
 

@@ -19,6 +19,16 @@ use futures_lite::{
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// Runs a shutdown without a server, with the watchdog or without.
+pub(crate) async fn run_shutdown(shutdown: Shutdown, watched: bool) -> Report {
+    if watched {
+        // Its thread has a clock of its own.
+        (shutdown.run_with_watchdog(pending::<()>(), |_| ()).await).unwrap()
+    } else {
+        shutdown.run(pending::<()>()).await
+    }
+}
+
 /// A clock that the test moves.
 #[derive(Clone)]
 pub(crate) struct Clock(Arc<Mutex<State>>);
@@ -313,13 +323,7 @@ fn a_hook_that_blocks_does_not_hold_up_the_shutdown() {
             })
             .then("flush", SECOND, || ready(()));
         let began = Instant::now();
-        let report = block_on(async {
-            if watched {
-                (shutdown.run_with_watchdog(pending::<()>(), |_| ()).await).unwrap()
-            } else {
-                shutdown.run(pending::<()>()).await
-            }
-        });
+        let report = block_on(run_shutdown(shutdown, watched));
         let took = began.elapsed();
         assert!(took >= SECOND && took < 10 * SECOND, "{took:?}");
         let text = report.to_string();
@@ -367,13 +371,7 @@ fn hooks_are_dropped_with_the_shutdown() {
     for watched in [false, true] {
         let (drain, (hook, told)) = (Drain::new(), told());
         let shutdown = Shutdown::with_timer(&drain, |_| pending::<()>()).on_progress(SECOND, hook);
-        let mut run: Pin<Box<dyn Future<Output = ()>>> = Box::pin(async move {
-            if watched {
-                let _ = shutdown.run_with_watchdog(pending::<()>(), |_| ()).await;
-            } else {
-                let _ = shutdown.run(pending::<()>()).await;
-            }
-        });
+        let mut run = Box::pin(run_shutdown(shutdown, watched));
         assert!(block_on(poll_once(&mut run)).is_none());
         assert!(block_on(told.recv()).is_ok());
         drop(run);
@@ -388,13 +386,7 @@ fn a_hook_is_told_when_the_last_hold_is_gone() {
         let (drain, (hook, told)) = (Drain::new(), told());
         let holds = ["cold cache", "no database"].map(|why| drain.readiness().hold(why));
         let shutdown = Shutdown::with_timer(&drain, |_| pending::<()>()).on_progress(SECOND, hook);
-        let mut run = pin!(async {
-            if watched {
-                (shutdown.run_with_watchdog(pending::<()>(), |_| ()).await).unwrap()
-            } else {
-                shutdown.run(pending::<()>()).await
-            }
-        });
+        let mut run = pin!(run_shutdown(shutdown, watched));
         assert!(!next(&mut run, &told).ready);
         goes_on(&mut run);
         // Another thread wakes the shutdown, which sleeps.
@@ -431,13 +423,7 @@ fn a_stream_of_requests_that_panics_is_dropped_and_reported() {
             }))
             .on(requests)
             .on_progress(SECOND, hook);
-        let mut run = pin!(async {
-            if watched {
-                (shutdown.run_with_watchdog(pending::<()>(), |_| ()).await).unwrap()
-            } else {
-                shutdown.run(pending::<()>()).await
-            }
-        });
+        let mut run = pin!(run_shutdown(shutdown, watched));
         next(&mut run, &told);
         let panicked = next(&mut run, &told);
         assert!(panicked.warning);

@@ -23,7 +23,7 @@ use futures_lite::{
     stream,
 };
 
-use crate::progress::{Clock, all, goes_on, lines, next, told};
+use crate::progress::{Clock, all, goes_on, lines, next, run_shutdown, told};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -160,17 +160,7 @@ fn a_step_that_fails_stops_nothing_after_it() {
                 last.add("last");
                 ready(())
             });
-        let mut run = pin!(async {
-            if watched {
-                // Its thread has a clock of its own.
-                shutdown
-                    .run_with_watchdog(pending::<()>(), |_| ())
-                    .await
-                    .unwrap()
-            } else {
-                shutdown.run(pending::<()>()).await
-            }
-        });
+        let mut run = pin!(run_shutdown(shutdown, watched));
         if !watched {
             goes_on(&mut run);
             assert!(log.take().is_empty());
@@ -249,13 +239,7 @@ fn a_step_whose_budget_is_zero_is_not_run() {
                 last.add("last");
                 ready(())
             });
-        let report = block_on(async {
-            if watched {
-                (shutdown.run_with_watchdog(pending::<()>(), |_| ()).await).unwrap()
-            } else {
-                shutdown.run(pending::<()>()).await
-            }
-        });
+        let report = block_on(run_shutdown(shutdown, watched));
         let why = "not run, since its budget is zero".to_owned();
         assert_eq!(failures(&report), [Some(why), None]);
         assert_eq!(log.take(), ["last"]);
@@ -308,13 +292,7 @@ fn a_second_request_does_not_cut_a_step() {
                 finished.recv().await.unwrap();
             })
             .then("close", SECOND, || ready(()));
-        let mut run = pin!(async {
-            if watched {
-                (shutdown.run_with_watchdog(pending::<()>(), |_| ()).await).unwrap()
-            } else {
-                shutdown.run(pending::<()>()).await
-            }
-        });
+        let mut run = pin!(run_shutdown(shutdown, watched));
         let mut wait_for = |event: &str| {
             while !next(&mut run, &told).to_string().starts_with(event) {}
         };
@@ -364,13 +342,7 @@ fn a_shutdown_that_is_dropped_runs_no_step() {
             let _ = &dropped;
             async move { step.add("run") }
         });
-        let mut run: Pin<Box<dyn Future<Output = ()>>> = Box::pin(async move {
-            if watched {
-                let _ = shutdown.run_with_watchdog(pending::<()>(), |_| ()).await;
-            } else {
-                let _ = shutdown.run(pending::<()>()).await;
-            }
-        });
+        let mut run = Box::pin(run_shutdown(shutdown, watched));
         assert!(block_on(poll_once(&mut run)).is_none());
         drop(run);
         assert_eq!(log.take(), ["dropped"]);

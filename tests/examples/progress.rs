@@ -1,28 +1,34 @@
 use std::{
     io::{BufRead, BufReader, ErrorKind, Write},
     os::{fd::OwnedFd, unix::net::UnixStream},
-    process::{Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// `podman stop -t 1` kills a second after SIGTERM: the log that is left says that the program was
-/// draining, how much was left, and how long it would have taken.
-#[test]
-fn the_log_of_a_killed_program_says_that_it_was_draining() {
+/// Starts the example, waits until its jobs have begun, and returns what keeps its stdout open.
+fn begun(stderr: impl Into<Stdio>) -> (Child, BufReader<ChildStdout>) {
     let mut program = Command::new(crate::example("progress"))
         .env("RUST_LOG", "info")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+        .stderr(stderr)
         .spawn()
         .expect("the example is built");
     let mut stdout = BufReader::new(program.stdout.take().expect("a pipe"));
     let mut begun = String::new();
     stdout.read_line(&mut begun).expect("text");
     assert_eq!(begun, "ten jobs have begun\n");
+    (program, stdout)
+}
+
+/// `podman stop -t 1` kills a second after SIGTERM: the log that is left says that the program was
+/// draining, how much was left, and how long it would have taken.
+#[test]
+fn the_log_of_a_killed_program_says_that_it_was_draining() {
+    let (mut program, _stdout) = begun(Stdio::piped());
     let pid = Pid::from_child(&program);
     let signal = |signal| kill_process(pid, signal).expect("it runs");
     signal(Signal::TERM);
@@ -58,17 +64,7 @@ fn a_full_stderr_neither_prevents_the_exit_nor_changes_its_status() {
         Some(ErrorKind::WouldBlock)
     );
     stderr.set_nonblocking(false).expect("a socket");
-    let mut program = Command::new(crate::example("progress"))
-        .env("RUST_LOG", "info")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(OwnedFd::from(stderr))
-        .spawn()
-        .expect("the example is built");
-    let mut stdout = BufReader::new(program.stdout.take().expect("a pipe"));
-    let mut begun = String::new();
-    stdout.read_line(&mut begun).expect("text");
-    assert_eq!(begun, "ten jobs have begun\n");
+    let (mut program, _stdout) = begun(OwnedFd::from(stderr));
     let pid = Pid::from_child(&program);
     let signalled = Instant::now();
     kill_process(pid, Signal::TERM).expect("it runs");

@@ -69,8 +69,10 @@ const EVENT: epoll::Event = epoll::Event {
     data: EventData::new_u64(0),
 };
 
-/// Returns how many bytes of a TCP socket are not acknowledged; zero if the socket has been reset
-/// and can't tell.
+/// Returns how many bytes of a TCP socket are not acknowledged; zero if the kernel can't tell.
+///
+/// After a reset the kernel keeps the count, and for a Unix socket it counts unread bytes: the
+/// caller checks that the socket is connected, and TCP.
 #[expect(clippy::unnecessary_wraps, reason = "other systems can't tell")]
 pub(in crate::net::os) fn unacknowledged(socket: BorrowedFd<'_>) -> Option<usize> {
     Some(async_drain_os::unacknowledged(socket).unwrap_or(0))
