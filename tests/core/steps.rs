@@ -5,7 +5,7 @@ use std::{
     fmt,
     future::{Pending, Ready, pending, poll_fn, ready},
     io,
-    pin::{Pin, pin},
+    pin::pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
