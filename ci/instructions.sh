@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../benches"
 
 limits='
 guard_and_drop       38
-clone_and_drop       19
+clone_and_drop       14
 tracked_and_drop     230
 is_draining          8
 guard_is_draining    12

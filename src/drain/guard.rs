@@ -164,6 +164,7 @@ impl LossRecord {
 impl Clone for Guard {
     /// Creates another guard of the same drain; it can't be refused. If guards are tracked, it has
     /// the same label, and an age and a place of its own.
+    #[inline]
     #[track_caller]
     fn clone(&self) -> Self {
         match self.0.entry() {
