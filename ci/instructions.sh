@@ -9,11 +9,16 @@ cd "$(dirname "$0")/../benches"
 limits='
 guard_and_drop       38
 clone_and_drop       14
-tracked_and_drop     230
+tracked_and_drop     222
 is_draining          8
 guard_is_draining    12
 first_poll_and_drop  275
 re_poll              20
+'
+children='
+child_and_drop         1100
+child_guard_and_drop   1640
+guard_of_child_and_drop 112
 '
 # Of a server in memory, with all of hyper and of the adapter.
 requests='
@@ -22,14 +27,14 @@ http1_post           11720
 http2_get            29250
 http2_post           34690
 '
-times=1000 # as in benches/examples/{instructions,requests}.rs
+times=1000 # as in benches/examples/{instructions,children,requests}.rs
 
 if ! command -v valgrind >/dev/null; then
     echo 'SKIPPED: instruction counts: no valgrind (apt-get install valgrind)' >&2
     exit 0
 fi
 
-nice cargo build --quiet --release --no-default-features --example instructions
+nice cargo build --quiet --release --no-default-features --example instructions --example children
 nice cargo build --quiet --release --no-default-features --features hyper --example requests
 [ -z "${BUILD_ONLY:-}" ] || exit 0
 target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
@@ -50,10 +55,11 @@ while read -r example operation limit; do
         verdict='FAILED: more than its limit'
         status=1
     fi
-    printf '%-20s %5d instructions (limit %d) %s\n' "$operation" "$each" "$limit" "$verdict"
+    printf '%-24s %5d instructions (limit %d) %s\n' "$operation" "$each" "$limit" "$verdict"
     if [ -n "${FIGURES:-}" ]; then
         printf '{"bench":"instructions","unit":"instructions","case":"%s","who":"async-drain","value":%d}\n' \
             "$operation" "$each" >>"$FIGURES"
     fi
-done < <(sed 's/^./instructions &/' <<<"$limits"; sed 's/^./requests &/' <<<"$requests")
+done < <(sed 's/^./instructions &/' <<<"$limits"; sed 's/^./children &/' <<<"$children"
+    sed 's/^./requests &/' <<<"$requests")
 exit $status

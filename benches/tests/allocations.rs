@@ -39,6 +39,19 @@ fn a_guard_does_not_allocate() {
     assert_eq!(steady(|| assert!(drain.guard().is_err())), 0);
 }
 
+/// C6: a child asks for memory once, and once more for its first guard.
+#[test]
+fn a_child_allocates_once() {
+    let drain = Drain::new();
+    assert_eq!(steady(|| drop(drain.child())), 1000);
+    let with_a_guard = || {
+        let child = drain.child();
+        drop(child.guard());
+        drop(child.guard());
+    };
+    assert_eq!(steady(with_a_guard), 2000);
+}
+
 /// A tracked guard takes a seat that an earlier one has left.
 #[test]
 fn a_tracked_guard_does_not_allocate() {
@@ -63,4 +76,10 @@ fn a_waiter_does_not_allocate() {
         assert!(until.as_mut().poll(&mut cx).is_pending());
     };
     assert_eq!(steady(wait), 0);
+    let mut cx = Context::from_waker(Waker::noop());
+    let work = || {
+        let ready = std::future::ready(());
+        assert!(pin!(drain.run_until_draining(ready)).poll(&mut cx).is_ready());
+    };
+    assert_eq!(steady(work), 0);
 }

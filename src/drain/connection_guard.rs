@@ -70,7 +70,7 @@ pub struct ConnectionGuard {
 impl ConnectionGuard {
     /// Creates the guard of a connection that is at work until [`rest`](Self::rest).
     pub fn new(guard: Guard) -> Self {
-        let work = Arc::new(WorkState::new());
+        let work = Arc::new(WorkState::new(guard.seat().part()));
         if let Some(entry) = guard.seat().entry() {
             entry.set_work(&work);
         }

@@ -1,4 +1,4 @@
-use std::{borrow::Cow, fmt, panic::Location, time::Instant};
+use std::{borrow::Cow, fmt, panic::Location, sync::Arc as StdArc, time::Instant};
 
 use crate::{
     drain::{
@@ -71,7 +71,7 @@ impl Guard {
         Some(Arc::downgrade(&self.0))
     }
 
-    pub(crate) fn node(&self) -> &Arc<Node> {
+    pub(crate) fn node(&self) -> &StdArc<Node> {
         self.0.node()
     }
 
@@ -79,7 +79,7 @@ impl Guard {
     /// being drained.
     pub(crate) fn loss_record(&self) -> LossRecord {
         LossRecord {
-            node: Arc::clone(self.0.node()),
+            node: StdArc::clone(self.0.node()),
             seat: self.tracked_seat(),
         }
     }
@@ -133,7 +133,7 @@ impl Guard {
 
 /// Records that bytes of a guard's work were lost, for code that does not have the guard.
 pub(crate) struct LossRecord {
-    node: Arc<Node>,
+    node: StdArc<Node>,
     /// Set if guards are tracked.
     seat: Option<Weak<Seat>>,
 }

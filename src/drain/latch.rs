@@ -4,74 +4,79 @@
 //! Each phase after [`Phase::Running`] is a one-way flag; together they are one byte, since a later
 //! phase implies the earlier ones. Any number of tasks and threads may wait for each. They register
 //! in a few wait lists, one per core, so that tasks that wait on one core write to no cache line
-//! that another core writes (C4).
+//! that another core writes (C4). A child has one, which its first wait creates.
 //!
 //! event-listener would be a natural candidate for this. It wakes tasks while it holds the lock of
 //! its list (5.4.2, `src/intrusive.rs`, lines 225 and 377), which S6 forbids.
 //!
 //! # Orderings
 //!
-//! E1. All that was done before `raise` is visible to code that sees the phase it raised to. The
+//! E1. All that was done before a raise is visible to code that sees the phase it raised to. The
 //!     byte is raised with `Release` and read with `Acquire`; every later raise is a
 //!     read-modify-write and so carries on the release sequence of the earlier ones.
-//! E2. No waiter sleeps through a raise. `raise` moves the byte first and empties each wait list
-//!     under its lock afterwards; `poll` looks at the byte again under the same lock before it
-//!     registers. The thread that locks second sees the other's step, because one unlock happens
-//!     before the next lock.
+//! E2. No waiter sleeps through a raise. A raise moves the byte first, and then looks for the wait
+//!     lists and empties each, both under locks; `poll` looks at the byte again under the lock of
+//!     its list before it registers. The thread that locks second sees the other's step, because
+//!     one unlock happens before the next lock.
 
 use std::{
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc as StdArc,
     task::{Context, Poll, Waker},
 };
 
 use slab::Slab;
 
 use crate::drain::{
+    node::Node,
     phase::Phase,
-    sync::{Arc, AtomicU8, CachePadded, Mutex, Ordering, lock},
-    thread_index::thread_index,
+    sync::{AtomicU8, Mutex, Ordering, lock},
 };
 
-pub(crate) struct Latch {
-    level: Arc<Level>,
-    lists: Box<[Arc<WaitList>]>,
-}
+/// The phase. It is read on every request and written a few times in the life of a process (C3).
+pub(crate) struct Latch(AtomicU8);
 
-/// The phase, alone on its cache lines: it is read on every request and written a few times in the
-/// life of a process (C3).
-pub(crate) struct Level(CachePadded<AtomicU8>);
+impl Latch {
+    pub(crate) fn new() -> Self {
+        Self(AtomicU8::new(Phase::Running as u8))
+    }
 
-impl Level {
     #[inline]
     pub(crate) fn phase(&self) -> Phase {
-        // E1: pairs with `raise`.
+        // E1: pairs with `advance`.
         Phase::from_u8(self.0.load(Ordering::Acquire))
     }
 
     #[inline]
-    pub(crate) fn reached(&self, phase: Phase) -> bool {
-        // E1: pairs with `raise`.
+    pub(crate) fn is(&self, phase: Phase) -> bool {
+        // E1: pairs with `advance`.
         self.0.load(Ordering::Acquire) >= phase as u8
     }
 
-    /// Like [`reached`](Self::reached), for a caller that has acquired the raise by other means if
-    /// it must see it.
+    /// Like [`is`](Self::is), for a caller that has acquired the raise by other means if it must
+    /// see it.
     #[inline]
-    pub(crate) fn reached_relaxed(&self, phase: Phase) -> bool {
+    pub(crate) fn is_relaxed(&self, phase: Phase) -> bool {
         self.0.load(Ordering::Relaxed) >= phase as u8
+    }
+
+    /// Raises the level to `phase` unless it is there, and returns the phase before. The caller
+    /// then wakes the wait lists, by [`WaitList::wake`].
+    pub(crate) fn advance(&self, phase: Phase) -> Phase {
+        // E1: `Release` for what the caller did before, `Acquire` for what an earlier raise
+        // published, so that a waker that is run from here may rely on both. It need not be
+        // stronger: the locks see to E2.
+        Phase::from_u8(self.0.fetch_max(phase as u8, Ordering::AcqRel))
     }
 }
 
-/// The wakers of the tasks that wait on one core. A waiter keeps its list, and with it the level.
-///
-/// Alone on its cache lines, its count of owners included.
-pub(crate) struct WaitList(CachePadded<Waiting>);
-
-struct Waiting {
-    level: Arc<Level>,
+/// The wakers of the tasks that wait on one core. A waiter keeps its list, and with it the node.
+// Models don't see the count of its `Arc`, as with the node.
+pub(crate) struct WaitList {
+    node: StdArc<Node>,
     /// For each phase after the first, the wakers of the tasks that wait for it.
-    wakers: [Mutex<Slab<Waker>>; Phase::AWAITED],
+    wakers: Mutex<[Slab<Waker>; Phase::AWAITED]>,
 }
 
 /// One waiter's registration in its list; [`WaitList::leave`] ends it.
@@ -106,86 +111,26 @@ impl Registered {
     }
 }
 
-impl Latch {
-    pub(crate) fn new(lists: usize) -> Self {
-        let level = Arc::new(Level(CachePadded(AtomicU8::new(Phase::Running as u8))));
-        Self {
-            lists: (0..lists)
-                .map(|_| Arc::new(WaitList::new(&level)))
-                .collect(),
-            level,
-        }
-    }
-
-    pub(crate) fn level(&self) -> &Arc<Level> {
-        &self.level
-    }
-
-    #[inline]
-    pub(crate) fn phase(&self) -> Phase {
-        self.level.phase()
-    }
-
-    #[inline]
-    pub(crate) fn is(&self, phase: Phase) -> bool {
-        self.level.reached(phase)
-    }
-
-    /// Returns the wait list of the calling thread's core.
-    #[inline]
-    pub(crate) fn list(&self) -> &Arc<WaitList> {
-        &self.lists[thread_index() & (self.lists.len() - 1)]
-    }
-
-    /// Raises the level to `phase` unless it is there, wakes all that waits for it or for a phase
-    /// that it skips, and returns the phase before.
-    pub(crate) fn raise(&self, phase: Phase) -> Phase {
-        let before = self.advance(phase);
-        self.wake(before, phase);
-        before
-    }
-
-    /// The first half of [`raise`](Self::raise), for a caller that holds a lock. The second,
-    /// `wake`, must follow.
-    pub(crate) fn advance(&self, phase: Phase) -> Phase {
-        // E1: `Release` for what the caller did before, `Acquire` for what an earlier raise
-        // published, so that a waker that is run from here may rely on both. It need not be
-        // stronger: the locks see to E2.
-        Phase::from_u8(self.level.0.fetch_max(phase as u8, Ordering::AcqRel))
-    }
-
-    /// Wakes all that waits for a phase after `before`, up to `phase`.
-    pub(crate) fn wake(&self, before: Phase, phase: Phase) {
-        for passed in before as u8..phase as u8 {
-            for list in &self.lists {
-                // E2: pairs with the second look in `register`.
-                let woken = mem::take(&mut *lock(&list.0.wakers[usize::from(passed)]));
-                wake_all(woken);
-            }
-        }
-    }
-}
-
 impl WaitList {
-    fn new(level: &Arc<Level>) -> Self {
-        Self(CachePadded(Waiting {
-            level: Arc::clone(level),
-            wakers: std::array::from_fn(|_| Mutex::new(Slab::new())),
-        }))
+    pub(crate) fn new(node: &StdArc<Node>) -> Self {
+        Self {
+            node: StdArc::clone(node),
+            wakers: Mutex::new([const { Slab::new() }; Phase::AWAITED]),
+        }
     }
 
     pub(crate) fn phase(&self) -> Phase {
-        self.0.level.phase()
+        self.node.latch.phase()
     }
 
     #[inline]
     pub(crate) fn reached(&self, phase: Phase) -> bool {
-        self.0.level.reached(phase)
+        self.node.latch.is(phase)
     }
 
     #[inline]
     pub(crate) fn poll(&self, phase: Phase, waiter: &mut Waiter, cx: &mut Context<'_>) -> Poll<()> {
-        if self.0.level.reached(phase) {
+        if self.reached(phase) {
             return Poll::Ready(());
         }
         match &waiter.registered {
@@ -200,19 +145,19 @@ impl WaitList {
         // Cloning and dropping a waker are user code: both outside the lock (S6).
         let waker = waker.clone();
         let replaced = {
-            let mut wakers = lock(self.wakers(phase));
-            // E2: pairs with `raise`.
-            if self.0.level.reached(phase) {
+            let mut wakers = lock(&self.wakers);
+            // E2: pairs with `wake`.
+            if self.reached(phase) {
                 drop(wakers);
                 return Poll::Ready(());
             }
+            let wakers = &mut wakers[place(phase)];
             if let Some(registered) = &mut waiter.registered {
                 *registered = Registered::new(registered.slot, &waker);
                 Some(mem::replace(&mut wakers[registered.slot], waker))
             } else {
-                let vacant = wakers.vacant_entry();
-                waiter.registered = Some(Registered::new(vacant.key(), &waker));
-                vacant.insert(waker);
+                waiter.registered = Some(Registered::new(wakers.vacant_key(), &waker));
+                wakers.insert(waker);
                 None
             }
         };
@@ -229,17 +174,33 @@ impl WaitList {
     }
 
     fn remove(&self, phase: Phase, registered: &Registered) -> Option<Waker> {
-        let mut wakers = lock(self.wakers(phase));
+        let mut wakers = lock(&self.wakers);
         // E2: once raised, the list has been emptied, or the raising thread is about to.
-        if self.0.level.reached(phase) {
+        if self.reached(phase) {
             return None;
         }
-        wakers.try_remove(registered.slot)
+        wakers[place(phase)].try_remove(registered.slot)
     }
 
-    fn wakers(&self, phase: Phase) -> &Mutex<Slab<Waker>> {
-        &self.0.wakers[phase as usize - 1]
+    /// Wakes all that waits here for a phase after `before`, up to `phase`, to which the level has
+    /// been raised.
+    pub(crate) fn wake(&self, before: Phase, phase: Phase) {
+        let mut woken = [const { Slab::new() }; Phase::AWAITED];
+        {
+            // E2: pairs with the second look in `register`.
+            let mut wakers = lock(&self.wakers);
+            for passed in before as usize..phase as usize {
+                woken[passed] = mem::take(&mut wakers[passed]);
+            }
+        }
+        woken.into_iter().for_each(wake_all);
     }
+}
+
+/// Returns which of the wait lists are for `phase`.
+#[inline]
+fn place(phase: Phase) -> usize {
+    phase as usize - 1
 }
 
 fn wake_all(wakers: Slab<Waker>) {
@@ -259,9 +220,13 @@ pub(crate) fn wake_each(wakers: impl IntoIterator<Item = Waker>) {
 
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
-    use std::sync::Arc;
+    use std::{
+        sync::Arc,
+        task::{Context, Waker},
+    };
 
-    use super::{Context, Latch, Phase, Waiter, Waker, lock};
+    use super::{Phase, Waiter, lock};
+    use crate::{Drain, drain::node::Node};
 
     struct Task;
 
@@ -272,22 +237,19 @@ mod tests {
     /// C4: a re-poll by the same task takes no lock; it would wait for ever for this one.
     #[test]
     fn a_repoll_takes_no_lock() {
-        let (latch, mut waiter) = (Latch::new(1), Waiter::default());
+        let (drain, mut waiter) = (Drain::new(), Waiter::default());
+        let list = Node::wait_list(drain.node()).unwrap();
         // A clone, because the vtable of the first waker may be at another address than that of all
         // its clones.
         let waker = Waker::from(Arc::new(Task)).clone();
         let mut cx = Context::from_waker(&waker);
         assert!(
-            latch
-                .list()
-                .poll(Phase::Draining, &mut waiter, &mut cx)
+            list.poll(Phase::Draining, &mut waiter, &mut cx)
                 .is_pending()
         );
-        let held = lock(latch.list().wakers(Phase::Draining));
+        let held = lock(&list.wakers);
         assert!(
-            latch
-                .list()
-                .poll(Phase::Draining, &mut waiter, &mut cx)
+            list.poll(Phase::Draining, &mut waiter, &mut cx)
                 .is_pending()
         );
         drop(held);

@@ -4,37 +4,44 @@
 //! # Ownership
 //!
 //! ```text
-//!  Drain ──► Handle ─────┐             clones share a Handle, whose drop begins the drain
-//!  Observer ─────────────┤
-//!                        ▼   latch            level, wait lists
-//!                      Node  tally            counts of shards and presences
-//!                        │   registry         records of tracked guards
-//!                        │   state.kept ───────────┐  until draining begins
-//!                        │   state.children ┄┄► Node (below)
-//!                        ▼   parent ──► Seat (of the node above)
-//!                      Weak<Seat>                  │
-//!                        ┆                         ▼
-//!  Guard ────────────────┴────────────────────► Seat ──► Node
+//!  Drain, Observer ──► Node   handles          the last that is dropped begins the drain
+//!                       │     latch            the level
+//!                       │     registry         records of tracked guards
+//!                       │     parts, one per core:
+//!                       │       tally          counts of presences
+//!                       │       state.kept ────────┐  until draining has begun
+//!                       │       state.list ──► WaitList ──► Node     until drained
+//!                       │       state.children ──► Node (below)      until it has drained
+//!                       │       state.parent ──► Node (above)        until it has drained
+//!                       ▼                          │
+//!                     Weak<Seat>                   ▼
+//!  Guard ───────────────┴─────────────────────► Seat ──► Node
 //!  Guard of a tracked drain ──► Seat (own) ──► Entry ──► Seat (shard) ──► Node
-//!  UntilDraining, … ──► WaitList ──► Level
+//!  UntilDraining, … ──► WaitList ──► Node
 //! ```
 //!
 //! `kept → Seat → Node → kept` is a cycle on purpose: while the drain runs, it holds the counts
 //! above zero. Beginning the drain drops `kept`, and with it the cycle; since the last handle
 //! begins the drain, none is left behind. From then on guards keep the seats, seats keep the node,
-//! and the end of the last seat is drained.
+//! and the end of the last seat is drained, which cuts the other cycles.
+//!
+//! A child is one allocation: its only part is in the node, and its seat and its wait list are
+//! created by its first guard and its first wait. As long as a part has children, it keeps its
+//! seat, or doesn't close if it has none.
 //!
 //! # Terms of the code
 //!
 //! | term | meaning |
 //! |---|---|
 //! | node | what a drain, its guards and its waiters share; its children are nodes |
+//! | part | what the threads of one core share of a node: a shard, a wait list, some children |
 //! | seat | what a guard points to: a shard or, if guards are tracked, an entry of its own |
 //! | shard | a seat that the guards of some threads share: one per core, a child has one |
-//! | kept | the first `Arc` of a seat, which the node or the registry has while running |
-//! | presence | an `Arc` of a seat that is not work: kept, or of a child or an idle connection |
-//! | tally | how many shards have not ended, and how many presences there are |
-//! | latch | the phase as a level that only rises, and the wakers that wait for it |
+//! | kept | the first `Arc` of a seat, which the part or the registry has while running |
+//! | presence | an `Arc` of a seat that is not work: kept, or of an idle connection |
+//! | tally | how many presences there are that a part does not keep |
+//! | latch | the phase as a level that only rises |
+//! | wait list | the wakers that wait for a phase |
 //! | settled | the phase to which all nodes below have been moved |
 //! | look | the count that is made when aborting begins |
 //! | record | label, place and age of a tracked guard; also the list of abandoned work |
@@ -56,30 +63,33 @@
 //!
 //! In this order, each taken only under those before it:
 //!
-//! 1. `state` of a node, a parent's before its children's;
-//! 2. a list of the registry;
-//! 3. `limit`, `begun_with` or `parent` of a node, and a list of the latch. No lock is taken under
-//!    these.
+//! 1. the `state`s of a node, a parent's before its children's; those of one node in the order of
+//!    its parts;
+//! 2. a list of the registry, or a wait list. No lock is taken under these.
 //!
-//! A raise wakes waiters after it has released `state`. No user code (a waker, a drop, a callback)
-//! runs under any of them (S6): what ends under a lock is handed out and dropped after it.
+//! A raise wakes waiters after it has released the `state`s. No user code (a waker, a drop, a
+//! callback) runs under any of them (S6): what ends under a lock is handed out and dropped after
+//! it.
 //!
 //! # Dependencies
 //!
-//! `phase`, `sync`, `thread_index`, `tally` and `latch` import nothing of the rest. `node`, `seat`
-//! and `tracked` own each other, as drawn above. Of the crate, this module imports the errors, the
-//! values of the report and the clock.
+//! `phase`, `sync`, `thread_index`, `tally` and `isolated` import nothing of the rest. `node`,
+//! `part`, `seat`, `latch` and `tracked` own each other, as drawn above. Of the crate, this module
+//! imports the errors, the values of the report and the clock.
 
 pub(crate) mod connection_guard;
 pub(crate) mod guard;
+mod isolated;
 pub(crate) mod latch;
 #[cfg(all(test, any(loom, shuttle)))]
 mod models;
 pub(crate) mod node;
 mod observer;
 pub(crate) mod park;
+mod part;
 pub(crate) mod phase;
 pub(crate) mod readiness;
+mod record;
 pub(crate) mod seat;
 pub(crate) mod sync;
 mod tally;
@@ -87,16 +97,19 @@ mod thread_index;
 mod tracked;
 pub(crate) mod until;
 
-use std::{fmt, panic::Location, sync::OnceLock, thread, time::Instant};
+use std::{
+    fmt,
+    panic::Location,
+    sync::{Arc as StdArc, OnceLock},
+    thread,
+    time::Instant,
+};
 
 pub use self::observer::Observer;
 use self::{
     guard::Guard,
-    latch::Level,
-    node::Node,
+    node::{MOST_SHARDS, Node},
     phase::Phase,
-    seat::Seat,
-    sync::{Arc, Weak},
 };
 use crate::{Drained, Refused, Stragglers};
 
@@ -124,25 +137,23 @@ use crate::{Drained, Refused, Stragglers};
 /// drain.until_drained().wait();
 /// # Ok::<(), async_drain::Drained>(())
 /// ```
-#[derive(Clone)]
 pub struct Drain {
-    handle: Arc<Handle>,
+    /// It counts its handles, and the drop of the last begins the drain.
+    node: StdArc<Node>,
 }
 
-/// What all clones of a drain share, and guards do not: its drop begins the drain.
-///
-/// The shards and the level are those of the node, here so that a guard takes one indirection less
-/// (C1).
-struct Handle {
-    shards: Arc<[Weak<Seat>]>,
-    level: Arc<Level>,
-    tracked: bool,
-    node: Arc<Node>,
+impl Clone for Drain {
+    fn clone(&self) -> Self {
+        self.node.add_handle();
+        Self {
+            node: StdArc::clone(&self.node),
+        }
+    }
 }
 
-impl Drop for Handle {
+impl Drop for Drain {
     fn drop(&mut self) {
-        self.node.raise_uncounted(Phase::Draining, None);
+        self.node.drop_handle();
     }
 }
 
@@ -157,7 +168,8 @@ impl Drain {
     /// [`stragglers`](Self::stragglers) and the report.
     ///
     /// A tracked guard costs a lock that few threads contend for and a look at a clock, and
-    /// allocates only if more guards are alive than ever before.
+    /// allocates only if more guards are alive than shortly before. Memory for many is given back
+    /// by the next call that counts them, or gradually by further guards.
     ///
     /// ```
     /// use async_drain::Drain;
@@ -178,25 +190,14 @@ impl Drain {
     #[doc(hidden)]
     #[must_use]
     pub fn with_shards(shards: usize, tracked: bool) -> Self {
-        Self::with(Node::new(
-            shards.clamp(1, MOST_SHARDS).next_power_of_two(),
-            tracked,
-        ))
-    }
-
-    fn with(node: Arc<Node>) -> Self {
+        let shards = shards.clamp(1, MOST_SHARDS).next_power_of_two();
         Self {
-            handle: Arc::new(Handle {
-                shards: Arc::clone(node.shards()),
-                level: Arc::clone(node.latch.level()),
-                tracked: node.registry.is_some(),
-                node,
-            }),
+            node: Node::new(shards, tracked),
         }
     }
 
-    pub(crate) fn node(&self) -> &Arc<Node> {
-        &self.handle.node
+    pub(crate) fn node(&self) -> &StdArc<Node> {
+        &self.node
     }
 
     /// Returns a handle that watches this drain and takes guards of it, but can't begin or abort it
@@ -215,14 +216,10 @@ impl Drain {
     #[inline]
     #[track_caller]
     pub fn guard(&self) -> Result<Guard, Drained> {
-        let seat = if self.handle.tracked {
-            self.node().seat_at(Location::caller())
-        } else {
-            match seat::own_seat(&self.handle.shards) {
-                // E7: Relaxed, as in `Node::created`.
-                Some(seat) if !self.handle.level.reached_relaxed(Phase::Draining) => Some(seat),
-                own => self.node().late_seat(own),
-            }
+        let seat = match self.node.own_seat() {
+            // E7: Relaxed, as in `Node::created`.
+            Some(seat) if !self.node.latch.is_relaxed(Phase::Draining) => Some(seat),
+            own => Node::late_seat(&self.node, own, Location::caller()),
         };
         seat.map(Guard::new).ok_or(Drained)
     }
@@ -253,7 +250,7 @@ impl Drain {
     #[inline]
     #[must_use]
     pub fn phase(&self) -> Phase {
-        self.handle.level.phase()
+        self.node.latch.phase()
     }
 
     /// Returns whether draining has begun.
@@ -262,7 +259,7 @@ impl Drain {
     #[inline]
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.handle.level.reached(Phase::Draining)
+        self.node.latch.is(Phase::Draining)
     }
 
     /// Returns how many guards are alive, those of [children](Self::child) included.
@@ -271,7 +268,7 @@ impl Drain {
     /// and child. To wait for zero, use [`until_drained`](Self::until_drained).
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.handle.node.in_flight()
+        self.node.in_flight()
     }
 
     /// Returns when the current phase will be cut short, if anything has set a limit.
@@ -280,21 +277,21 @@ impl Drain {
     /// abort grace. It is set before the phase begins.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.handle.node.deadline()
+        self.node.deadline()
     }
 
     /// Enters lame duck: still accepting, but already unready and telling peers to leave.
     ///
     /// Returns whether this call did it.
     pub fn enter_lame_duck(&self) -> bool {
-        self.handle.node.raise(Phase::LameDuck, None)
+        self.node.raise_by_hand(Phase::LameDuck, None)
     }
 
     /// Begins draining: no new work, and work in flight finishes.
     ///
     /// Returns whether this call did it.
     pub fn begin(&self) -> bool {
-        self.handle.node.raise(Phase::Draining, None)
+        self.node.raise_by_hand(Phase::Draining, None)
     }
 
     /// Begins draining and publishes when it will be cut short, for work that reads
@@ -314,14 +311,14 @@ impl Drain {
     /// # Ok::<(), async_drain::Drained>(())
     /// ```
     pub fn begin_with_deadline(&self, deadline: Instant) -> bool {
-        self.handle.node.raise(Phase::Draining, Some(deadline))
+        self.node.raise_by_hand(Phase::Draining, Some(deadline))
     }
 
     /// Begins aborting: cancels the work that is left, and begins draining if nothing has.
     ///
     /// Returns whether this call did it.
     pub fn abort(&self) -> bool {
-        self.handle.node.raise(Phase::Aborting, None)
+        self.node.raise_by_hand(Phase::Aborting, None)
     }
 
     /// Returns a value that begins draining when it is dropped, e.g. because a task that the
@@ -354,8 +351,8 @@ impl Drain {
     /// kept. A child that is created while this drain is draining is born draining, and drains at
     /// once, since it has no guard: for work that was promised before, take a guard of the parent.
     ///
-    /// It is cheap enough for one per connection. Its guards are counted in one place, so they are
-    /// best created on few threads.
+    /// It is cheap enough for one per connection: one allocation, and one more for its first guard.
+    /// Its guards are counted in one place, so they are best created on few threads.
     ///
     /// ```
     /// # use async_drain::Drain;
@@ -377,19 +374,19 @@ impl Drain {
     }
 
     /// Does the same for code that has no handle of the parent.
-    pub(crate) fn child_of(parent: &Arc<Node>) -> Self {
-        let node = Node::new(1, parent.registry.is_some());
-        if !parent.adopt(&node) {
+    pub(crate) fn child_of(parent: &StdArc<Node>) -> Self {
+        let node = Node::child(parent.is_tracked());
+        if !Node::adopt(parent, &node) {
             node.raise(Phase::Draining, parent.deadline());
         }
-        Self::with(node)
+        Self { node }
     }
 
     /// Returns the guards that are alive, here and in children: how many and, if the drain
     /// [tracks](Self::tracked) them, their label, place and age.
     #[must_use]
     pub fn stragglers(&self) -> Stragglers {
-        self.handle.node.stragglers()
+        self.node.stragglers()
     }
 }
 
@@ -436,6 +433,3 @@ fn cores() -> usize {
     static CORES: OnceLock<usize> = OnceLock::new();
     *CORES.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))
 }
-
-/// Enough for the largest machines.
-const MOST_SHARDS: usize = 1024;

@@ -11,143 +11,227 @@
 //!     reads each place by a read-modify-write that releases the raise: an upgrade of a shard, an
 //!     addition to the presences that have ended, the lock of a list of records. A creation that
 //!     comes before that in its place is counted. One that comes after it acquires the raise, so
-//!     its look at the phase (`created`, `Drain::guard`) finds draining, and it waits for `state`:
-//!     it returns when all is counted, and the guard that it replaces drops later still. So the
-//!     last place of each piece of work that was created without waiting is one that is counted.
-//!     While the drain runs, no creation waits.
+//!     its look at the phase (`created`, `Drain::guard`) finds draining, and it waits for a
+//!     `state`: it returns when all is counted, and the guard that it replaces drops later still.
+//!     So the last place of each piece of work that was created without waiting is one that is
+//!     counted. While the drain runs, no creation waits.
 //! E8. What is not work is not counted. A thread that begins or ends a presence, which is an `Arc`
-//!     that is not work, does both halves of it under `state`. A connection that becomes idle or
-//!     active can't, since that is the hot path. It learns from its own read-modify-write on which
-//!     side of the count it was (`Tally::look`), and so whether its work is in the record.
+//!     that is not work, does both halves of it under the `state` of its part; so does one that
+//!     keeps the first `Arc` of a shard, or gives it up. A connection that becomes idle or active
+//!     can't, since that is the hot path. It learns from its own read-modify-write on which side of
+//!     the count it was (`Tally::look`), and so whether its work is in the record.
 //!
 //! Which lock is taken under which is written in the header of the module `drain`.
 
 use std::{
     borrow::Cow,
-    iter, mem,
+    iter,
     panic::Location,
-    sync::{OnceLock, atomic},
+    sync::{Arc as StdArc, OnceLock},
     time::{Duration, Instant},
 };
-
-use slab::Slab;
 
 use crate::{
     Drained, Guard, Refused, Straggler, Stragglers,
     clock::Timestamp,
     drain::{
-        latch::Latch,
+        isolated::isolated,
+        latch::{Latch, WaitList},
+        part::{Key, Part, Released, State},
         phase::Phase,
         readiness::Holds,
-        seat::{self, Seat},
-        sync::{Arc, AtomicU8, Mutex, Ordering, Weak, lock},
-        tally::Tally,
+        record::{Limit, Record, Spacers},
+        seat::Seat,
+        sync::{Arc, AtomicU8, AtomicUsize, CachePadded, MutexGuard, Ordering, Weak, fence, lock},
+        tally::LiveShards,
+        thread_index::thread_index,
         tracked::{Entry, Registry, WorkState},
     },
 };
 
+// In this order, because what is read for each guard stands at the end, off the cache lines of what
+// handles and children write. `own` lies between: a drain that is not a child doesn't use it.
+//
+// The count of its `Arc` decides nothing but when its memory is freed, so models don't see it.
+#[repr(C)]
 pub(crate) struct Node {
+    /// How many handles there are. The last that is dropped begins the drain.
+    handles: AtomicUsize,
+    /// Where the parent lists this node.
+    pub(crate) key: Key,
+    /// The records of guards, if they are tracked. Set by the first of them.
+    registry: OnceLock<Box<Registry>>,
+    /// The only part of a child.
+    own: Part,
+    /// The parts of a drain that is not a child. Set once, by `new`: the parts need the node.
+    shards: OnceLock<Box<Shards>>,
+    /// How many shards have not ended.
+    live: LiveShards,
     pub(crate) latch: Latch,
-    pub(crate) tally: Tally,
-    /// Set once, by `new`: the seats need the node, and the node its seats.
-    pub(crate) shards: OnceLock<Arc<[Weak<Seat>]>>,
-    /// When the current phase will be cut short, if anything has set a limit.
-    limit: Mutex<Option<Limit>>,
-    /// How many guards there were when draining began here, set by `raise` for the report, which
-    /// may be begun later.
-    begun_with: Mutex<Option<usize>>,
-    /// E7 E8: locked while aborting begins.
-    state: Mutex<State>,
     /// The phase to which all below has been moved.
     settled: AtomicU8,
-    /// How many of the presences are accept loops and tasks of servers. It only informs, so models
-    /// don't see it.
-    serving: atomic::AtomicU32,
-    /// What makes the parent wait for this node, set by `adopt` and taken at the end.
-    parent: Mutex<Option<ParentLink>>,
-    /// The records of guards, if they are tracked.
-    pub(crate) registry: Option<Registry>,
+    tracked: bool,
 }
 
-struct State {
-    /// The first `Arc` of each shard. Beginning the drain drops them.
-    kept: Vec<Arc<Seat>>,
-    children: Slab<Weak<Node>>,
-    /// The abandoned work, for the report: our own that was alive when aborting began here, our own
-    /// that was lost at another time, and what children that have ended had here.
-    abandoned: Option<Box<Stragglers>>,
-    /// Set once this node has ended and the parent has its copy of the record.
-    ended: bool,
-    /// What keeps the program unready, and what else servers tell; set when it is first asked for.
-    holds: Option<std::sync::Arc<Holds>>,
+/// The parts of a drain that is not a child, one per core.
+struct Shards {
+    /// The seats of the parts, over and over, so that a guard finds its own without asking how many
+    /// there are (C1). Empty ones if guards are tracked, since those take another way.
+    seats: [Weak<Seat>; MOST_SHARDS],
+    parts: Vec<CachePadded<Part>>,
 }
 
-impl State {
-    fn abandon(&mut self, work: Stragglers) {
-        if work.total() > 0 {
-            self.abandoned.get_or_insert_default().append(work);
-        }
-    }
-}
-
-/// How long draining or aborting may last.
-#[derive(Clone, Copy)]
-struct Limit {
-    to: Phase,
-    at: Instant,
-}
-
-impl Limit {
-    /// Returns which of the two applies, `self` or a `later` one that is being set. Aborting has a
-    /// limit of its own, which no limit of draining replaces; of two limits of draining, the
-    /// earlier applies.
-    fn then(self, later: Self) -> Self {
-        if later.to >= Phase::Aborting {
-            later
-        } else if self.to >= Phase::Aborting || self.at < later.at {
-            self
-        } else {
-            later
-        }
-    }
-}
-
-/// A presence in the parent, and where the parent lists this node.
-struct ParentLink {
-    seat: Arc<Seat>,
-    key: usize,
-}
+/// More cores share shards. A power of two.
+pub(crate) const MOST_SHARDS: usize = if cfg!(any(loom, shuttle)) { 4 } else { 256 };
 
 impl Node {
-    pub(crate) fn new(shards: usize, tracked: bool) -> Arc<Self> {
-        let node = Arc::new(Self {
-            latch: Latch::new(shards),
-            tally: Tally::new(shards),
-            shards: OnceLock::new(),
-            limit: Mutex::new(None),
-            begun_with: Mutex::new(None),
-            state: Mutex::new(State {
-                kept: Vec::new(),
-                children: Slab::new(),
-                abandoned: None,
-                ended: false,
-                holds: None,
-            }),
-            settled: AtomicU8::new(Phase::Running as u8),
-            serving: atomic::AtomicU32::new(0),
-            parent: Mutex::new(None),
-            registry: tracked.then(|| Registry::new(shards)),
+    /// Creates the node of a drain with so many parts, a power of two.
+    pub(crate) fn new(parts: usize, tracked: bool) -> StdArc<Self> {
+        let (nodes, other_nodes) = isolated(1, || StdArc::new(Self::with(parts, tracked)));
+        let node = StdArc::clone(&nodes[0]);
+        let (seats, other_seats) = isolated(parts, || Arc::new(Seat::ended()));
+        let (lists, other_lists) = isolated(parts, || StdArc::new(WaitList::new(&node)));
+        let mut shards = Box::new(Shards {
+            seats: [const { Weak::new() }; MOST_SHARDS],
+            parts: Vec::with_capacity(parts),
         });
-        let kept: Vec<_> = (0..shards).map(|_| Seat::shard(&node)).collect();
-        let weak = kept.iter().map(Arc::downgrade).collect();
+        for (index, (mut seat, list)) in seats.into_iter().zip(lists).enumerate() {
+            if let Some(seat) = Arc::get_mut(&mut seat) {
+                *seat = Seat::shard(&node, index);
+            }
+            if !tracked {
+                let own = shards.seats.iter_mut().skip(index).step_by(parts);
+                own.for_each(|place| *place = Arc::downgrade(&seat));
+            }
+            shards.parts.push(CachePadded(Part::with(seat, list)));
+        }
         // It is new, so nothing is set.
-        let _ = node.shards.set(weak);
-        lock(&node.state).kept = kept;
+        let _ = node.shards.set(shards);
+        node.registry_of_guards();
+        node.with_record(|record| {
+            record.spacers = Some(Spacers {
+                _nodes: other_nodes,
+                _seats: other_seats,
+                _lists: other_lists,
+            });
+        });
         node
     }
 
-    pub(crate) fn shards(&self) -> &Arc<[Weak<Seat>]> {
-        self.shards.get().expect("`new` has set the shards")
+    /// Creates the node of a child, which its parent does not know yet.
+    pub(crate) fn child(tracked: bool) -> StdArc<Self> {
+        StdArc::new(Self::with(1, tracked))
+    }
+
+    fn with(shards: usize, tracked: bool) -> Self {
+        Self {
+            handles: AtomicUsize::new(1),
+            key: Key::new(),
+            live: LiveShards::new(shards),
+            settled: AtomicU8::new(Phase::Running as u8),
+            tracked,
+            registry: OnceLock::new(),
+            own: Part::new(),
+            shards: OnceLock::new(),
+            latch: Latch::new(),
+        }
+    }
+
+    /// Adds a handle.
+    pub(crate) fn add_handle(&self) {
+        // Relaxed: the caller has a handle, so the last one is not dropped.
+        self.handles.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Drops a handle. The last one begins the drain.
+    #[inline]
+    pub(crate) fn drop_handle(&self) {
+        // E1: what was done before any handle was dropped is visible to code that sees draining:
+        // `Release` by each, `Acquire` by the last.
+        if self.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.raise_uncounted(Phase::Draining, None);
+        }
+    }
+
+    /// Returns the parts of a drain that is not a child.
+    #[inline]
+    fn several(&self) -> &[CachePadded<Part>] {
+        self.shards.get().map_or(&[], |shards| &shards.parts)
+    }
+
+    fn is_child(&self) -> bool {
+        self.several().is_empty()
+    }
+
+    /// Returns the part that belongs to the calling thread.
+    #[inline]
+    fn part(&self) -> &Part {
+        match self.several() {
+            [] => &self.own,
+            // Their number is a power of two.
+            parts => &parts[thread_index() & (parts.len() - 1)].0,
+        }
+    }
+
+    /// Returns the index of that part.
+    #[inline]
+    fn part_index(&self) -> usize {
+        match self.several() {
+            [] => 0,
+            parts => thread_index() & (parts.len() - 1),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn part_at(&self, index: usize) -> &Part {
+        self.several().get(index).map_or(&self.own, |part| &part.0)
+    }
+
+    /// Returns the first part, which has the record of the node.
+    fn first(&self) -> &Part {
+        self.part_at(0)
+    }
+
+    /// Returns all parts, in the order in which they are locked.
+    fn parts(&self) -> impl Iterator<Item = &Part> {
+        let own = self.is_child().then_some(&self.own);
+        own.into_iter()
+            .chain(self.several().iter().map(|part| &part.0))
+    }
+
+    fn lock_all(&self) -> Vec<MutexGuard<'_, State>> {
+        self.parts().map(|part| lock(&part.state)).collect()
+    }
+
+    /// Runs `f` on the record of this node.
+    fn with_record<T>(&self, f: impl FnOnce(&mut Record) -> T) -> T {
+        f(lock(&self.first().state).record.get_or_insert_default())
+    }
+
+    pub(crate) fn is_tracked(&self) -> bool {
+        self.tracked
+    }
+
+    fn registry(&self) -> Option<&Registry> {
+        self.registry.get().map(Box::as_ref)
+    }
+
+    /// Returns the registry of a drain that tracks its guards, and creates it if there is none.
+    pub(crate) fn registry_of_guards(&self) -> Option<&Registry> {
+        if !self.tracked {
+            return None;
+        }
+        self.registry().or_else(|| self.first_registry())
+    }
+
+    #[cold]
+    fn first_registry(&self) -> Option<&Registry> {
+        // Locked, so that `follow` finds the registry, or this finds that it has been there.
+        let state = lock(&self.first().state);
+        let new = || Registry::new(self.several().len(), state.is_released());
+        self.registry.get_or_init(|| Box::new(new()));
+        drop(state);
+        self.registry()
     }
 
     /// Notes that a server gives its idle peers so long while draining, so that an operator can be
@@ -164,43 +248,60 @@ impl Node {
     }
 
     pub(crate) fn holds(&self) -> std::sync::Arc<Holds> {
-        std::sync::Arc::clone(lock(&self.state).holds.get_or_insert_default())
+        self.with_record(|record| std::sync::Arc::clone(record.holds.get_or_insert_default()))
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        lock(&self.limit).map(|limit| limit.at)
+        let state = lock(&self.first().state);
+        let limit = state.record.as_ref().and_then(|record| record.limit);
+        limit.map(|limit| limit.at)
     }
 
     /// Moves this drain and all below it to `phase` (S1), to be cut short at `deadline` if one is
     /// given. Returns whether this call moved this drain. Even if it did not, all below has moved
     /// when it returns.
+    ///
+    /// Counts the guards for a report, if this begins the drain.
     pub(crate) fn raise(&self, phase: Phase, deadline: Option<Instant>) -> bool {
         if phase >= Phase::Draining && !self.latch.is(Phase::Draining) {
             let in_flight = self.in_flight();
-            lock(&self.begun_with).get_or_insert(in_flight);
+            self.with_record(|record| {
+                record.begun_with.get_or_insert(in_flight);
+            });
         }
         self.raise_uncounted(phase, deadline)
     }
 
+    /// Like [`raise`](Self::raise), for a caller that does not report. In a child it does not
+    /// count: a line of drains that begin one by one from the bottom would be counted once for
+    /// each.
+    pub(crate) fn raise_by_hand(&self, phase: Phase, deadline: Option<Instant>) -> bool {
+        if self.is_child() {
+            self.raise_uncounted(phase, deadline)
+        } else {
+            self.raise(phase, deadline)
+        }
+    }
+
     /// Like [`raise`](Self::raise), where no handle is left that could ask for a report.
-    pub(crate) fn raise_uncounted(&self, phase: Phase, deadline: Option<Instant>) -> bool {
+    fn raise_uncounted(&self, phase: Phase, deadline: Option<Instant>) -> bool {
         if phase == Phase::Aborting {
             return self.abort(deadline);
         }
         let limit = deadline.map(|at| Limit { to: phase, at });
         if let Some(limit) = limit {
-            // S7: published everywhere before anything moves, since a task that a phase of this
+            // S7: published everywhere before anything moves, since a task that a phase of self
             // drain wakes may read the deadline of a child.
             self.for_each(|node| node.publish(limit));
         }
-        let moved = self.step(phase, limit);
-        if limit.is_some() || !self.is_settled(phase) {
+        let (moved, childless) = self.step(phase, limit);
+        if !childless && (limit.is_some() || !self.is_settled(phase)) {
             // A list, not a recursion: the tree may be ten thousand deep.
             let mut below = self.children();
             let mut next = 0;
             while let Some(child) = below.get(next) {
-                child.step(phase, limit);
-                if limit.is_some() || !child.is_settled(phase) {
+                let (_, childless) = child.step(phase, limit);
+                if !childless && (limit.is_some() || !child.is_settled(phase)) {
                     let further = child.children();
                     below.extend(further);
                 }
@@ -222,7 +323,7 @@ impl Node {
             at,
         });
         if let Some(limit) = limit {
-            // S7: published everywhere before anything moves, since a task that a phase of this
+            // S7: published everywhere before anything moves, since a task that a phase of self
             // drain wakes may read the deadline of a child.
             self.for_each(|node| node.publish(limit));
         }
@@ -241,34 +342,32 @@ impl Node {
         let mut ended = Vec::new();
         let before: Vec<_> = {
             // E7: held together, from the first look until all has moved.
-            let mut states: Vec<_> = all().map(|node| lock(&node.state)).collect();
+            let mut states: Vec<_> = all().map(Node::lock_all).collect();
             let now = Timestamp::now();
             let looks: Vec<_> = all()
-                .map(|node| {
+                .zip(&states)
+                .map(|(node, states)| {
                     if node.latch.is(Phase::Aborting) {
                         Stragglers::none()
                     } else {
-                        node.look(now, &mut ended)
+                        node.look(states, now, &mut ended)
                     }
                 })
                 .collect();
             let moved = all().zip(&mut states).zip(looks);
             moved
-                .map(|((node, state), look)| {
+                .map(|((node, states), look)| {
                     let before = node.latch.advance(Phase::Aborting);
                     // A drain that has drained since then was not aborted.
-                    if before < Phase::Aborting {
-                        state.abandon(look);
+                    if before < Phase::Aborting && look.total() > 0 {
+                        states[0].record.get_or_insert_default().abandon(look);
                     }
                     before
                 })
                 .collect()
         };
         for (node, &before) in all().zip(&before) {
-            node.latch.wake(before, Phase::Aborting);
-            if before < Phase::Draining {
-                node.release();
-            }
+            node.follow(before, Phase::Aborting);
         }
         drop(ended);
         for node in &below {
@@ -279,17 +378,22 @@ impl Node {
         before[0] < Phase::Aborting || begun && before[0] == Phase::Drained
     }
 
-    /// Returns the guards that are alive here, exactly (E7 E8). `state` is locked, here and
-    /// wherever else they may move.
-    fn look(&self, now: Timestamp, ended: &mut Vec<Seat>) -> Stragglers {
+    /// Returns the guards that are alive here, exactly (E7 E8). All `states` of this node are
+    /// locked, and those of all others to which guards may move.
+    fn look(
+        &self,
+        states: &[MutexGuard<'_, State>],
+        now: Timestamp,
+        ended: &mut Vec<Seat>,
+    ) -> Stragglers {
         let mut known = Vec::new();
         let mut kept = 0;
-        if let Some(registry) = &self.registry {
-            kept = registry.count_kept();
-            registry.collect(now, &mut known);
+        if let Some(registry) = self.registry() {
+            (kept, known) = registry.look(now);
         }
-        let count = self.tally.look(|| kept + seat::look(self.shards(), ended));
-        Stragglers::alive(count, known)
+        let looks = self.parts().zip(states);
+        let work: isize = looks.map(|(part, state)| part.look(state, ended)).sum();
+        Stragglers::alive(kept.saturating_add_signed(work), known)
     }
 
     /// Takes a seat that was created just now, and returns it once it is counted, if an abort is
@@ -300,28 +404,77 @@ impl Node {
         seat
     }
 
-    /// Returns a seat for a guard that is not tracked, if draining has begun or the calling
-    /// thread's shard has ended; `own` is the seat in that shard. Out of line, and the whole of the
-    /// rest, so that the hot path of `Drain::guard` is short (C1).
+    /// Returns a seat in the calling thread's shard for a guard that is not tracked, or `None` if
+    /// that shard has ended. Guards that are tracked or a child's are for `late_seat`.
+    #[inline]
+    pub(crate) fn own_seat(&self) -> Option<Arc<Seat>> {
+        self.shards.get()?.seats[thread_index() % MOST_SHARDS].upgrade()
+    }
+
+    /// Returns a seat for a guard that was asked for at `place`, if draining has begun or there is
+    /// no `own` seat. Out of line, and the whole of the rest, so that the hot path of
+    /// `Drain::guard` is short (C1).
     #[cold]
     #[inline(never)]
-    pub(crate) fn late_seat(&self, own: Option<Arc<Seat>>) -> Option<Arc<Seat>> {
-        let seat = own.or_else(|| seat::late_seat(self.shards()));
-        seat.map(|seat| self.created(seat))
+    pub(crate) fn late_seat(
+        this: &StdArc<Self>,
+        own: Option<Arc<Seat>>,
+        place: &'static Location<'static>,
+    ) -> Option<Arc<Seat>> {
+        match own {
+            Some(seat) => Some(this.created(seat)),
+            None => Self::seat_at(this, place),
+        }
+    }
+
+    /// Returns a seat in the calling thread's shard or, if that has ended, in any; `None` once all
+    /// have (S3).
+    #[inline]
+    pub(crate) fn shard_seat(this: &StdArc<Self>) -> Option<Arc<Seat>> {
+        let index = this.part_index();
+        let own = this.part_at(index).any_seat(this, index);
+        own.or_else(|| Self::other_seat(this))
+    }
+
+    /// Returns a seat in any shard: while draining, one may have ended before others. A shard that
+    /// has ended stays so; hence, if every upgrade failed, all had ended by the last one.
+    #[cold]
+    fn other_seat(this: &StdArc<Self>) -> Option<Arc<Seat>> {
+        let mut parts = this.parts().enumerate();
+        let seat = parts.find_map(|(index, part)| part.any_seat(this, index));
+        if seat.is_none() {
+            // E4: an upgrade that fails is `Relaxed`; pairs with the `Release` decrements of
+            // `Arc`'s drop.
+            fence(Ordering::Acquire);
+        }
+        seat
+    }
+
+    /// Returns the wait list of the calling thread's core, unless the drain has drained.
+    #[inline]
+    pub(crate) fn wait_list(this: &StdArc<Self>) -> Option<StdArc<WaitList>> {
+        this.part().list().or_else(|| Self::first_list(this))
+    }
+
+    #[cold]
+    fn first_list(this: &StdArc<Self>) -> Option<StdArc<WaitList>> {
+        let part = this.part();
+        part.list_in(&mut lock(&part.state), this)
     }
 
     /// Waits until an abort that is counting has finished counting.
     #[inline]
     fn wait_for_look(&self) {
         // E7: Relaxed, since what the caller did before has acquired the raise if it must be seen.
-        if self.latch.level().reached_relaxed(Phase::Draining) {
+        if self.latch.is_relaxed(Phase::Draining) {
             self.wait_for_state();
         }
     }
 
     #[cold]
+    #[inline(never)]
     fn wait_for_state(&self) {
-        drop(lock(&self.state));
+        drop(lock(&self.part().state));
     }
 
     /// Returns whether all below has been moved to `phase`, so that a line of drains that end one
@@ -336,87 +489,180 @@ impl Node {
         self.settled.fetch_max(phase as u8, Ordering::Release);
     }
 
-    fn step(&self, phase: Phase, limit: Option<Limit>) -> bool {
+    /// Moves this drain alone. Returns whether this call moved it, and whether it is known to have
+    /// no children but those that come later, which move themselves.
+    fn step(&self, phase: Phase, limit: Option<Limit>) -> (bool, bool) {
         // S7: published first, so that code that sees the phase can read it.
         if let Some(limit) = limit {
             self.publish(limit);
         }
-        let before = self.latch.raise(phase);
-        if before < Phase::Draining && phase >= Phase::Draining {
-            self.release();
-        }
-        before < phase
+        let before = self.latch.advance(phase);
+        let childless = self.follow(before, phase);
+        (before < phase, childless)
     }
 
     fn publish(&self, limit: Limit) {
-        let mut published = lock(&self.limit);
-        *published = Some(published.map_or(limit, |earlier| earlier.then(limit)));
+        self.with_record(|record| record.publish(limit));
     }
 
-    /// Drops the kept `Arc`s: from here on a shard ends with its last guard.
-    fn release(&self) {
-        let mut ended = Vec::new();
-        {
-            let mut state = lock(&self.state);
-            for seat in mem::take(&mut state.kept) {
-                self.tally.end_presence();
-                ended.extend(Seat::give_up(seat));
+    /// Does what follows from the raise of the level from `before` to `phase`: wakes all that waits
+    /// for that, and, if draining has begun, drops the kept `Arc`s. From then on a shard ends with
+    /// its last guard. Returns whether there were no children after the raise.
+    fn follow(&self, before: Phase, phase: Phase) -> bool {
+        if before >= phase {
+            return false;
+        }
+        let mut childless = true;
+        let begun = before < Phase::Draining && phase >= Phase::Draining;
+        for part in self.parts() {
+            let (list, released) = {
+                let mut state = lock(&part.state);
+                // E2: pairs with `Part::list_in`.
+                let list = state.list.clone();
+                childless &= state.children.is_empty();
+                let released = if begun {
+                    state.release(part)
+                } else {
+                    Released::Alive
+                };
+                (list, released)
+            };
+            if let Some(list) = list {
+                list.wake(before, phase);
             }
-            if let Some(registry) = &self.registry {
-                registry.release(&self.tally, &mut ended);
+            // What ends with it may wake waiters, which must not happen under our lock (S6).
+            if let Released::Empty = released {
+                Self::shard_emptied(self);
             }
         }
-        // What ends with them may wake waiters, which must not happen under our lock (S6).
-        drop(ended);
+        if let (true, Some(registry)) = (begun, self.registry()) {
+            let mut ended = Vec::new();
+            {
+                let _states = self.lock_all();
+                registry.release(self, &mut ended);
+            }
+            drop(ended);
+        }
+        childless
     }
 
     /// Ends a shard of `node`, which has no owner left. The last one ends the drain (L2), and with
     /// it perhaps the parent's last shard: a loop, not a recursion, for the same reason as in
     /// `raise`.
-    pub(crate) fn shard_emptied(node: Arc<Self>) {
-        let mut next = Some(node);
-        while let Some(node) = next.take() {
-            if !node.tally.last_shard() {
-                return;
-            }
-            node.latch.raise(Phase::Drained);
-            let Some(link) = lock(&node.parent).take() else {
-                return;
+    pub(crate) fn shard_emptied(node: &Self) {
+        let mut next = node.end_shard();
+        while let Some(node) = next {
+            next = node.end_shard();
+        }
+    }
+
+    /// Ends a shard. Returns the parent if the end of this node has ended a shard of it.
+    fn end_shard(&self) -> Option<StdArc<Self>> {
+        if !self.live.last_shard() {
+            return None;
+        }
+        self.latch.advance(Phase::Drained);
+        let (mut parent, mut has_record, mut spacers) = (None, false, None);
+        for part in self.parts() {
+            let list = {
+                let mut state = lock(&part.state);
+                parent = parent.or(state.parent.take());
+                if let Some(record) = &mut state.record {
+                    has_record = true;
+                    spacers = spacers.or(record.spacers.take());
+                }
+                // E2: pairs with `Part::list_in`.
+                state.list.take()
             };
-            // The seat's own drop would come back here one stack frame deeper.
-            next = Self::forget_child(link, &node).and_then(Seat::into_node);
+            if let Some(list) = list {
+                // Also for earlier phases: a thread that raised to one of them doesn't find the
+                // list if it comes later.
+                list.wake(Phase::Running, Phase::Drained);
+            }
+        }
+        drop(spacers);
+        let parent = parent?;
+        Self::forget_child(&parent, self, has_record)
+    }
+
+    /// Removes `child`, which has ended, from its part. Returns this node if that ends the shard of
+    /// the part.
+    fn forget_child(this: &StdArc<Self>, child: &Self, has_record: bool) -> Option<StdArc<Self>> {
+        if has_record {
+            this.take_over(child);
+        }
+        let part = this.part_at(child.key.part());
+        let (place, released) = {
+            let mut state = lock(&part.state);
+            let place = state.children.remove(child);
+            (place, state.give_up_kept(part))
+        };
+        drop(place);
+        match released {
+            Released::Alive => None,
+            Released::Empty => Some(StdArc::clone(this)),
+            // Its own drop would come back here one stack frame deeper.
+            Released::Seat(seat) => seat.into_node(),
+        }
+    }
+
+    /// Takes over what `child`, which has ended, has on record.
+    fn take_over(&self, child: &Self) {
+        let mut state = lock(&self.first().state);
+        let mut below = lock(&child.own.state);
+        let Some(record) = &mut below.record else {
+            return;
+        };
+        record.ended = true;
+        // While the parent runs, a child that ends is only its own report's business, and records
+        // would pile up.
+        if self.latch.is(Phase::LameDuck) {
+            if let Some(abandoned) = &record.abandoned {
+                let record = state.record.get_or_insert_default();
+                record.abandon(abandoned.as_ref().clone());
+            }
         }
     }
 
     /// Makes `child`, a new drain that no other thread knows yet, a child of this one. Returns
     /// `false` if this one has drained.
-    pub(crate) fn adopt(&self, child: &Arc<Self>) -> bool {
-        {
-            let mut state = lock(&self.state);
-            let Some(seat) = seat::seat(self.shards()) else {
-                return false;
-            };
-            self.tally.begin_presence();
-            *lock(&child.parent) = Some(ParentLink {
-                seat,
-                key: state.children.vacant_key(),
-            });
-            state.children.insert(Arc::downgrade(child));
+    pub(crate) fn adopt(this: &StdArc<Self>, child: &StdArc<Self>) -> bool {
+        let mut parts = iter::once(this.part_index()).chain(0..this.several().len());
+        if !parts.any(|index| Self::adopt_in(this, index, child)) {
+            return false;
         }
         // Register the child before reading the phase: a concurrent `raise` either finds it in the
         // list, or has moved this node before we took the lock, which we see here.
-        let phase = self.latch.phase();
+        let phase = this.latch.phase();
         if phase > Phase::Running {
-            let limit = *lock(&self.limit);
+            let limit = lock(&this.first().state)
+                .record
+                .as_ref()
+                .and_then(|record| record.limit);
             child.step(phase.min(Phase::Aborting), limit);
         }
         true
     }
 
+    /// Makes `child` a child in the part with that index, unless the shard of that has ended.
+    fn adopt_in(this: &StdArc<Self>, index: usize, child: &StdArc<Self>) -> bool {
+        let part = this.part_at(index);
+        let mut state = lock(&part.state);
+        if !state.keep(part) {
+            return false;
+        }
+        lock(&child.own.state).parent = Some(StdArc::clone(this));
+        state.children.insert(StdArc::clone(child), index);
+        true
+    }
+
     /// Creates a guard without a label, for a caller at `place`.
     #[inline]
-    pub(crate) fn guard(&self, place: &'static Location<'static>) -> Result<Guard, Drained> {
-        self.seat_at(place).map(Guard::new).ok_or(Drained)
+    pub(crate) fn guard(
+        this: &StdArc<Self>,
+        place: &'static Location<'static>,
+    ) -> Result<Guard, Drained> {
+        Self::seat_at(this, place).map(Guard::new).ok_or(Drained)
     }
 
     /// Refuses new work once draining has begun (S4).
@@ -431,34 +677,40 @@ impl Node {
 
     /// Like [`seat`](Self::seat), without a label. Out of line, so that its callers stay small.
     #[inline(never)]
-    pub(crate) fn seat_at(&self, place: &'static Location<'static>) -> Option<Arc<Seat>> {
-        self.seat(place, None)
+    pub(crate) fn seat_at(
+        this: &StdArc<Self>,
+        place: &'static Location<'static>,
+    ) -> Option<Arc<Seat>> {
+        Self::seat(this, place, None)
     }
 
     /// Returns a seat for a guard that was asked for at `place`, with a record if guards are
     /// tracked.
     pub(crate) fn seat(
-        &self,
+        this: &StdArc<Self>,
         place: &'static Location<'static>,
         label: Option<Cow<'static, str>>,
     ) -> Option<Arc<Seat>> {
-        let shard = || seat::seat(self.shards());
-        let seat = match &self.registry {
-            Some(registry) => registry.enter(self, place, label, shard),
+        let shard = || Self::shard_seat(this);
+        let seat = match this.registry_of_guards() {
+            Some(registry) => registry.enter(this, place, label, shard),
             None => shard(),
         };
-        seat.map(|seat| self.created(seat))
+        seat.map(|seat| this.created(seat))
     }
 
     /// Keeps this drain from being drained, for something that is not work itself but brings some:
     /// an accept loop.
-    pub(crate) fn presence(&self) -> Option<Presence> {
-        let _state = lock(&self.state);
-        let seat = seat::seat(self.shards())?;
-        self.tally.begin_presence();
-        self.serving.fetch_add(1, atomic::Ordering::Relaxed);
+    pub(crate) fn presence(this: &StdArc<Self>) -> Option<Presence> {
+        let seat = this.parts().enumerate().find_map(|(index, part)| {
+            let mut state = lock(&part.state);
+            let seat = part.seat_in(&mut state, this, index)?;
+            part.tally.begin_presence();
+            part.tally.begin_serving();
+            Some(seat)
+        });
         Some(Presence {
-            seat: Some(seat),
+            seat: Some(seat?),
             for_task: false,
         })
     }
@@ -469,10 +721,11 @@ impl Node {
     /// While it is created it may be counted as work. It is created when there is work, so then it
     /// is not the only one. One that ends in the instant in which a running drain is aborted by
     /// hand may be counted, too.
-    pub(crate) fn presence_for_task(&self) -> Option<Presence> {
-        let seat = seat::seat(self.shards())?;
-        self.tally.begin_presence();
-        self.serving.fetch_add(1, atomic::Ordering::Relaxed);
+    pub(crate) fn presence_for_task(this: &StdArc<Self>) -> Option<Presence> {
+        let seat = Self::shard_seat(this)?;
+        let tally = &this.part_at(seat.part()).tally;
+        tally.begin_presence();
+        tally.begin_serving();
         Some(Presence {
             seat: Some(seat),
             for_task: true,
@@ -481,52 +734,27 @@ impl Node {
 
     /// Ends the presence of `seat`, and drops it. What ends with it ends outside the lock.
     pub(crate) fn end_presence(seat: Arc<Seat>) {
-        let node = Arc::clone(seat.node());
+        let node = StdArc::clone(seat.node());
+        let part = node.part_at(seat.part());
         let ended = {
-            let _state = lock(&node.state);
-            node.tally.end_presence();
+            let _state = lock(&part.state);
+            part.tally.end_presence();
             Seat::give_up(seat)
         };
         drop(ended);
     }
 
-    /// Removes `child`, which has ended, from the node that `link` leads to. Returns what ends with
-    /// it.
-    fn forget_child(link: ParentLink, child: &Self) -> Option<Seat> {
-        let ParentLink { seat, key } = link;
-        // The seat is dropped while the lock of its node is held.
-        let parent = Arc::clone(seat.node());
-        let (place, ended) = {
-            let mut state = lock(&parent.state);
-            {
-                let mut below = lock(&child.state);
-                below.ended = true;
-                // While the parent runs, a child that ends is only its own report's business, and
-                // records would pile up.
-                if parent.latch.is(Phase::LameDuck) {
-                    if let Some(abandoned) = &below.abandoned {
-                        state.abandon(abandoned.as_ref().clone());
-                    }
-                }
-            }
-            let place = state.children.try_remove(key);
-            parent.tally.end_presence();
-            (place, Seat::give_up(seat))
-        };
-        drop(place);
-        ended
-    }
-
-    fn children(&self) -> Vec<Arc<Node>> {
-        lock(&self.state)
-            .children
-            .iter()
-            .filter_map(|(_, child)| child.upgrade())
-            .collect()
+    /// Returns the children.
+    fn children(&self) -> Vec<StdArc<Node>> {
+        let mut children = Vec::new();
+        for part in self.parts() {
+            part.children(&mut children);
+        }
+        children
     }
 
     /// Returns all nodes below, parents before their children.
-    fn below(&self) -> Vec<Arc<Node>> {
+    fn below(&self) -> Vec<StdArc<Node>> {
         let mut below = self.children();
         let mut next = 0;
         while let Some(child) = below.get(next) {
@@ -548,24 +776,28 @@ impl Node {
     }
 
     /// Returns how many guards were alive here and below when draining began, or are now if it
-    /// began above.
+    /// began above, or by hand in a child.
     pub(crate) fn begun_with(&self) -> usize {
-        let recorded = *lock(&self.begun_with);
-        recorded.unwrap_or_else(|| self.in_flight())
+        let record = self.with_record(|record| record.begun_with);
+        record.unwrap_or_else(|| self.in_flight())
     }
 
     /// Records work as abandoned (S8); its label, place and age are in `entry`. If aborting has
     /// begun and the work was alive then, it is recorded already: `work` tells that of a
     /// connection, and other work was alive.
     pub(crate) fn abandon(&self, work: Option<&WorkState>, entry: Option<&Entry>) {
-        let mut state = lock(&self.state);
+        let known = entry.and_then(Entry::straggler);
+        let mut state = lock(&self.first().state);
         // E8: aborting is raised under the lock, once the work is counted.
         if !self.latch.is(Phase::Aborting) || work.is_some_and(WorkState::is_uncounted) {
-            state.abandon(Stragglers::lost(entry.and_then(Entry::straggler)));
+            state
+                .record
+                .get_or_insert_default()
+                .abandon(Stragglers::lost(known));
         }
         // E8: under the lock, so that it is not counted as well when aborting begins.
-        if work.is_some_and(WorkState::abandon) {
-            self.tally.begin_presence();
+        if let Some(part) = work.and_then(WorkState::abandon) {
+            self.part_at(part).tally.begin_presence();
         }
     }
 
@@ -574,7 +806,7 @@ impl Node {
     pub(crate) fn rest(&self, work: &WorkState) {
         work.set_at_work(false);
         // E8: work that ends before aborting begins is not in that record.
-        if !self.tally.begin_presence() {
+        if !self.part_at(work.part()).tally.begin_presence() {
             work.set_uncounted(true);
         }
     }
@@ -584,7 +816,7 @@ impl Node {
     pub(crate) fn resume(&self, work: &WorkState) {
         // E8: work that begins again during the count is in the record, and what the connection did
         // before may be as well.
-        work.set_uncounted(self.tally.end_presence());
+        work.set_uncounted(self.part_at(work.part()).tally.end_presence());
         self.wait_for_look();
     }
 
@@ -593,11 +825,14 @@ impl Node {
         let below = self.below();
         let mut all = Stragglers::none();
         // Held together: a child that ends hands its record on to its parent.
-        let own = lock(&self.state);
-        let states: Vec<_> = below.iter().map(|node| lock(&node.state)).collect();
-        let records = iter::once(&own).chain(states.iter().filter(|state| !state.ended));
-        for record in records.filter_map(|state| state.abandoned.as_deref()) {
-            all.append(record.clone());
+        let own = lock(&self.first().state);
+        let states: Vec<_> = below.iter().map(|node| lock(&node.first().state)).collect();
+        let records = states.iter().filter_map(|state| state.record.as_ref());
+        let records = records.filter(|record| !record.ended);
+        for record in own.record.iter().chain(records) {
+            if let Some(abandoned) = &record.abandoned {
+                all.append(abandoned.as_ref().clone());
+            }
         }
         drop(states);
         drop(own);
@@ -608,27 +843,26 @@ impl Node {
     /// Returns how many guards are alive here and below.
     pub(crate) fn in_flight(&self) -> usize {
         let mut sum = 0;
-        self.for_each(|node| sum += node.own_in_flight());
+        self.for_each(|node| {
+            // The kept seats first: if draining begins in between, their guards are counted twice
+            // rather than not at all.
+            let kept = node.registry().map_or(0, Registry::count_kept);
+            sum += node.own_in_flight(kept);
+        });
         sum
     }
 
-    fn own_in_flight(&self) -> usize {
-        // The kept seats first: if draining begins in between, their guards are counted twice
-        // rather than not at all.
-        let kept = self.registry.as_ref().map_or(0, Registry::count_kept);
-        self.tally.count(|| kept + seat::count(self.shards()))
+    /// Returns how many guards are alive here, of which so many are in `kept` seats.
+    fn own_in_flight(&self, kept: usize) -> usize {
+        let work: isize = self.parts().map(Part::count).sum();
+        kept.saturating_add_signed(work)
     }
 
     /// Returns how many connections are idle: the presences that are nothing else.
     fn own_idle(&self) -> usize {
-        let state = lock(&self.state);
-        let others = state.kept.len()
-            + state.children.len()
-            + self.registry.as_ref().map_or(0, Registry::kept_records);
-        // Relaxed: a number to be shown.
-        let serving = self.serving.load(atomic::Ordering::Relaxed);
-        let serving = usize::try_from(serving).unwrap_or(usize::MAX);
-        (self.tally.count_presences()).saturating_sub(others.saturating_add(serving))
+        let presences: isize = self.parts().map(|part| part.tally.count_presences()).sum();
+        let others = self.registry().map_or(0, Registry::kept_records);
+        usize::try_from(presences).map_or(0, |presences| presences.saturating_sub(others))
     }
 
     /// Returns what is to be shown of the work here and below, by one walk.
@@ -636,11 +870,12 @@ impl Node {
         let mut overview = Overview::default();
         let now = Timestamp::now();
         self.for_each(|node| {
-            overview.in_flight += node.own_in_flight();
+            let registry = node.registry();
+            let kept = registry.map_or(0, |known| {
+                known.overview(now, Overview::OLDEST, &mut overview.oldest)
+            });
+            overview.in_flight += node.own_in_flight(kept);
             overview.idle += node.own_idle();
-            if let Some(registry) = &node.registry {
-                registry.oldest(now, Overview::OLDEST, &mut overview.oldest);
-            }
         });
         overview
     }
@@ -650,7 +885,7 @@ impl Node {
         let now = Timestamp::now();
         let mut known = Vec::new();
         self.for_each(|node| {
-            if let Some(registry) = &node.registry {
+            if let Some(registry) = node.registry() {
                 registry.collect(now, &mut known);
             }
         });
@@ -684,7 +919,7 @@ pub(crate) struct Presence {
 
 impl Presence {
     #[inline]
-    pub(crate) fn node(&self) -> &Node {
+    pub(crate) fn node(&self) -> &StdArc<Node> {
         let seat = self.seat.as_ref();
         seat.unwrap_or_else(|| unreachable!("only `drop` takes it"))
             .node()
@@ -696,10 +931,10 @@ impl Drop for Presence {
         let Some(seat) = self.seat.take() else {
             return;
         };
-        // Relaxed, here and where it begins: it publishes nothing.
-        (seat.node().serving).fetch_sub(1, atomic::Ordering::Relaxed);
+        let tally = &seat.node().part_at(seat.part()).tally;
+        tally.end_serving();
         if self.for_task && !seat.node().latch.is(Phase::Draining) {
-            seat.node().tally.end_presence();
+            tally.end_presence();
         } else {
             Node::end_presence(seat);
         }
@@ -708,15 +943,24 @@ impl Drop for Presence {
 
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
+    use std::mem::offset_of;
+
+    use super::Node;
     use crate::{Drain, Phase};
+
+    /// C3: the level is off the cache lines of what handles write.
+    #[test]
+    fn handles_write_to_no_line_of_the_level() {
+        assert!(offset_of!(Node, latch) - offset_of!(Node, handles) >= 128);
+    }
 
     #[test]
     fn a_presence_keeps_the_drain_and_is_not_in_flight() {
         let drain = Drain::new();
-        let presence = drain.node().presence();
+        let presence = Node::presence(drain.node());
         assert_eq!(drain.in_flight(), 0);
         let work = drain.guard().unwrap();
-        drop(drain.node().presence());
+        drop(Node::presence(drain.node()));
         assert_eq!(drain.in_flight(), 1);
         drop(work);
         drain.begin();

@@ -1,8 +1,8 @@
-use std::{fmt, panic::Location, time::Instant};
+use std::{fmt, panic::Location, sync::Arc as StdArc, time::Instant};
 
 use crate::{
     Drained, Refused, Stragglers,
-    drain::{guard::Guard, node::Node, phase::Phase, sync::Arc},
+    drain::{guard::Guard, node::Node, phase::Phase},
 };
 
 /// Watches a drain and takes guards of it, but can't begin or abort it and doesn't keep it running.
@@ -28,18 +28,18 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct Observer {
-    node: Arc<Node>,
+    node: StdArc<Node>,
 }
 
 impl Observer {
-    pub(crate) fn new(node: &Arc<Node>) -> Self {
+    pub(crate) fn new(node: &StdArc<Node>) -> Self {
         Self {
-            node: Arc::clone(node),
+            node: StdArc::clone(node),
         }
     }
 
     #[inline]
-    pub(crate) fn node(&self) -> &Arc<Node> {
+    pub(crate) fn node(&self) -> &StdArc<Node> {
         &self.node
     }
 
@@ -52,7 +52,7 @@ impl Observer {
     #[inline]
     #[track_caller]
     pub fn guard(&self) -> Result<Guard, Drained> {
-        self.node.guard(Location::caller())
+        Node::guard(&self.node, Location::caller())
     }
 
     /// Creates a guard for new work, which is refused from the moment draining begins.

@@ -13,13 +13,7 @@ use std::{
 
 use slab::Slab;
 
-use crate::drain::{
-    Drain, Observer,
-    latch::{Level, wake_each},
-    node::Node,
-    phase::Phase,
-    sync,
-};
+use crate::drain::{Drain, Observer, latch::wake_each, node::Node, phase::Phase};
 
 impl Drain {
     /// Returns whether the program should get new work: a value to ask at each probe.
@@ -73,16 +67,16 @@ impl Observer {
 /// Liveness is not readiness: a program that drains is alive, and must not be restarted.
 #[derive(Clone)]
 pub struct Readiness {
-    level: sync::Arc<Level>,
+    node: Arc<Node>,
     /// The phase from which on it is unready.
     until: Phase,
     holds: Arc<Holds>,
 }
 
 impl Readiness {
-    fn of(node: &Node) -> Self {
+    fn of(node: &Arc<Node>) -> Self {
         Self {
-            level: sync::Arc::clone(node.latch.level()),
+            node: Arc::clone(node),
             until: Phase::LameDuck,
             holds: node.holds(),
         }
@@ -98,7 +92,7 @@ impl Readiness {
     /// Returns the phase of the drain.
     #[allow(dead_code, reason = "only probes ask for it")]
     pub(crate) fn phase(&self) -> Phase {
-        self.level.phase()
+        self.node.latch.phase()
     }
 
     /// Returns whether the program should get new work.
@@ -108,7 +102,7 @@ impl Readiness {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         // Relaxed: the answer publishes nothing.
-        !self.level.reached(self.until) && self.holds.count.load(Ordering::Relaxed) == 0
+        !self.node.latch.is(self.until) && self.holds.count.load(Ordering::Relaxed) == 0
     }
 
     /// Keeps the program unready while the returned value lives, e.g. until its caches are warm or
@@ -149,7 +143,7 @@ impl Readiness {
     /// ready.
     #[must_use]
     pub fn reasons(&self) -> Vec<Cow<'static, str>> {
-        let phase = self.level.phase();
+        let phase = self.node.latch.phase();
         let phase = (phase >= self.until).then(|| phase.to_string().into());
         let state = self.holds.state();
         phase

@@ -2,12 +2,12 @@
 
 #[cfg(not(any(loom, shuttle)))]
 pub(crate) use std::sync::{
-    Arc, Mutex, MutexGuard, Weak,
+    Arc, Mutex, MutexGuard, OnceLock, Weak,
     atomic::{AtomicU8, AtomicUsize, Ordering, fence},
 };
 
 #[cfg(any(loom, shuttle))]
-pub(crate) use self::model::{Arc, Weak};
+pub(crate) use self::model::{Arc, OnceLock, Weak};
 #[cfg(loom)]
 pub(crate) use loom::sync::{
     Mutex, MutexGuard,
@@ -62,12 +62,57 @@ mod model {
 
     pub(crate) struct Weak<T: ?Sized> {
         value: sync::Weak<T>,
-        strong: sync::Arc<AtomicUsize>,
+        /// `None` if it was created without a value.
+        strong: Option<sync::Arc<AtomicUsize>>,
+    }
+
+    /// The standard library's, of which the checker sees the flag.
+    pub(crate) struct OnceLock<T> {
+        value: sync::OnceLock<T>,
+        /// `None` if it was created with its value.
+        set: Option<AtomicUsize>,
+    }
+
+    impl<T> From<T> for OnceLock<T> {
+        fn from(value: T) -> Self {
+            Self {
+                value: value.into(),
+                set: None,
+            }
+        }
+    }
+
+    impl<T> OnceLock<T> {
+        pub(crate) fn new() -> Self {
+            Self {
+                value: sync::OnceLock::new(),
+                set: Some(AtomicUsize::new(0)),
+            }
+        }
+
+        pub(crate) fn set(&self, value: T) -> Result<(), T> {
+            self.value.set(value)?;
+            if let Some(set) = &self.set {
+                set.store(1, Release);
+            }
+            Ok(())
+        }
+
+        pub(crate) fn get(&self) -> Option<&T> {
+            if self.set.as_ref().is_some_and(|set| set.load(Acquire) == 0) {
+                return None;
+            }
+            self.value.get()
+        }
     }
 
     impl<T> Arc<T> {
         pub(crate) fn new(value: T) -> Self {
             Self::first(sync::Arc::new(value))
+        }
+
+        pub(crate) fn get_mut(this: &mut Self) -> Option<&mut T> {
+            this.value.as_mut().and_then(sync::Arc::get_mut)
         }
 
         pub(crate) fn into_inner(mut this: Self) -> Option<T> {
@@ -89,7 +134,7 @@ mod model {
                     .value
                     .as_ref()
                     .map_or_else(|| unreachable!(), sync::Arc::downgrade),
-                strong: sync::Arc::clone(&this.strong),
+                strong: Some(sync::Arc::clone(&this.strong)),
             }
         }
 
@@ -139,26 +184,38 @@ mod model {
         }
     }
 
+    impl<T> Weak<T> {
+        pub(crate) const fn new() -> Self {
+            Self {
+                value: sync::Weak::new(),
+                strong: None,
+            }
+        }
+    }
+
     impl<T: ?Sized> Weak<T> {
         pub(crate) fn upgrade(&self) -> Option<Arc<T>> {
-            let mut strong = self.strong.load(Relaxed);
+            let count = self.strong.as_ref()?;
+            let mut strong = count.load(Relaxed);
             loop {
                 if strong == 0 {
                     return None;
                 }
-                match (self.strong).compare_exchange_weak(strong, strong + 1, Acquire, Relaxed) {
+                match count.compare_exchange_weak(strong, strong + 1, Acquire, Relaxed) {
                     Ok(_) => break,
                     Err(now) => strong = now,
                 }
             }
             Some(Arc {
                 value: Some(self.value.upgrade().expect("an owner is left")),
-                strong: sync::Arc::clone(&self.strong),
+                strong: sync::Arc::clone(count),
             })
         }
 
         pub(crate) fn strong_count(&self) -> usize {
-            self.strong.load(Relaxed)
+            self.strong
+                .as_ref()
+                .map_or(0, |strong| strong.load(Relaxed))
         }
     }
 }

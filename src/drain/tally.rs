@@ -15,56 +15,77 @@
 //! E4. The same is visible to a caller that is refused a guard, and so is the raise to draining (S4
 //!     S5). Every owner of a shard releases its count, the thread that begins after its raise. A
 //!     caller that has found each count at zero acquires them by a fence, since `Weak::upgrade`
-//!     acquires only if it succeeds.
-//! E5. `count` is never too low because a child or a kept `Arc` comes or goes while it runs: each
+//!     acquires only if it succeeds. A shard that never had a seat is closed under its lock.
+//! E5. `count` is never too low because an idle connection comes or goes while it runs: each
 //!     presence that it subtracts is one that it finds among the seats, or finds ended. `look` is
 //!     exact; see E7 and E8 of the node.
 
+use std::sync::atomic;
+
 use crate::drain::sync::{AtomicUsize, Ordering, fence};
 
-/// Counts the shards that have not ended, and the presences: `Arc`s of shards that are not work.
-pub(crate) struct Tally {
-    /// How many shards have not ended.
-    live: AtomicUsize,
-    /// How many presences have ever begun: the kept first `Arc`s, the seats of children, accept
-    /// loops and idle connections. Like `ended` it only rises, so that `count` can read this one
-    /// before it looks at the seats, and the other one after. Both are in units of `ONE`; the bit
-    /// below is set once `look` has read them.
-    begun: AtomicUsize,
-    /// How many presences have ended.
-    ended: AtomicUsize,
-}
+/// Counts the shards that have not ended.
+pub(crate) struct LiveShards(AtomicUsize);
 
-const LOOKED: usize = 1;
-const ONE: usize = 2;
-
-impl Tally {
+impl LiveShards {
     pub(crate) fn new(shards: usize) -> Self {
-        Self {
-            live: AtomicUsize::new(shards),
-            begun: AtomicUsize::new(shards * ONE),
-            ended: AtomicUsize::new(0),
-        }
-    }
-
-    /// Returns how many presences there are: exact while none begins or ends.
-    pub(crate) fn count_presences(&self) -> usize {
-        // Relaxed: a number to be shown.
-        let [begun, ended] =
-            [&self.begun, &self.ended].map(|count| count.load(Ordering::Relaxed) / ONE);
-        // Wrapping, as in `work`; in the upper half, if one ended between the two loads.
-        let presences = begun.wrapping_sub(ended) & (usize::MAX / ONE);
-        if presences > usize::MAX / ONE / 2 {
-            return 0;
-        }
-        presences
+        Self(AtomicUsize::new(shards))
     }
 
     /// Ends a shard; returns whether it was the last.
     pub(crate) fn last_shard(&self) -> bool {
         // E3: `Release` for the work done under this shard, `Acquire` for that of the shards that
         // ended before.
-        self.live.fetch_sub(1, Ordering::AcqRel) == 1
+        self.0.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+}
+
+/// Counts the presences of a shard that may begin and end without its lock: `Arc`s that are not
+/// work, but an accept loop, an idle connection or a task of a server.
+pub(crate) struct Tally {
+    /// How many presences have ever begun. Like `ended` it only rises, so that `count` can read
+    /// this one before it looks at the seats, and the other one after. Both are in units of `ONE`;
+    /// the bit below is set once `look` has read them.
+    begun: AtomicUsize,
+    /// How many presences have ended.
+    ended: AtomicUsize,
+    /// How many of the presences are accept loops and tasks of servers. It only informs, so models
+    /// don't see it.
+    serving: atomic::AtomicUsize,
+}
+
+const LOOKED: usize = 1;
+const ONE: usize = 2;
+
+impl Tally {
+    pub(crate) fn new() -> Self {
+        Self {
+            begun: AtomicUsize::new(0),
+            ended: AtomicUsize::new(0),
+            serving: atomic::AtomicUsize::new(0),
+        }
+    }
+
+    /// Counts a presence as an accept loop or a task of a server, until
+    /// [`end_serving`](Self::end_serving).
+    #[inline]
+    pub(crate) fn begin_serving(&self) {
+        // Relaxed, here and below: it publishes nothing.
+        self.serving.fetch_add(1, atomic::Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn end_serving(&self) {
+        self.serving.fetch_sub(1, atomic::Ordering::Relaxed);
+    }
+
+    /// Returns how many presences there are beside accept loops and tasks of servers: exact while
+    /// none begins or ends.
+    pub(crate) fn count_presences(&self) -> isize {
+        // Relaxed: a number to be shown.
+        let [begun, ended] = [&self.begun, &self.ended].map(|count| count.load(Ordering::Relaxed));
+        let serving = self.serving.load(atomic::Ordering::Relaxed);
+        -work(serving, begun, ended)
     }
 
     /// Begins a presence, whose `Arc` the caller has already created. Returns whether `look` has
@@ -85,7 +106,7 @@ impl Tally {
 
     /// Returns how many of the `seats` are work: exact while no guard is created or dropped, and
     /// otherwise too high by what is being given up.
-    pub(crate) fn count(&self, seats: impl FnOnce() -> usize) -> usize {
+    pub(crate) fn count(&self, seats: impl FnOnce() -> usize) -> isize {
         // E5: pairs with `begin_presence`.
         let begun = self.begun.load(Ordering::Acquire);
         let seats = seats();
@@ -96,8 +117,8 @@ impl Tally {
     }
 
     /// Like [`count`](Self::count), but misses no guard, and tells each presence that begins or
-    /// ends on which side of the count it was. Called once, with the state of the node locked.
-    pub(crate) fn look(&self, seats: impl FnOnce() -> usize) -> usize {
+    /// ends on which side of the count it was. Called once, with the states of the node locked.
+    pub(crate) fn look(&self, seats: impl FnOnce() -> usize) -> isize {
         // E5: pairs with `begin_presence`.
         let begun = self.begun.fetch_or(LOOKED, Ordering::Acquire);
         let seats = seats();
@@ -109,17 +130,13 @@ impl Tally {
     }
 }
 
-/// Returns how many of so many `seats` are work.
-fn work(seats: usize, begun: usize, ended: usize) -> usize {
+/// Returns how many of so many `seats` are work. That is negative by what is counted elsewhere: the
+/// guards in the registry's seats, and one that became idle while we counted.
+fn work(seats: usize, begun: usize, ended: usize) -> isize {
     let presences = (begun & !LOOKED).wrapping_sub(ended & !LOOKED);
-    // The two counters wrap after many children, and `ended` may be ahead; the difference does not
-    // wrap.
-    let work = (seats * ONE).wrapping_sub(presences);
-    // A guard that became idle in a kept seat while we counted may be among the presences and not
-    // among the seats.
-    if isize::try_from(work).is_ok() {
-        work / ONE
-    } else {
-        0
-    }
+    // The two counters wrap after many connections, and `ended` may be ahead; the difference does
+    // not wrap.
+    #[allow(clippy::cast_possible_wrap, reason = "a small number, of either sign")]
+    let twice = (seats * ONE).wrapping_sub(presences) as isize;
+    twice / 2
 }

@@ -4,17 +4,19 @@
 //! each shard. So a seat without another owner is free for the next guard, and dropping a guard
 //! takes no lock. Beginning the drain drops those `Arc`s: from then on a seat ends with its guard,
 //! and gives up its place in a shard.
+//!
+//! Nothing looks at all records with their list locked, since guards wait for that lock: a reader
+//! goes over them a few at a time. Records whose guards have gone are freed by new guards and by
+//! readers, once they are many.
 
 use std::{
     borrow::Cow,
-    cmp::Reverse,
     mem,
     panic::Location,
     sync::{
         Arc as StdArc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use crate::{
@@ -23,26 +25,63 @@ use crate::{
         node::Node,
         seat::Seat,
         sync::{Arc, CachePadded, Mutex, MutexGuard, Weak, lock},
-        tally::Tally,
         thread_index::thread_index,
     },
     report::Straggler,
 };
 
-/// The tracked guards of a drain, in as many lists as it has shards.
-pub(crate) struct Registry(Box<[CachePadded<Mutex<Records>>]>);
+/// The tracked guards of a drain, in as many lists as it has parts.
+pub(crate) struct Registry {
+    /// The list of a child.
+    own: Mutex<Records>,
+    /// The lists of a drain that is not a child.
+    several: Box<[CachePadded<Mutex<Records>>]>,
+}
 
+#[derive(Default)]
 struct Records {
     all: Vec<Record>,
-    /// The records that the last look found vacant and that have not been taken since.
-    vacant: Vec<usize>,
-    /// At how many records the next look for vacant ones is due: twice the guards that the last
-    /// look found alive, so that looking costs each guard only a few steps, and the records are
-    /// bounded by the guards.
-    look_at: usize,
+    /// Where the search for a vacant record begins: the last one that was found or created.
+    hand: usize,
+    /// Where the search for records to free goes on.
+    sweep: Sweep,
     /// Set by `release`, once draining has begun.
     released: bool,
+    /// How many readers are going over the records: none must miss one because it moves.
+    walks: u32,
 }
+
+/// Tells whether most of the records are vacant, by the last few that were looked at.
+#[derive(Default)]
+struct Sweep {
+    next: usize,
+    seen: u32,
+    vacant: u32,
+    /// Set if most of the last `SAMPLE` were vacant: such records are freed.
+    sparse: bool,
+}
+
+impl Sweep {
+    const SAMPLE: u32 = 64;
+
+    /// Notes a record; returns whether to free it if it is vacant.
+    fn see(&mut self, vacant: bool) -> bool {
+        self.seen += 1;
+        self.vacant += u32::from(vacant);
+        if self.seen == Self::SAMPLE {
+            self.sparse = self.vacant >= Self::SAMPLE / 4 * 3;
+            (self.seen, self.vacant) = (0, 0);
+        }
+        vacant && self.sparse
+    }
+}
+
+/// The label, place and time of a new guard.
+type Known = (
+    Option<Cow<'static, str>>,
+    &'static Location<'static>,
+    Timestamp,
+);
 
 /// A seat, and what is known of the guard in it or of the last one that was.
 struct Record {
@@ -70,6 +109,10 @@ impl Record {
         }
     }
 
+    fn is_kept(&self) -> bool {
+        matches!(self.seat, SeatOwner::Kept(_))
+    }
+
     /// Marks the connection at work: its age is that of the work.
     fn resume(&mut self) {
         if let Some(work) = &self.work {
@@ -94,46 +137,109 @@ impl Record {
         // we may see late.
         self.work.as_ref().is_none_or(|work| work.is_at_work())
     }
+
+    /// Ends the presence of the seat, which is vacant.
+    fn free(self) {
+        if let SeatOwner::Kept(seat) = self.seat {
+            Node::end_presence(seat);
+        }
+    }
 }
 
 impl Records {
-    const FEW: usize = 4;
+    /// So many are never freed.
+    const FEW: usize = 64;
+    /// How many records a new guard looks at to find a vacant one, and as many to free some.
+    const LOOKS: usize = 4;
+    /// How many a reader looks at before it lets others have the lock.
+    const STEP: usize = 512;
 
-    fn new() -> Self {
-        Self {
-            all: Vec::new(),
-            vacant: Vec::new(),
-            look_at: Self::FEW,
-            released: false,
-        }
-    }
-
+    /// Returns a vacant record near the last one that was found.
     fn vacant(&mut self) -> Option<usize> {
-        if self.vacant.is_empty() && self.all.len() >= self.look_at {
-            let records = self.all.iter().enumerate();
-            let vacant = records.filter(|(_, record)| !record.taken());
-            self.vacant.extend(vacant.map(|(index, _)| index));
-            self.look_at = Self::FEW.max(2 * (self.all.len() - self.vacant.len()));
+        for _ in 0..Self::LOOKS.min(self.all.len()) {
+            if self.hand >= self.all.len() {
+                self.hand = 0;
+            }
+            if !self.all[self.hand].taken() {
+                return Some(self.hand);
+            }
+            self.hand += 1;
         }
-        self.vacant.pop()
+        None
     }
 
-    fn taken(&self) -> impl Iterator<Item = &Record> {
-        self.all.iter().filter(|record| record.taken())
+    /// Frees a few vacant records, if most are vacant. What ends with them ends without the lock,
+    /// which is taken again then.
+    #[cold]
+    fn sweep<'a>(list: &'a Mutex<Self>, mut locked: MutexGuard<'a, Self>) -> MutexGuard<'a, Self> {
+        let mut freed = Vec::new();
+        let records = &mut *locked;
+        for _ in 0..Self::LOOKS {
+            if records.sweep.next >= records.all.len() {
+                records.sweep.next = 0;
+            }
+            records.look_at(records.sweep.next, 0, &mut freed);
+            records.sweep.next += 1;
+        }
+        if freed.is_empty() {
+            return locked;
+        }
+        drop(locked);
+        freed.into_iter().for_each(Record::free);
+        lock(list)
+    }
+
+    /// Looks whether a record is vacant, and frees it if most are, unless more than so many `walks`
+    /// are under way. Returns whether it was freed: then another one may be in its place.
+    fn look_at(&mut self, index: usize, walks: u32, freed: &mut Vec<Record>) -> bool {
+        let Some(record) = self.all.get(index) else {
+            return false;
+        };
+        let free = self.sweep.see(!record.taken());
+        if !free || self.released || self.walks > walks || self.all.len() <= Self::FEW {
+            return false;
+        }
+        freed.push(self.all.swap_remove(index));
+        if let Some(SeatOwner::Kept(moved)) = self.all.get(index).map(|record| &record.seat) {
+            if let Some(entry) = moved.entry() {
+                entry.record.store(index, Ordering::Relaxed);
+            }
+        }
+        if self.all.len() < self.all.capacity() / 4 {
+            self.all.shrink_to(self.all.capacity() / 2);
+        }
+        true
     }
 }
 
 impl Registry {
-    pub(crate) fn new(lists: usize) -> Self {
-        Self(
-            (0..lists)
-                .map(|_| CachePadded(Mutex::new(Records::new())))
-                .collect(),
-        )
+    /// Creates the registry of a node with so many parts, `released` if draining has begun.
+    pub(crate) fn new(several: usize, released: bool) -> Self {
+        let list = || {
+            Mutex::new(Records {
+                released,
+                ..Records::default()
+            })
+        };
+        Self {
+            own: list(),
+            several: (0..several).map(|_| CachePadded(list())).collect(),
+        }
+    }
+
+    fn list(&self, index: usize) -> &Mutex<Records> {
+        self.several.get(index).map_or(&self.own, |list| &list.0)
+    }
+
+    fn lists(&self) -> impl Iterator<Item = &Mutex<Records>> {
+        let own = self.several.is_empty().then_some(&self.own);
+        own.into_iter()
+            .chain(self.several.iter().map(|list| &list.0))
     }
 
     /// Returns a seat for a guard of `node`, which has this registry; `None` if a new one is needed
     /// and `shard` has none.
+    #[inline]
     pub(crate) fn enter(
         &self,
         node: &Node,
@@ -142,34 +248,59 @@ impl Registry {
         shard: impl FnOnce() -> Option<Arc<Seat>>,
     ) -> Option<Arc<Seat>> {
         let since = Timestamp::lately();
-        let list = thread_index() & (self.0.len() - 1);
-        let mut guard = lock(&self.0[list]);
-        let records = &mut *guard;
-        let vacant = records.vacant();
-        if let Some(record) = vacant.map(|index| &mut records.all[index]) {
+        let index = thread_index() & self.several.len().wrapping_sub(1);
+        let list = self.list(index);
+        let mut records = lock(list);
+        if records.all.len() > Records::FEW {
+            records = Records::sweep(list, records);
+        }
+        if let Some(vacant) = records.vacant() {
+            let record = &mut records.all[vacant];
             if let SeatOwner::Kept(seat) = &record.seat {
                 let seat = Arc::clone(seat);
                 record.place = place;
                 record.since = since;
-                record.work = None;
-                let old = mem::replace(&mut record.label, label);
-                drop(guard);
+                let old = (record.label.take(), record.work.take());
+                record.label = label;
+                drop(records);
                 drop(old);
                 return Some(seat);
             }
         }
+        drop(records);
+        // A shard may take the lock of its part, which comes before that of the list.
+        let known = (label, place, since);
+        Some(Self::add(node, shard()?, list, index, known))
+    }
 
-        let index = vacant.unwrap_or(records.all.len());
-        let seat = Seat::tracked(Entry {
-            shard: shard()?,
-            list,
-            record: index,
-        });
-        let record = Record {
+    /// Adds a record and its seat to the `list` with that index.
+    #[inline(never)]
+    fn add(
+        node: &Node,
+        shard: Arc<Seat>,
+        list: &Mutex<Records>,
+        index: usize,
+        (label, place, since): Known,
+    ) -> Arc<Seat> {
+        let mut guard = lock(list);
+        let records = &mut *guard;
+        // One that is kept has become vacant since. It stays so.
+        let vacant = records
+            .vacant()
+            .filter(|&index| !records.all[index].is_kept());
+        let record = vacant.unwrap_or(records.all.len());
+        records.hand = record;
+        let part = shard.part();
+        let seat = Arc::new(Seat::tracked(Entry {
+            shard,
+            list: index,
+            record: AtomicUsize::new(record),
+        }));
+        let new = Record {
             seat: if records.released {
                 SeatOwner::Released(Arc::downgrade(&seat))
             } else {
-                node.tally.begin_presence();
+                node.part_at(part).tally.begin_presence();
                 SeatOwner::Kept(Arc::clone(&seat))
             },
             label,
@@ -177,27 +308,27 @@ impl Registry {
             since,
             work: None,
         };
-        let old = if let Some(vacant) = records.all.get_mut(index) {
-            Some(mem::replace(vacant, record))
+        let old = if let Some(vacant) = records.all.get_mut(record) {
+            Some(mem::replace(vacant, new))
         } else {
-            records.all.push(record);
+            records.all.push(new);
             None
         };
         drop(guard);
         drop(old);
-        Some(seat)
+        seat
     }
 
-    /// Drops the kept `Arc`s; `tally` is that of the node, whose state is locked. What has ended is
-    /// put with the `ended`.
-    pub(crate) fn release(&self, tally: &Tally, ended: &mut Vec<Seat>) {
-        for records in &self.0 {
+    /// Drops the kept `Arc`s of `node`, whose states are locked. What has ended is put with the
+    /// `ended`.
+    pub(crate) fn release(&self, node: &Node, ended: &mut Vec<Seat>) {
+        for records in self.lists() {
             let mut records = lock(records);
             records.released = true;
             for record in &mut records.all {
                 if let SeatOwner::Kept(seat) = &record.seat {
                     // From here on the shards count the guard in it.
-                    tally.end_presence();
+                    node.part_at(seat.part()).tally.end_presence();
                     let released = SeatOwner::Released(Arc::downgrade(seat));
                     if let SeatOwner::Kept(seat) = mem::replace(&mut record.seat, released) {
                         ended.extend(Seat::give_up(seat));
@@ -207,91 +338,138 @@ impl Registry {
         }
     }
 
+    /// Returns how many guards are in kept seats, and so not counted by the shards, and what is
+    /// known of all that are at work: exactly, with the lists locked.
+    pub(crate) fn look(&self, now: Timestamp) -> (usize, Vec<Straggler>) {
+        let (mut kept, mut known) = (0, Vec::new());
+        for records in self.lists() {
+            for record in lock(records).all.iter().filter(|record| record.taken()) {
+                kept += usize::from(record.is_kept());
+                if record.is_at_work() {
+                    known.push(record.straggler(now));
+                }
+            }
+        }
+        (kept, known)
+    }
+
+    /// Calls `each` for the record of each guard, a few at a time under a lock.
+    fn for_each(&self, mut each: impl FnMut(&Record)) {
+        for list in self.lists() {
+            lock(list).walks += 1;
+            let mut next = 0;
+            let mut done = false;
+            while !done {
+                let mut freed = Vec::new();
+                {
+                    let mut records = lock(list);
+                    for _ in 0..Records::STEP {
+                        let Some(record) = records.all.get(next) else {
+                            records.walks -= 1;
+                            done = true;
+                            break;
+                        };
+                        if record.taken() {
+                            each(record);
+                        }
+                        if !records.look_at(next, 1, &mut freed) {
+                            next += 1;
+                        }
+                    }
+                }
+                freed.into_iter().for_each(Record::free);
+            }
+        }
+    }
+
     /// Returns how many guards are in kept seats, and so not counted by the shards.
     pub(crate) fn count_kept(&self) -> usize {
-        let kept = |record: &&Record| matches!(record.seat, SeatOwner::Kept(_));
-        let lists = self.0.iter();
-        lists
-            .map(|records| lock(records).taken().filter(kept).count())
-            .sum()
+        let mut kept = 0;
+        self.for_each(|record| kept += usize::from(record.is_kept()));
+        kept
     }
 
     /// Returns how many seats are kept, with or without a guard.
     pub(crate) fn kept_records(&self) -> usize {
-        let kept = |records: MutexGuard<'_, Records>| {
+        let kept = |list: &Mutex<Records>| {
+            let records = lock(list);
             if records.released {
                 0
             } else {
                 records.all.len()
             }
         };
-        self.0.iter().map(|records| kept(lock(records))).sum()
+        self.lists().map(kept).sum()
     }
 
-    /// Adds the guards of this registry to `oldest`, which holds the oldest `most`, oldest first.
-    /// It looks at so few records at a time that no guard waits long for the lock.
-    pub(crate) fn oldest(&self, now: Timestamp, most: usize, oldest: &mut Vec<Straggler>) {
-        const AT_ONCE: usize = 1024;
-        for list in &self.0 {
-            for first in (0..).step_by(AT_ONCE) {
-                let records = lock(list);
-                let Some(some) = records.all.get(first..) else {
-                    break;
-                };
-                let alive = (some.iter().take(AT_ONCE))
-                    .filter(|record| record.taken() && record.is_at_work());
-                // Only what stays in the end is copied.
-                let mut found: Vec<(Duration, &Record)> = Vec::new();
-                for record in alive {
-                    let age = now.since(record.since);
-                    let older = oldest.iter().filter(|known| known.age >= age).count();
-                    let place = found.partition_point(|(found, _)| *found >= age);
-                    if older + place < most {
-                        found.insert(place, (age, record));
-                        found.truncate(most);
-                    }
-                }
-                oldest.extend(found.iter().map(|(_, record)| record.straggler(now)));
-                drop(records);
-                oldest.sort_by_key(|straggler| Reverse(straggler.age));
+    /// Returns how many guards are in kept seats, as [`count_kept`](Self::count_kept) does, and
+    /// adds the guards of this registry to `oldest`, which holds the oldest `most`, oldest first.
+    pub(crate) fn overview(
+        &self,
+        now: Timestamp,
+        most: usize,
+        oldest: &mut Vec<Straggler>,
+    ) -> usize {
+        let mut kept = 0;
+        self.for_each(|record| {
+            kept += usize::from(record.is_kept());
+            let age = now.since(record.since);
+            let place = oldest.partition_point(|known| known.age >= age);
+            // Only what may stay is copied.
+            if record.is_at_work() && place < most {
+                oldest.insert(place, record.straggler(now));
                 oldest.truncate(most);
             }
-        }
+        });
+        kept
     }
 
     pub(crate) fn collect(&self, now: Timestamp, into: &mut Vec<Straggler>) {
-        for records in &self.0 {
-            let records = lock(records);
-            let stragglers = records.taken().filter(|record| record.is_at_work());
-            into.extend(stragglers.map(|record| record.straggler(now)));
-        }
+        self.for_each(|record| {
+            if record.is_at_work() {
+                into.push(record.straggler(now));
+            }
+        });
     }
 }
 
 /// Whether a connection's guard is at work, and what the record of abandoned work has of it.
 // Relaxed throughout: only the task of the connection changes it.
 #[derive(Debug)]
-pub(crate) struct WorkState(AtomicU8);
+pub(crate) struct WorkState {
+    flags: AtomicU8,
+    /// The index of the part that its guard is in.
+    part: usize,
+}
 
 impl WorkState {
     const AT_WORK: u8 = 1;
     const UNCOUNTED: u8 = 2;
     const ABANDONED: u8 = 4;
 
-    pub(crate) fn new() -> Self {
-        Self(AtomicU8::new(Self::AT_WORK))
+    /// Creates the state of a connection whose guard is in that part.
+    pub(crate) fn new(part: usize) -> Self {
+        Self {
+            flags: AtomicU8::new(Self::AT_WORK),
+            part,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn part(&self) -> usize {
+        self.part
     }
 
     #[inline]
     fn is(&self, flag: u8) -> bool {
-        self.0.load(Ordering::Relaxed) & flag != 0
+        self.flags.load(Ordering::Relaxed) & flag != 0
     }
 
     #[inline]
     fn set(&self, flag: u8, on: bool) {
-        let others = self.0.load(Ordering::Relaxed) & !flag;
+        let others = self.flags.load(Ordering::Relaxed) & !flag;
         let flag = if on { flag } else { 0 };
-        self.0.store(others | flag, Ordering::Relaxed);
+        self.flags.store(others | flag, Ordering::Relaxed);
     }
 
     #[inline]
@@ -321,11 +499,11 @@ impl WorkState {
         self.is(Self::ABANDONED)
     }
 
-    /// Marks the connection recorded and idle; returns whether it was at work.
-    pub(crate) fn abandon(&self) -> bool {
+    /// Marks the connection recorded and idle; returns its part if it was at work.
+    pub(crate) fn abandon(&self) -> Option<usize> {
         let at_work = self.is_at_work();
-        self.0.store(Self::ABANDONED, Ordering::Relaxed);
-        at_work
+        self.flags.store(Self::ABANDONED, Ordering::Relaxed);
+        at_work.then_some(self.part)
     }
 }
 
@@ -333,7 +511,9 @@ impl WorkState {
 pub(crate) struct Entry {
     shard: Arc<Seat>,
     list: usize,
-    record: usize,
+    /// Changed under the lock of the list.
+    // Relaxed, for that reason.
+    record: AtomicUsize,
 }
 
 impl Entry {
@@ -348,8 +528,10 @@ impl Entry {
 
     /// Runs `f` on the record, under the lock.
     fn with<T>(&self, f: impl FnOnce(&mut Record) -> T) -> Option<T> {
-        let registry = self.shard.node().registry.as_ref()?;
-        lock(&registry.0[self.list]).all.get_mut(self.record).map(f)
+        let registry = self.shard.node().registry_of_guards()?;
+        let mut records = lock(registry.list(self.list));
+        let record = self.record.load(Ordering::Relaxed);
+        records.all.get_mut(record).map(f)
     }
 
     pub(crate) fn relabel(&self, label: Cow<'static, str>) {
@@ -400,7 +582,7 @@ impl Entry {
     pub(crate) fn further(&self, place: &'static Location<'static>) -> Arc<Seat> {
         let node = self.shard.node();
         let shard = || Some(Arc::clone(&self.shard));
-        let seat = (node.registry.as_ref())
+        let seat = (node.registry_of_guards())
             .and_then(|known| known.enter(node, place, self.label(), shard))
             .unwrap_or_else(|| Arc::clone(&self.shard));
         node.created(seat)

@@ -4,6 +4,7 @@ use std::{
     fmt,
     future::Future,
     pin::{Pin, pin},
+    sync::Arc as StdArc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -18,7 +19,6 @@ use crate::{
         node::Node,
         park::Parker,
         phase::Phase,
-        sync::Arc,
     },
     futures::{RunUntilAborting, RunUntilDraining},
 };
@@ -26,7 +26,7 @@ use crate::{
 /// Waits for `phase`; what the named futures share.
 pub(crate) struct Until {
     /// `None` if the phase had been reached when this was created: it stays so.
-    list: Option<Arc<WaitList>>,
+    list: Option<StdArc<WaitList>>,
     phase: Phase,
     /// Set by a poll that found the phase reached.
     completed: bool,
@@ -35,9 +35,15 @@ pub(crate) struct Until {
 
 impl Until {
     #[inline]
-    pub(crate) fn new(node: &Node, phase: Phase) -> Self {
+    pub(crate) fn new(node: &StdArc<Node>, phase: Phase) -> Self {
+        let list = if node.latch.is(phase) {
+            None
+        } else {
+            // If there is none, the drain has drained since.
+            Node::wait_list(node)
+        };
         Self {
-            list: (!node.latch.is(phase)).then(|| Arc::clone(node.latch.list())),
+            list,
             phase,
             completed: false,
             waiter: Waiter::default(),
@@ -88,7 +94,7 @@ macro_rules! until {
 
         impl $name {
             #[inline]
-            pub(crate) fn new(node: &Node) -> Self {
+            pub(crate) fn new(node: &StdArc<Node>) -> Self {
                 Self(Until::new(node, Phase::$phase))
             }
 

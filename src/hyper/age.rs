@@ -13,7 +13,11 @@ use std::{
 use async_io::Timer;
 
 use super::limits::{self, Limits};
-use crate::{Drain, Observer, Phase, drain::node::Presence, shutdown::timer};
+use crate::{
+    Drain, Observer, Phase,
+    drain::node::{Node, Presence},
+    shutdown::timer,
+};
 #[cfg(feature = "log")]
 use crate::{Straggler, Stragglers, drain::connection_guard::ConnectionGuard};
 
@@ -80,7 +84,7 @@ impl HandlerDrain {
     pub(super) fn new(server: &Observer) -> (Self, Option<Presence>) {
         let child = Drain::child_of(server.node());
         // None if draining has begun: without a guard, the child was drained at once.
-        let presence = child.node().presence();
+        let presence = Node::presence(child.node());
         let child = Some(child).filter(|_| presence.is_some());
         let drain = Self {
             observer: (child.as_ref()).map_or_else(|| server.clone(), Drain::observer),

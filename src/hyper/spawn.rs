@@ -2,6 +2,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -11,10 +12,7 @@ use pin_project_lite::pin_project;
 use super::activity::Tunnel;
 use crate::{
     Phase,
-    drain::{
-        node::{Node, Presence},
-        sync::Arc,
-    },
+    drain::node::{Node, Presence},
     futures::UntilAborting,
 };
 
@@ -102,12 +100,12 @@ pin_project! {
 }
 
 impl<T> UntilAborted<T> {
-    fn new(node: &Node, task: T) -> Self {
+    fn new(node: &Arc<Node>, task: T) -> Self {
         Self {
             task: Some(task),
             aborting: None,
             tunnel: Tunnel::next(),
-            presence: node.presence_for_task(),
+            presence: Node::presence_for_task(node),
         }
     }
 }

@@ -10,7 +10,10 @@ use std::{
     future::Future,
     io,
     pin::Pin,
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
@@ -20,7 +23,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 
 use super::{linger::Linger, transport::Transport};
 pub use crate::drain::connection_guard::ConnectionGuard;
-use crate::{Drain, Guard, Phase, drain::node::Node, drain::sync::Arc, futures::UntilDraining};
+use crate::{Drain, Guard, Phase, drain::node::Node, futures::UntilDraining};
 
 impl ConnectionGuard {
     /// Counts the work as abandoned if `connection` loses bytes once lame duck or draining has

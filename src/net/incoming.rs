@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     Drain, Guard, Observer,
-    drain::node::Presence,
+    drain::node::{Node, Presence},
     futures::{UntilAborting, UntilDraining},
 };
 
@@ -339,7 +339,7 @@ impl<L: IntoAccept> Incoming<L> {
             },
             draining: UntilDraining::new(node),
             aborting: UntilAborting::new(node),
-            hold: node.presence(),
+            hold: Node::presence(node),
             drain,
             stall_limit: STALL_LIMIT,
             place: Location::caller(),
@@ -464,7 +464,7 @@ impl<L: IntoAccept> Incoming<L> {
                     }
                     // This fails only if the drain was drained before the stream was made: later,
                     // the stream itself keeps it from becoming drained.
-                    let Ok(guard) = self.drain.node().guard(self.place) else {
+                    let Ok(guard) = Node::guard(self.drain.node(), self.place) else {
                         return self.close();
                     };
                     return Poll::Ready(Some(Ok(Connection {

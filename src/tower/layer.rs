@@ -1,9 +1,9 @@
-use std::{fmt, panic::Location};
+use std::{fmt, panic::Location, sync::Arc};
 
 use tower_layer::Layer;
 
 use super::service::DrainService;
-use crate::{Drain, Guard, Observer, drain::sync::Arc};
+use crate::{Drain, Guard, Observer, drain::node::Node};
 
 /// Gives each request a guard until the end of its answer's body, and tells peers to leave.
 ///
@@ -83,12 +83,12 @@ impl DrainLayer {
     /// Returns a guard for `request`, unless the drain is drained.
     pub(super) fn guard<B>(&self, request: &::http::Request<B>) -> Option<Guard> {
         let node = self.0.observer.node();
-        let label = node.registry.is_some().then(|| {
+        let label = node.is_tracked().then(|| {
             let mut label = String::new();
             crate::http::label(request, &mut label);
             label.into()
         });
-        node.seat(self.0.place, label).map(Guard::new)
+        Node::seat(node, self.0.place, label).map(Guard::new)
     }
 }
 

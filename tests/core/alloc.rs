@@ -38,6 +38,14 @@ fn a_clone_allocates_nothing() {
     free(|| drop(drain.guard().unwrap().labeled("GET /")));
 }
 
+/// C1: a tracked guard takes the seat that another has left.
+#[test]
+fn a_tracked_guard_takes_a_seat_that_was_left() {
+    let drain = Drain::tracked();
+    let _kept = drain.guard().unwrap();
+    free(|| drop(drain.guard().unwrap().labeled("GET /")));
+}
+
 /// C3: reading the phase, the deadline and the count.
 #[test]
 fn reading_the_phase_allocates_nothing() {

@@ -28,9 +28,10 @@ fn a_wait_is_six_words() {
     assert!(size_of::<UntilDrained>() <= 6 * POINTER);
 }
 
-/// The memory of a child, since a program may have one per connection.
+/// C6: the memory of a child, since a program may have one per connection. It is at most
+/// that of swansong's child, also once the child has had a guard.
 #[test]
-fn a_child_is_about_a_kilobyte() {
+fn a_child_is_a_quarter_of_a_kilobyte() {
     let drain = Drain::new();
     drop(drain.child());
     let mut children = Vec::with_capacity(1_000);
@@ -38,7 +39,28 @@ fn a_child_is_about_a_kilobyte() {
         children.extend((0..1_000).map(|_| drain.child()));
     });
     let each = info.bytes_current / 1_000;
-    assert!(each <= 1_300, "{each} bytes per child");
+    assert!(each <= 216, "{each} bytes per child");
+    let info = allocation_counter::measure(|| {
+        for child in &children {
+            drop(child.guard());
+        }
+    });
+    let each = each + info.bytes_current / 1_000;
+    assert!(each <= 264, "{each} bytes per child that has had a guard");
+}
+
+/// C6: what a child asks of the allocator: once for itself, and once for its first guard.
+#[test]
+fn a_child_is_one_allocation() {
+    let drain = Drain::new();
+    drop(drain.child());
+    let count = |what: &dyn Fn()| allocation_counter::measure(what).count_total;
+    assert_eq!(count(&|| drop(drain.child())), 1);
+    let with_a_guard = || {
+        let child = drain.child();
+        drop(child.guard());
+    };
+    assert_eq!(count(&with_a_guard), 2);
 }
 
 /// C1: by default a drain has as many shards as there are cores.

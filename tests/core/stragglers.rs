@@ -227,3 +227,54 @@ fn an_idle_connection_that_ends_leaves_the_count_right() {
     drop(work);
     assert_eq!(drain.in_flight(), 0);
 }
+
+/// S2: the first guard of a tracked child may come when its parent is draining already.
+#[test]
+fn a_tracked_child_drains_whose_first_guard_came_late() {
+    let drain = Drain::tracked();
+    let child = drain.child();
+    let below = child.child();
+    let work = below.guard().unwrap();
+    drain.begin();
+    let late = child.guard().unwrap().labeled("late");
+    assert_eq!((drain.in_flight(), child.stragglers().total()), (2, 2));
+    drop(late);
+    assert_eq!(drain.in_flight(), 1);
+    drop(work);
+    assert_eq!(drain.phase(), Phase::Drained);
+}
+
+/// C5: the records of a peak of tracked guards are given back, with their labels: by the next call
+/// that counts, or little by little by new guards.
+#[test]
+fn memory_follows_the_tracked_guards_that_are_left() {
+    let peak = |drain: &Drain| {
+        let label = || "a label of some length".to_owned();
+        let guards = (0..50_000).map(|_| drain.guard().unwrap().labeled(label()));
+        drop(guards.collect::<Vec<_>>());
+    };
+    let counted = Drain::tracked();
+    let kept = counted.guard().unwrap();
+    let info = allocation_counter::measure(|| {
+        peak(&counted);
+        assert_eq!(counted.in_flight(), 1);
+    });
+    assert!(
+        info.bytes_current < 50_000,
+        "{} bytes stay",
+        info.bytes_current
+    );
+    assert_eq!(counted.stragglers().iter().count(), 1);
+    drop(kept);
+
+    let busy = Drain::tracked();
+    let info = allocation_counter::measure(|| {
+        peak(&busy);
+        (0..50_000).for_each(|_| drop(busy.guard()));
+    });
+    assert!(
+        info.bytes_current < 50_000,
+        "{} bytes stay",
+        info.bytes_current
+    );
+}

@@ -234,6 +234,26 @@ fn a_dropped_child_gives_its_place_back() {
     assert_eq!(drain.in_flight(), 0);
 }
 
+/// C5: of a hundred thousand children that have gone, no memory stays, and neither does the time to
+/// look at them.
+#[test]
+fn memory_follows_the_children_that_are_left() {
+    let drain = Drain::new();
+    let kept = drain.child();
+    let info = allocation_counter::measure(|| {
+        let children: Vec<_> = (0..100_000).map(|_| drain.child()).collect();
+        drop(children);
+    });
+    assert!(
+        info.bytes_current < 10_000,
+        "{} bytes stay",
+        info.bytes_current
+    );
+    assert_eq!(drain.in_flight(), 0);
+    drain.begin();
+    assert_eq!(kept.phase(), Phase::Drained);
+}
+
 /// S6: beginning, counting, ending and dropping don't recurse: a tree ten thousand deep overflows
 /// no stack.
 mod deep {
@@ -281,6 +301,20 @@ mod deep {
     #[test]
     fn handles_may_be_dropped_from_the_bottom() {
         check(10 * DEEP, |mut line| while line.pop().is_some() {});
+    }
+
+    /// C5: neither does a drain that begins count those below it, which have begun.
+    #[test]
+    fn drains_may_begin_from_the_bottom() {
+        let line = line(10 * DEEP);
+        let work = line[line.len() - 1].guard().unwrap();
+        for drain in line[1..].iter().rev() {
+            assert!(drain.begin());
+        }
+        line[0].begin();
+        assert_eq!((line[0].phase(), line[0].in_flight()), (Phase::Draining, 1));
+        drop(work);
+        assert!(line.iter().all(|drain| drain.phase() == Phase::Drained));
     }
 
     #[test]

@@ -19,10 +19,10 @@ use super::{Works, counter, drain, explore, on};
 use crate::drain::{
     Drain,
     guard::Guard,
-    latch::{Latch, Waiter},
-    node::Node,
+    latch::{Latch, WaitList, Waiter},
+    node::{Node, Presence},
     phase::Phase,
-    seat::{Seat, seat},
+    seat::Seat,
     sync::{self, AtomicUsize, Ordering::Relaxed},
     thread_index::set_thread_index,
     tracked::WorkState,
@@ -275,18 +275,18 @@ fn work_is_visible_across_the_tree() {
 #[test]
 fn raise_publishes() {
     explore("raise_publishes", || {
-        let shared = Arc::new((Latch::new(1), AtomicUsize::new(0)));
+        let shared = Arc::new((Latch::new(), AtomicUsize::new(0)));
         let first = on(0, {
             let shared = Arc::clone(&shared);
             move || {
                 shared.1.store(1, Relaxed);
-                shared.0.raise(Phase::Draining);
+                shared.0.advance(Phase::Draining);
             }
         });
         let second = on(0, {
             let shared = Arc::clone(&shared);
             move || {
-                if shared.0.raise(Phase::Aborting) >= Phase::Draining {
+                if shared.0.advance(Phase::Aborting) >= Phase::Draining {
                     assert_eq!(shared.1.load(Relaxed), 1);
                 }
             }
@@ -351,31 +351,53 @@ fn begin_vs_abort_vs_begin() {
     });
 }
 
-fn poll(latch: &Latch, waiter: &mut Waiter, waker: &Waker) -> bool {
-    latch
-        .list()
-        .poll(Phase::Draining, waiter, &mut Context::from_waker(waker))
-        == Poll::Ready(())
+/// A running drain with a guard, and the wait list of its first shard.
+fn waiting() -> (Drain, Guard, Arc<WaitList>) {
+    let drain = drain(1);
+    let work = drain.guard().unwrap();
+    let list = Node::wait_list(drain.node()).unwrap();
+    (drain, work, list)
+}
+
+fn poll(list: &WaitList, waiter: &mut Waiter, waker: &Waker) -> bool {
+    list.poll(Phase::Draining, waiter, &mut Context::from_waker(waker)) == Poll::Ready(())
+}
+
+fn begins(drain: &Drain) -> impl FnOnce() + Send + 'static {
+    let drain = drain.clone();
+    move || {
+        drain.begin();
+    }
 }
 
 /// L1: raise races the first poll. It answers, or its waker is woken.
 #[test]
 fn raise_vs_poll() {
     explore("raise_vs_poll", || {
-        let latch = Arc::new(Latch::new(1));
-        let raiser = on(0, {
-            let latch = Arc::clone(&latch);
-            move || {
-                latch.raise(Phase::Aborting);
-            }
-        });
+        let (drain, work, list) = waiting();
+        let raiser = on(0, begins(&drain));
         let (count, waker) = counter();
         let mut waiter = Waiter::default();
-        let answered = poll(&latch, &mut waiter, &waker);
+        let answered = poll(&list, &mut waiter, &waker);
         raiser.join().unwrap();
         assert_eq!(count.get(), usize::from(!answered));
-        assert!(poll(&latch, &mut waiter, &waker));
-        latch.list().leave(Phase::Draining, &mut waiter);
+        assert!(poll(&list, &mut waiter, &waker));
+        list.leave(Phase::Draining, &mut waiter);
+        drop(work);
+    });
+}
+
+/// L1: raise races the first wait in a child, which creates the list. It answers, or its waker is
+/// woken.
+#[test]
+fn raise_vs_first_wait_in_a_child() {
+    explore("raise_vs_first_wait_in_a_child", || {
+        let drain = drain(1);
+        let child = drain.child();
+        let raiser = on(0, begins(&drain));
+        block_on(child.until_draining());
+        block_on(child.until_drained());
+        raiser.join().unwrap();
     });
 }
 
@@ -383,25 +405,21 @@ fn raise_vs_poll() {
 #[test]
 fn raise_vs_repoll() {
     explore("raise_vs_repoll", || {
-        let latch = Arc::new(Latch::new(1));
+        let (drain, work, list) = waiting();
         let (old, old_waker) = counter();
         let (new, new_waker) = counter();
         let mut waiter = Waiter::default();
-        assert!(!poll(&latch, &mut waiter, &old_waker));
-        let raiser = on(0, {
-            let latch = Arc::clone(&latch);
-            move || {
-                latch.raise(Phase::Draining);
-            }
-        });
-        let answered = poll(&latch, &mut waiter, &new_waker);
+        assert!(!poll(&list, &mut waiter, &old_waker));
+        let raiser = on(0, begins(&drain));
+        let answered = poll(&list, &mut waiter, &new_waker);
         raiser.join().unwrap();
         if answered {
             assert_eq!((old.get(), new.get()), (1, 0));
         } else {
             assert_eq!((old.get(), new.get()), (0, 1));
         }
-        latch.list().leave(Phase::Draining, &mut waiter);
+        list.leave(Phase::Draining, &mut waiter);
+        drop(work);
     });
 }
 
@@ -410,27 +428,23 @@ fn raise_vs_repoll() {
 #[test]
 fn raise_vs_leave() {
     explore("raise_vs_leave", || {
-        let latch = Arc::new(Latch::new(1));
+        let (drain, work, list) = waiting();
         let (_, gone_waker) = counter();
         let mut gone = Waiter::default();
-        assert!(!poll(&latch, &mut gone, &gone_waker));
-        let raiser = on(0, {
-            let latch = Arc::clone(&latch);
-            move || {
-                latch.raise(Phase::Draining);
-            }
-        });
+        assert!(!poll(&list, &mut gone, &gone_waker));
+        let raiser = on(0, begins(&drain));
         let leaver = on(0, {
-            let latch = Arc::clone(&latch);
-            move || latch.list().leave(Phase::Draining, &mut gone)
+            let list = list.clone();
+            move || list.leave(Phase::Draining, &mut gone)
         });
         let (count, waker) = counter();
         let mut waiter = Waiter::default();
-        let answered = poll(&latch, &mut waiter, &waker);
+        let answered = poll(&list, &mut waiter, &waker);
         raiser.join().unwrap();
         leaver.join().unwrap();
         assert_eq!(count.get(), usize::from(!answered));
-        latch.list().leave(Phase::Draining, &mut waiter);
+        list.leave(Phase::Draining, &mut waiter);
+        drop(work);
     });
 }
 
@@ -549,6 +563,29 @@ fn count_vs_child() {
         assert_eq!(drain.in_flight(), 1);
         drop(work);
         assert_eq!(drain.in_flight(), 0);
+    });
+}
+
+/// S8: the same while idle connections come and go.
+#[test]
+fn count_vs_idle() {
+    explore("count_vs_idle", || {
+        let drain = drain(1);
+        let work = drain.guard().unwrap();
+        let before = Node::presence_for_task(drain.node());
+        let other = on(0, {
+            let drain = drain.clone();
+            move || {
+                let next = Node::presence_for_task(drain.node());
+                drop(before);
+                drop(next);
+            }
+        });
+        let count = drain.in_flight();
+        assert!((1..10).contains(&count), "{count}");
+        other.join().unwrap();
+        assert_eq!(drain.in_flight(), 1);
+        drop(work);
     });
 }
 
@@ -715,21 +752,17 @@ fn begin_with_deadline_vs_abort() {
     });
 }
 
-/// Keeps the shard of the calling thread from ending, and is not work.
-struct Idle(Option<sync::Arc<Seat>>);
+/// Keeps the first shard from ending, and is not work.
+struct Idle(#[allow(dead_code, reason = "kept")] Option<Presence>);
 
 impl Idle {
     fn new(drain: &Drain) -> Self {
-        let seat = seat(drain.node().shards());
-        drain.node().tally.begin_presence();
-        Self(seat)
+        Self(Node::presence(drain.node()))
     }
 }
 
-impl Drop for Idle {
-    fn drop(&mut self) {
-        Node::end_presence(self.0.take().unwrap());
-    }
+fn seat(drain: &Drain) -> sync::Arc<Seat> {
+    Node::shard_seat(drain.node()).unwrap()
 }
 
 /// Aborts `drain` while work moves to a new guard of `to` on the first shard. It is in the record.
@@ -791,12 +824,12 @@ fn abort_vs_move_to_a_child() {
 fn abort_vs_connection() {
     explore("abort_vs_connection", || {
         let drain = drain(1);
-        let seat = seat(drain.node().shards()).unwrap();
+        let seat = seat(&drain);
         let first = Arc::new(Plain::new(0));
         let connection = on(0, {
             let first = Arc::clone(&first);
             move || {
-                let (node, work) = (seat.node(), WorkState::new());
+                let (node, work) = (seat.node(), WorkState::new(seat.part()));
                 node.rest(&work);
                 first.store(usize::from(!work.is_uncounted()), SeqCst);
                 node.resume(&work);
