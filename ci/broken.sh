@@ -111,7 +111,7 @@ broken no-second-look "loom:raise_vs_poll shuttle:waits_polled_by_many_tasks" dr
             }
 ' ''
 
-broken wake-before-raise "loom:raise_vs_poll shuttle:waits_polled_by_many_tasks" drain/node.rs \
+broken wake-before-raise "loom:raise_vs_poll shuttle:waits_polled_by_many_tasks" drain/raise.rs \
     'let before = self.latch.advance(phase);
         let childless = self.follow(before, phase);
         (' \
@@ -133,7 +133,7 @@ broken skipped-phases-sleep-on test:core::drained_ends_the_waits_for_aborting dr
     'for passed in before as usize..phase as usize {' \
     'for passed in (before as usize).max(phase as usize - 1)..phase as usize {'
 
-broken the-list-is-gone-before-the-wake loom:abort_vs_last_drop_vs_wait_for_aborting drain/node.rs \
+broken the-list-is-gone-before-the-wake loom:abort_vs_last_drop_vs_wait_for_aborting drain/tree.rs \
     'list.wake(Phase::Running, Phase::Drained);' 'list.wake(Phase::Aborting, Phase::Drained);'
 
 broken repoll-by-another-ignored "loom:raise_vs_repoll shuttle:waits_polled_by_many_tasks" drain/latch.rs \
@@ -161,7 +161,7 @@ broken last-shard-without-acquire loom:work_is_visible_across_shards drain/tally
 broken last-shard-without-release loom:work_is_visible_across_shards drain/tally.rs \
     'fetch_sub(1, Ordering::AcqRel)' 'fetch_sub(1, Ordering::Acquire)'
 
-broken the-first-shard-ends-it "loom:begin_vs_clone_on_two_shards shuttle:guards_on_four_shards" drain/node.rs \
+broken the-first-shard-ends-it "loom:begin_vs_clone_on_two_shards shuttle:guards_on_four_shards" drain/tree.rs \
     'if !self.live.last_shard() {' 'if self.live.last_shard() && self.latch.is(Phase::Drained) {'
 
 broken refused-without-a-fence loom:late_guard_vs_last_shard drain/node.rs \
@@ -196,7 +196,7 @@ broken count-looks-at-the-forgone-first loom:count_vs_idle drain/tally.rs \
 
 # --- the tree
 
-broken released-before-raised "loom:begin_vs_guard_on_one_shard shuttle:guards_on_two_shards" drain/node.rs \
+broken released-before-raised "loom:begin_vs_guard_on_one_shard shuttle:guards_on_two_shards" drain/raise.rs \
     'let before = self.latch.advance(phase);
         let childless = self.follow(before, phase);
         (' \
@@ -205,11 +205,11 @@ broken released-before-raised "loom:begin_vs_guard_on_one_shard shuttle:guards_o
         self.latch.advance(phase);
         ('
 
-broken never-released "loom:last_drop_vs_wait shuttle:a_finish_that_may_abort" drain/node.rs \
+broken never-released "loom:last_drop_vs_wait shuttle:a_finish_that_may_abort" drain/raise.rs \
     'let begun = before < Phase::Draining && phase >= Phase::Draining;' \
     'let begun = before > Phase::Draining && phase >= Phase::Draining;'
 
-broken deadline-after-the-phase loom:begin_with_deadline_vs_child drain/node.rs \
+broken deadline-after-the-phase loom:begin_with_deadline_vs_child drain/raise.rs \
     '        // S7: published first' \
     '        let before = self.latch.advance(phase);
         // S7: published first' \
@@ -225,63 +225,63 @@ broken draining-limits-aborting loom:begin_with_deadline_vs_abort drain/record.r
 broken no-hold-on-the-parent "loom:begin_vs_first_guards_of_a_child shuttle:children_made_and_begun" drain/part.rs \
     'if !self.released || self.closed || !self.children.is_empty() {' 'if !self.released || self.closed {'
 
-broken adopt-looks-before-it-lists loom:begin_vs_child_beside_work drain/node.rs \
+broken adopt-looks-before-it-lists loom:begin_vs_child_beside_work drain/tree.rs \
     'let mut parts = iter::once(this.part_index())' \
     'let phase = this.latch.phase();
         let mut parts = iter::once(this.part_index())' \
     '        let phase = this.latch.phase();
         if phase > Phase::Running {' '        if phase > Phase::Running {'
 
-broken a-child-is-born-without-deadline test:tree::the_deadline_is_inherited drain/node.rs \
+broken a-child-is-born-without-deadline test:tree::the_deadline_is_inherited drain/tree.rs \
     'child.step(phase.min(Phase::Aborting), limit);' 'child.step(phase.min(Phase::Aborting), limit.filter(|_| false));'
 
-broken children-are-not-told "loom:begin_vs_first_guards_of_a_child shuttle:children_made_and_begun" drain/node.rs \
+broken children-are-not-told "loom:begin_vs_first_guards_of_a_child shuttle:children_made_and_begun" drain/raise.rs \
     'let mut below = self.children();
             let mut next = 0;' \
     'let mut below = self.children();
             below.clear();
             let mut next = 0;'
 
-broken grandchildren-are-not-told test:tree::a_parent_waits_for_guards_below drain/node.rs \
+broken grandchildren-are-not-told test:tree::a_parent_waits_for_guards_below drain/raise.rs \
     '                    let further = child.children();
                     below.extend(further);' '                    drop(child.children());'
 
 broken forget-no-child test:tree::a_dropped_child_gives_its_place_back drain/part.rs \
     'let removed = nodes.try_remove(key);' 'let removed = nodes.get(key).cloned();'
 
-broken the-parent-is-not-let-go loom:begin_vs_end_of_a_child drain/node.rs \
+broken the-parent-is-not-let-go loom:begin_vs_end_of_a_child drain/tree.rs \
     '(place, state.give_up_kept(part))' '(place, { let _ = part; Released::Alive })'
 
-broken the-end-recurses test:tree::deep::a_deep_tree_begins_from_the_top drain/node.rs \
+broken the-end-recurses test:tree::deep::a_deep_tree_begins_from_the_top drain/tree.rs \
     'Released::Empty => Some(StdArc::clone(this)),' 'Released::Empty => {
                 Self::shard_emptied(this);
                 None
             }'
 
-broken settled-before-the-walk loom:begin_vs_begin_below drain/node.rs \
+broken settled-before-the-walk loom:begin_vs_begin_below drain/raise.rs \
     '        let (moved, childless) = self.step(phase, limit);
         if !childless' \
     '        let (moved, childless) = self.step(phase, limit);
         self.settle(phase);
         if !childless'
 
-broken the-second-to-begin-does-not-look "loom:begin_vs_begin shuttle:children_made_and_begun" drain/node.rs \
+broken the-second-to-begin-does-not-look "loom:begin_vs_begin shuttle:children_made_and_begun" drain/raise.rs \
     '        if before >= phase {
             return false;' '        if before >= phase {
             return true;'
 
 # --- the record of abandoned work
 
-broken a-creation-does-not-wait "loom:abort_vs_move_between_shards loom:abort_vs_move_to_the_parent" drain/node.rs \
+broken a-creation-does-not-wait "loom:abort_vs_move_between_shards loom:abort_vs_move_to_the_parent" drain/raise.rs \
     'if self.latch.is_relaxed(Phase::Draining) {' 'if self.latch.is_relaxed(Phase::Drained) {'
 
 broken a-creation-in-haste-does-not-wait loom:abort_vs_move_between_shards drain/mod.rs \
     'if !self.node.latch.is_relaxed(Phase::Draining) =>' 'if !self.node.latch.is_relaxed(Phase::Drained) =>'
 
-broken counted-before-draining "loom:abort_vs_move_between_shards loom:abort_vs_move_to_the_parent" drain/node.rs \
+broken counted-before-draining "loom:abort_vs_move_between_shards loom:abort_vs_move_to_the_parent" drain/raise.rs \
     'let begun = self.raise_uncounted(Phase::Draining, None);' 'let begun = false;'
 
-broken counted-one-by-one loom:abort_vs_move_to_the_parent drain/node.rs \
+broken counted-one-by-one loom:abort_vs_move_to_the_parent drain/raise.rs \
     'node.look(states, now, &mut ended)' \
     '{ let _ = states; let states = node.lock_all(); node.look(&states, now, &mut ended) }' \
     '            let mut states: Vec<_> = all().map(Node::lock_all).collect();
@@ -291,18 +291,18 @@ broken counted-one-by-one loom:abort_vs_move_to_the_parent drain/node.rs \
     '            let mut states: Vec<_> = all().map(Node::lock_all).collect();
             let moved = all().zip(&mut states)'
 
-broken counted-after-it-is-told test:report::work_that_ends_when_it_is_told_to_abort_is_abandoned drain/node.rs \
+broken counted-after-it-is-told test:report::work_that_ends_when_it_is_told_to_abort_is_abandoned drain/raise.rs \
     '        let mut ended = Vec::new();
         let before: Vec<_> = {' \
     '        all().for_each(|node| { let before = node.latch.advance(Phase::Aborting); node.follow(before, Phase::Aborting); });
         let mut ended = Vec::new();
         let before: Vec<_> = {'
 
-broken a-hold-is-given-up-in-two-steps loom:abort_vs_end_of_an_idle_connection drain/node.rs \
+broken a-hold-is-given-up-in-two-steps loom:abort_vs_end_of_an_idle_connection drain/presence.rs \
     'let _state = lock(&part.state);
             part.tally.end_presence();' 'part.tally.end_presence();'
 
-broken the-kept-are-given-up-in-two-steps loom:abort_vs_begin_while_idle drain/node.rs \
+broken the-kept-are-given-up-in-two-steps loom:abort_vs_begin_while_idle drain/raise.rs \
     '                let released = if begun {
                     state.release(part)' \
     '                let released = if begun {
@@ -312,20 +312,20 @@ broken the-kept-are-given-up-in-two-steps loom:abort_vs_begin_while_idle drain/n
                     drop(kept);
                     state.release(part)'
 
-broken lost-and-counted loom:abort_vs_connection drain/node.rs \
+broken lost-and-counted loom:abort_vs_connection drain/counts.rs \
     'work.set_uncounted(self.part_at(work.part()).tally.end_presence());' \
     'self.part_at(work.part()).tally.end_presence();
         work.set_uncounted(true);'
 
-broken neither-lost-nor-counted loom:abort_vs_connection drain/node.rs \
+broken neither-lost-nor-counted loom:abort_vs_connection drain/counts.rs \
     'work.set_uncounted(self.part_at(work.part()).tally.end_presence());' \
     'self.part_at(work.part()).tally.end_presence();
         work.set_uncounted(false);'
 
-broken a-child-keeps-its-record test:report::a_child_hands_its_record_to_a_parent_that_is_shutting_down drain/node.rs \
+broken a-child-keeps-its-record test:report::a_child_hands_its_record_to_a_parent_that_is_shutting_down drain/tree.rs \
     'if self.latch.is(Phase::LameDuck) {' 'if self.latch.is(Phase::Drained) {'
 
-broken records-pile-up test:report::a_child_hands_its_record_to_a_parent_that_is_shutting_down drain/node.rs \
+broken records-pile-up test:report::a_child_hands_its_record_to_a_parent_that_is_shutting_down drain/tree.rs \
     'if self.latch.is(Phase::LameDuck) {' 'if self.latch.is(Phase::Running) {'
 
 broken the-report-panics test:report::printing_changes_neither_the_exit_nor_its_status report/mod.rs \
@@ -363,7 +363,7 @@ broken admitted-while-draining loom:begin_vs_admit drain/node.rs \
 broken no-seat-is-taken-again test:alloc::a_tracked_guard_takes_a_seat_that_was_left drain/tracked.rs \
     'if !self.all[self.hand].taken() {' 'if !self.all[self.hand].taken() && false {'
 
-broken tracked-seats-are-kept-for-ever "loom:begin_vs_tracked_guard shuttle:tracked_guards_on_two_shards" drain/node.rs \
+broken tracked-seats-are-kept-for-ever "loom:begin_vs_tracked_guard shuttle:tracked_guards_on_two_shards" drain/raise.rs \
     'registry.release(self, &mut ended);' 'let _ = (Registry::release, registry);'
 
 broken a-late-registry-is-not-released test:stragglers::a_tracked_child_drains_whose_first_guard_came_late \
@@ -488,7 +488,7 @@ broken told-though-nothing-changed test:progress::a_hook_is_told_of_changes_at_m
     shutdown/hooks.rs \
     'is_due && is_new()' 'is_due && (is_new() || true)'
 
-broken idle-is-all-that-is-not-work test:progress::idle_connections_are_counted_apart_from_work drain/node.rs \
+broken idle-is-all-that-is-not-work test:progress::idle_connections_are_counted_apart_from_work drain/counts.rs \
     'presences.saturating_sub(others)' 'presences.saturating_sub(others * 0)'
 
 broken the-youngest-is-named test:progress::the_oldest_guard_is_named drain/tracked.rs \

@@ -132,7 +132,7 @@ broken descriptor-release-unheard accept::a_connection_that_closes_ends_the_back
 broken an-interrupted-call-ends-a-connection bad_luck::a_signal_interrupts_no_connection net/linger.rs \
     'if error.kind() == io::ErrorKind::Interrupted => {}' 'if false && error.kind() == io::ErrorKind::Interrupted => {}'
 broken accept-loop-not-waited-for server::a_server_stopped_before_it_serves_answers_its_queue net/incoming.rs \
-    'hold: node.presence(),' 'hold: None,'
+    'hold: Node::presence(node),' 'hold: None,'
 
 # --- systemd
 
@@ -245,7 +245,7 @@ broken stalled-raw-answer-unreported linger::a_connection_that_stalls_is_reset_a
     'record.abandon();' 'let _ = record;'
 broken dropped-bytes-unreported linger::a_connection_that_is_dropped_with_bytes_on_their_way_is_reported net/linger.rs \
     'if is_stopping && !over' 'if false && is_stopping && !over'
-broken idle-bytes-unreported close::an_idle_connection_with_bytes_on_their_way_is_abandoned_with_the_grace_period drain/node.rs \
+broken idle-bytes-unreported close::an_idle_connection_with_bytes_on_their_way_is_abandoned_with_the_grace_period drain/counts.rs \
     '|| work.is_some_and(WorkState::is_uncounted)' ''
 broken a-proxy-closes-both-directions linger::a_connection_is_used_by_reference_and_half_closed net/linger.rs \
     'SockRef::from(&socket).shutdown(how)?;' 'let _ = how; SockRef::from(&socket).shutdown(Shutdown::Both)?;'

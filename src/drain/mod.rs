@@ -55,9 +55,9 @@
 //! | E3 | the work of all guards, before drained | `tally` |
 //! | E4 | the same, before a refused guard | `tally` |
 //! | E5 | a presence and its `Arc`, for a count | `tally` |
-//! | E6 | the walk of the tree, before a node that is settled | `node` |
-//! | E7 | work that moves while aborting begins, and the look | `node` |
-//! | E8 | presences that begin or end while aborting begins, and the look | `node` |
+//! | E6 | the walk of the tree, before a node that is settled | `raise` |
+//! | E7 | work that moves while aborting begins, and the look | `raise` |
+//! | E8 | presences that begin or end while aborting begins, and the look | `raise` |
 //!
 //! # Locks
 //!
@@ -74,10 +74,12 @@
 //! # Dependencies
 //!
 //! `phase`, `sync`, `thread_index`, `tally` and `isolated` import nothing of the rest. `node`,
-//! `part`, `seat`, `latch` and `tracked` own each other, as drawn above. Of the crate, this module
-//! imports the errors, the values of the report and the clock.
+//! `part`, `seat`, `latch` and `tracked` own each other, as drawn above; `raise`, `tree`,
+//! `counts` and `presence` are methods of `Node`. Of the crate, this module imports the errors, the
+//! values of the report and the clock.
 
 pub(crate) mod connection_guard;
+mod counts;
 pub(crate) mod guard;
 mod isolated;
 pub(crate) mod latch;
@@ -88,6 +90,8 @@ mod observer;
 pub(crate) mod park;
 mod part;
 pub(crate) mod phase;
+pub(crate) mod presence;
+mod raise;
 pub(crate) mod readiness;
 mod record;
 pub(crate) mod seat;
@@ -95,6 +99,7 @@ pub(crate) mod sync;
 mod tally;
 mod thread_index;
 mod tracked;
+mod tree;
 pub(crate) mod until;
 
 use std::{

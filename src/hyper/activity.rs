@@ -16,10 +16,7 @@ use super::{
 };
 use crate::{
     Drain, Observer, Phase,
-    drain::{
-        connection_guard::WorkStarter,
-        node::{Node, Presence},
-    },
+    drain::{connection_guard::WorkStarter, node::Node, presence::Presence},
     net::{Delivery, Expected},
 };
 

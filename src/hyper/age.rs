@@ -15,7 +15,7 @@ use async_io::Timer;
 use super::limits::{self, Limits};
 use crate::{
     Drain, Observer, Phase,
-    drain::node::{Node, Presence},
+    drain::{node::Node, presence::Presence},
     shutdown::timer,
 };
 #[cfg(feature = "log")]

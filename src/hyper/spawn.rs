@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use super::activity::Tunnel;
 use crate::{
     Phase,
-    drain::node::{Node, Presence},
+    drain::{node::Node, presence::Presence},
     futures::UntilAborting,
 };
 

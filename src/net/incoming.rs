@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     Drain, Guard, Observer,
-    drain::node::{Node, Presence},
+    drain::{node::Node, presence::Presence},
     futures::{UntilAborting, UntilDraining},
 };
 
