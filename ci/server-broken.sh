@@ -303,6 +303,13 @@ broken hypers-limit-between-requests limits::hypers_own_timers_work hyper/server
             .header_read_timeout(None);' ';'
 broken dropped-is-done dropped::a_connection_that_is_dropped_at_work_with_its_executor_is_abandoned hyper/watch.rs \
     'guard.map(ConnectionGuard::abandoned_if_dropped)' 'guard.map(|mut guard| { guard.finished(); guard })'
+broken stalled-connections-sleep stalled::a_request_that_comes_with_the_end_of_an_answer_is_answered \
+    hyper/watch.rs 'if stalled.is_some() && stalled != before {' 'if stalled.is_some() && stalled == before {'
+broken only-heads-stall stalled::a_request_that_comes_with_the_end_of_an_answer_is_answered \
+    hyper/activity.rs '!position.is_http2_for_good()
+                && !position.is_in_body()' '!position.is_http2_for_good()
+                && position.is_head_begun()
+                && !position.is_in_body()'
 
 # --- limits while the server runs, and lame duck
 

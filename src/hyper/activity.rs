@@ -55,6 +55,9 @@ struct State {
     copied: AtomicBool,
     /// Set while the socket has not taken all that hyper has written.
     blocked: AtomicBool,
+    /// Set while hyper waits for bytes: its last read found none. Cleared only by an
+    /// [`Io`](super::Io), and set when that closes.
+    starved: AtomicBool,
     /// Set over HTTP/2 once the connection was asked to end and the GOAWAY is flushed.
     told: AtomicBool,
     /// Set if bytes have arrived since then.
@@ -109,6 +112,7 @@ impl Activity {
             tunnels: AtomicUsize::default(),
             copied: AtomicBool::default(),
             blocked: AtomicBool::default(),
+            starved: AtomicBool::new(true),
             told: AtomicBool::default(),
             reacted: AtomicBool::default(),
             left: AtomicBool::default(),
@@ -224,6 +228,22 @@ impl Activity {
                 || position.is_in_http2_head() && !self.0.blocked.load(Ordering::Relaxed))
     }
 
+    /// Returns whether hyper has gone to sleep over bytes of HTTP/1 that it has read, though no
+    /// request is unanswered: nothing will wake it, and it is to be polled again.
+    ///
+    /// If the end of an answer becomes ready at the wrong moment, hyper 1.12 writes it after its
+    /// last look at what to do next. That write goes on to read, and what it reads is not parsed.
+    #[inline]
+    pub(super) fn is_stalled(&self) -> bool {
+        !self.0.starved.load(Ordering::Relaxed) && self.is_answered() && {
+            let position = self.position();
+            !position.is_http2_for_good()
+                && !position.is_in_body()
+                && !position.is_upgraded()
+                && !self.0.blocked.load(Ordering::Relaxed)
+        }
+    }
+
     /// Returns whether the connection began like HTTP/2; its first bytes may look like HTTP/2 and
     /// turn out to be HTTP/1.
     #[inline]
@@ -249,6 +269,7 @@ impl Activity {
 
     /// Notes that the connection is about to be closed, by its own close.
     pub(super) fn ends(&self) {
+        self.set_starved(true);
         if let Some(delivery) = self.0.socket.get() {
             delivery.set_unended(false);
             delivery.expect(if self.position().is_in_body() {
@@ -278,6 +299,12 @@ impl Activity {
             }
             framing.receive(bytes);
         });
+    }
+
+    /// Notes whether a read of hyper's has found no bytes.
+    #[inline]
+    pub(super) fn set_starved(&self, starved: bool) {
+        self.0.starved.store(starved, Ordering::Relaxed);
     }
 
     #[inline]

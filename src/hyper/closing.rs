@@ -240,6 +240,13 @@ impl Closing {
         self.activity.as_ref().map_or(0, Activity::ended)
     }
 
+    /// Returns how many requests have come if hyper has bytes of the next one and won't be woken.
+    #[inline]
+    pub(super) fn stalled(&self) -> Option<usize> {
+        let activity = self.activity.as_ref()?;
+        activity.is_stalled().then(|| activity.requests())
+    }
+
     /// Tells the guard whether the connection is at work.
     #[inline]
     pub(super) fn report(&mut self, before_poll: usize, guard: Option<&mut ConnectionGuard>) {

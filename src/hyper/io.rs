@@ -70,7 +70,9 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Read for Io<C> {
             return Poll::Ready(Ok(()));
         }
         read_buffer::with(buf.remaining(), |read_buffer| {
-            let read = ready!(Pin::new(&mut self.conn).poll_read(cx, read_buffer))?;
+            let read = Pin::new(&mut self.conn).poll_read(cx, read_buffer);
+            self.activity.set_starved(read.is_pending());
+            let read = ready!(read)?;
             let bytes = &read_buffer[..read];
             self.activity.received(bytes);
             buf.put_slice(bytes);

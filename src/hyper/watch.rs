@@ -132,6 +132,7 @@ impl<C: GracefulConnection> Future for Watch<C> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
+        let mut stalled = None;
         let result = loop {
             if this.closing.is_aborting() {
                 break Ok(());
@@ -150,6 +151,11 @@ impl<C: GracefulConnection> Future for Watch<C> {
                     Err(error) if this.closing.is_expected::<C>(&error) => Ok(()),
                     result => result,
                 };
+            }
+            // hyper would not be woken. Go on for as long as that brings a further request.
+            let before = mem::replace(&mut stalled, this.closing.stalled());
+            if stalled.is_some() && stalled != before {
+                continue;
             }
             this.closing.report(before_poll, this.guard.as_mut());
             match this.closing.next(cx) {

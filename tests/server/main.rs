@@ -28,6 +28,7 @@ mod retire;
 mod routes;
 mod server;
 mod signals;
+mod stalled;
 mod streams;
 #[cfg(target_os = "linux")]
 mod systemd;
