@@ -11,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../benches"
 
-all='guard latch scale children event refused http idle below build'
+all='guard guard-lto latch scale children peak event refused http idle below build'
 chosen=${*:-$all instructions}
 charts=../docs/charts
 if [ -n "${SHORT:-}" ]; then
@@ -29,11 +29,12 @@ nice cargo build --quiet --benches --bins --release
 
 for bench in $chosen; do
     fresh=$(mktemp)
-    if [ "$bench" = instructions ]; then
-        FIGURES=$fresh ../ci/instructions.sh
-    else
-        FIGURES=$fresh cargo bench --quiet --bench "$bench"
-    fi
+    case $bench in
+        instructions) FIGURES=$fresh ../ci/instructions.sh ;;
+        guard-lto) THIN_LTO=1 CARGO_PROFILE_BENCH_LTO=thin FIGURES=$fresh \
+            cargo bench --quiet --target-dir target/lto --bench guard ;;
+        *) FIGURES=$fresh cargo bench --quiet --bench "$bench" ;;
+    esac
     # Where and when, for the charts and tables.
     machine=$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1 | tr -d '"')
     printf '{"bench":"%s","machine":"%s cores, %s","date":"%s"}\n' \

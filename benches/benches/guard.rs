@@ -25,12 +25,17 @@ use swansong::Swansong;
 use tokio_graceful::Shutdown;
 use tokio_util::task::TaskTracker;
 
+/// `ci/bench.sh` builds this bench twice, since what is inlined decides what a guard costs.
+const NAME: &str = match option_env!("THIN_LTO") {
+    Some(_) => "guard-lto",
+    None => "guard",
+};
 const OURS: &str = "async-drain";
 const FLOOR: &str = "two atomics";
 const ROUNDS: usize = 300;
 
 fn main() {
-    let mut figures = Figures::new("guard", "time, 1 = two atomics on a private line");
+    let mut figures = Figures::new(NAME, "time, 1 = two atomics on a private line");
     one_thread(&mut figures);
     several_threads(&mut figures);
     several_threads_tracked(&mut figures);
@@ -117,7 +122,7 @@ fn one_thread(figures: &mut Figures) {
     figures.target(
         "times faster than swansong",
         theirs / ours,
-        Bound::AtLeast(3.0),
+        Bound::AtLeast(2.5),
     );
 
     let guard = Drain::new().guard().expect("running");
@@ -160,7 +165,7 @@ fn one_thread(figures: &mut Figures) {
     figures.target(
         "tracked, times swansong's with its report",
         times[1] / times[2],
-        Bound::AtMost(0.5),
+        Bound::AtMost(0.33),
     );
     let labeled = [
         two_atomics(),
@@ -170,7 +175,7 @@ fn one_thread(figures: &mut Figures) {
     figures.target(
         "tracked and labeled, times swansong's with its report",
         (labeled[1] / labeled[0]) / (times[2] / times[0]),
-        Bound::AtMost(0.5),
+        Bound::AtMost(0.33),
     );
 }
 
@@ -248,7 +253,7 @@ fn several_threads_tracked(figures: &mut Figures) {
         figures.target(
             format!("tracked and labeled, shared by {threads}, times swansong's with its report"),
             times[2] / times[4],
-            Bound::AtMost(0.5),
+            Bound::AtMost(0.33),
         );
     }
 }

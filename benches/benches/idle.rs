@@ -69,22 +69,22 @@ fn main() {
     }
     let of = |who, what: usize| {
         let found = contenders.iter().position(|c| c.who == who);
-        found.map_or(f64::NAN, |i| ratios[i][what].median())
+        found.map_or_else(Ratios::new, |i| ratios[i][what].clone())
     };
-    figures.target(
+    figures.interval(
         "memory of a connection, times that without the drain",
-        of(DEFAULT, 0),
-        Bound::AtMost(1.25),
+        &of(DEFAULT, 0),
+        Bound::AtMost(0.69),
     );
-    figures.target(
+    figures.interval(
         "CPU time of the drain, times that of hyper-util's graceful",
-        of(DEFAULT, 2),
-        Bound::AtMost(2.0),
+        &of(DEFAULT, 2),
+        Bound::AtMost(1.1),
     );
-    figures.target(
+    figures.interval(
         "to the exit without a keep-alive grace, times hyper-util's graceful",
-        of(OURS, 1),
-        Bound::AtMost(2.0),
+        &of(OURS, 1),
+        Bound::AtMost(1.1),
     );
     figures.publish();
 }

@@ -16,6 +16,7 @@ use async_drain::Drain;
 use async_drain_bench::{
     counting::{Counting, in_use},
     figures::{Bound, Figures},
+    paired::Ratios,
     race::quantile,
 };
 use event_listener::Event;
@@ -41,6 +42,7 @@ fn main() {
     guards();
     waiters();
     children();
+    lines();
 }
 
 fn guards() {
@@ -295,6 +297,42 @@ fn children() {
         );
     }
     figures.publish();
+}
+
+const LENGTHS: [usize; 2] = [1_000, 8_000];
+
+/// Lines of children that begin from the bottom, each of which must not walk what has begun.
+fn lines() {
+    let mut figures = Figures::new("scale: lines", "time per child that begins, 1 = of 1000");
+    let mut ratios = Ratios::new();
+    let mut best = [f64::INFINITY; 2];
+    for _ in 0..21 {
+        let each = LENGTHS.map(|n| begin_from_the_bottom(n) / n as f64);
+        ratios.add(each[1], each[0]);
+        best = [best[0].min(each[0]), best[1].min(each[1])];
+    }
+    for (n, time) in LENGTHS.iter().zip(best) {
+        figures.add(&n.to_string(), OURS, time / best[0]);
+    }
+    figures.interval(
+        "to begin from the bottom: each of 8000, times each of 1000",
+        &ratios,
+        Bound::AtMost(1.5),
+    );
+    figures.publish();
+}
+
+fn begin_from_the_bottom(n: usize) -> f64 {
+    let mut line = vec![Drain::new()];
+    for i in 0..n {
+        line.push(line[i].child());
+    }
+    let ((), time) = timed(|| {
+        for drain in line.iter().rev() {
+            drain.begin();
+        }
+    });
+    time
 }
 
 fn bring_up<C>(n: usize, child: impl Fn() -> C, begin: impl FnOnce()) -> Steps {

@@ -79,7 +79,11 @@ fn a_waiter_does_not_allocate() {
     let mut cx = Context::from_waker(Waker::noop());
     let work = || {
         let ready = std::future::ready(());
-        assert!(pin!(drain.run_until_draining(ready)).poll(&mut cx).is_ready());
+        assert!(
+            pin!(drain.run_until_draining(ready))
+                .poll(&mut cx)
+                .is_ready()
+        );
     };
     assert_eq!(steady(work), 0);
 }

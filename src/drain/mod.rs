@@ -65,7 +65,8 @@
 //!
 //! 1. the `state`s of a node, a parent's before its children's; those of one node in the order of
 //!    its parts;
-//! 2. a list of the registry, or a wait list. No lock is taken under these.
+//! 2. the turn of a list of the registry;
+//! 3. a list of the registry, or a wait list. No lock is taken under these.
 //!
 //! A raise wakes waiters after it has released the `state`s. No user code (a waker, a drop, a
 //! callback) runs under any of them (S6): what ends under a lock is handed out and dropped after

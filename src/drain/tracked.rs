@@ -33,9 +33,35 @@ use crate::{
 /// The tracked guards of a drain, in as many lists as it has parts.
 pub(crate) struct Registry {
     /// The list of a child.
-    own: Mutex<Records>,
+    own: List,
     /// The lists of a drain that is not a child.
-    several: Box<[CachePadded<Mutex<Records>>]>,
+    several: Box<[CachePadded<List>]>,
+}
+
+/// The records of the guards that the threads of one core took.
+struct List {
+    /// Held by a thread that waits for `records`. A reader, which unlocks them after every step and
+    /// locks them again, takes it too: otherwise it would mostly be the first to lock them.
+    turn: Mutex<()>,
+    records: Mutex<Records>,
+}
+
+impl List {
+    /// Locks the records, for a moment.
+    #[inline]
+    fn lock(&self) -> MutexGuard<'_, Records> {
+        match self.records.try_lock() {
+            Ok(records) => records,
+            Err(_) => self.lock_in_turn(),
+        }
+    }
+
+    /// Locks the records once a thread that waits for them has had them.
+    #[cold]
+    fn lock_in_turn(&self) -> MutexGuard<'_, Records> {
+        let _turn = lock(&self.turn);
+        lock(&self.records)
+    }
 }
 
 #[derive(Default)]
@@ -171,7 +197,7 @@ impl Records {
     /// Frees a few vacant records, if most are vacant. What ends with them ends without the lock,
     /// which is taken again then.
     #[cold]
-    fn sweep<'a>(list: &'a Mutex<Self>, mut locked: MutexGuard<'a, Self>) -> MutexGuard<'a, Self> {
+    fn sweep<'a>(list: &'a List, mut locked: MutexGuard<'a, Self>) -> MutexGuard<'a, Self> {
         let mut freed = Vec::new();
         let records = &mut *locked;
         for _ in 0..Self::LOOKS {
@@ -186,7 +212,7 @@ impl Records {
         }
         drop(locked);
         freed.into_iter().for_each(Record::free);
-        lock(list)
+        list.lock()
     }
 
     /// Looks whether a record is vacant, and frees it if most are, unless more than so many `walks`
@@ -215,11 +241,12 @@ impl Records {
 impl Registry {
     /// Creates the registry of a node with so many parts, `released` if draining has begun.
     pub(crate) fn new(several: usize, released: bool) -> Self {
-        let list = || {
-            Mutex::new(Records {
+        let list = || List {
+            turn: Mutex::new(()),
+            records: Mutex::new(Records {
                 released,
                 ..Records::default()
-            })
+            }),
         };
         Self {
             own: list(),
@@ -227,11 +254,11 @@ impl Registry {
         }
     }
 
-    fn list(&self, index: usize) -> &Mutex<Records> {
+    fn list(&self, index: usize) -> &List {
         self.several.get(index).map_or(&self.own, |list| &list.0)
     }
 
-    fn lists(&self) -> impl Iterator<Item = &Mutex<Records>> {
+    fn lists(&self) -> impl Iterator<Item = &List> {
         let own = self.several.is_empty().then_some(&self.own);
         own.into_iter()
             .chain(self.several.iter().map(|list| &list.0))
@@ -250,7 +277,7 @@ impl Registry {
         let since = Timestamp::lately();
         let index = thread_index() & self.several.len().wrapping_sub(1);
         let list = self.list(index);
-        let mut records = lock(list);
+        let mut records = list.lock();
         if records.all.len() > Records::FEW {
             records = Records::sweep(list, records);
         }
@@ -278,11 +305,11 @@ impl Registry {
     fn add(
         node: &Node,
         shard: Arc<Seat>,
-        list: &Mutex<Records>,
+        list: &List,
         index: usize,
         (label, place, since): Known,
     ) -> Arc<Seat> {
-        let mut guard = lock(list);
+        let mut guard = list.lock();
         let records = &mut *guard;
         // One that is kept has become vacant since. It stays so.
         let vacant = records
@@ -322,8 +349,8 @@ impl Registry {
     /// Drops the kept `Arc`s of `node`, whose states are locked. What has ended is put with the
     /// `ended`.
     pub(crate) fn release(&self, node: &Node, ended: &mut Vec<Seat>) {
-        for records in self.lists() {
-            let mut records = lock(records);
+        for list in self.lists() {
+            let mut records = list.lock();
             records.released = true;
             for record in &mut records.all {
                 if let SeatOwner::Kept(seat) = &record.seat {
@@ -342,8 +369,8 @@ impl Registry {
     /// known of all that are at work: exactly, with the lists locked.
     pub(crate) fn look(&self, now: Timestamp) -> (usize, Vec<Straggler>) {
         let (mut kept, mut known) = (0, Vec::new());
-        for records in self.lists() {
-            for record in lock(records).all.iter().filter(|record| record.taken()) {
+        for list in self.lists() {
+            for record in list.lock().all.iter().filter(|record| record.taken()) {
                 kept += usize::from(record.is_kept());
                 if record.is_at_work() {
                     known.push(record.straggler(now));
@@ -353,16 +380,18 @@ impl Registry {
         (kept, known)
     }
 
-    /// Calls `each` for the record of each guard, a few at a time under a lock.
-    fn for_each(&self, mut each: impl FnMut(&Record)) {
+    /// Calls `each` for the record of each guard, `Records::STEP` at a time under a lock, and
+    /// `before` each step without it.
+    fn for_each<T>(&self, into: &mut T, before: fn(&mut T), each: impl Fn(&mut T, &Record)) {
         for list in self.lists() {
-            lock(list).walks += 1;
+            list.lock().walks += 1;
             let mut next = 0;
             let mut done = false;
             while !done {
                 let mut freed = Vec::new();
+                before(into);
                 {
-                    let mut records = lock(list);
+                    let mut records = list.lock_in_turn();
                     for _ in 0..Records::STEP {
                         let Some(record) = records.all.get(next) else {
                             records.walks -= 1;
@@ -370,7 +399,7 @@ impl Registry {
                             break;
                         };
                         if record.taken() {
-                            each(record);
+                            each(into, record);
                         }
                         if !records.look_at(next, 1, &mut freed) {
                             next += 1;
@@ -385,14 +414,18 @@ impl Registry {
     /// Returns how many guards are in kept seats, and so not counted by the shards.
     pub(crate) fn count_kept(&self) -> usize {
         let mut kept = 0;
-        self.for_each(|record| kept += usize::from(record.is_kept()));
+        self.for_each(
+            &mut kept,
+            |_| (),
+            |kept, record| *kept += usize::from(record.is_kept()),
+        );
         kept
     }
 
     /// Returns how many seats are kept, with or without a guard.
     pub(crate) fn kept_records(&self) -> usize {
-        let kept = |list: &Mutex<Records>| {
-            let records = lock(list);
+        let kept = |list: &List| {
+            let records = list.lock();
             if records.released {
                 0
             } else {
@@ -410,26 +443,35 @@ impl Registry {
         most: usize,
         oldest: &mut Vec<Straggler>,
     ) -> usize {
-        let mut kept = 0;
-        self.for_each(|record| {
-            kept += usize::from(record.is_kept());
-            let age = now.since(record.since);
-            let place = oldest.partition_point(|known| known.age >= age);
-            // Only what may stay is copied.
-            if record.is_at_work() && place < most {
-                oldest.insert(place, record.straggler(now));
-                oldest.truncate(most);
-            }
-        });
-        kept
+        let mut found = (0, oldest);
+        self.for_each(
+            &mut found,
+            |_| (),
+            |(kept, oldest), record| {
+                *kept += usize::from(record.is_kept());
+                let age = now.since(record.since);
+                let place = oldest.partition_point(|known| known.age >= age);
+                // Only what may stay is copied.
+                if record.is_at_work() && place < most {
+                    oldest.insert(place, record.straggler(now));
+                    oldest.truncate(most);
+                }
+            },
+        );
+        found.0
     }
 
     pub(crate) fn collect(&self, now: Timestamp, into: &mut Vec<Straggler>) {
-        self.for_each(|record| {
-            if record.is_at_work() {
-                into.push(record.straggler(now));
-            }
-        });
+        self.for_each(
+            into,
+            // A growth under the lock would copy all of them.
+            |into| into.reserve(Records::STEP),
+            |into, record| {
+                if record.is_at_work() {
+                    into.push(record.straggler(now));
+                }
+            },
+        );
     }
 }
 
@@ -529,7 +571,7 @@ impl Entry {
     /// Runs `f` on the record, under the lock.
     fn with<T>(&self, f: impl FnOnce(&mut Record) -> T) -> Option<T> {
         let registry = self.shard.node().registry_of_guards()?;
-        let mut records = lock(registry.list(self.list));
+        let mut records = registry.list(self.list).lock();
         let record = self.record.load(Ordering::Relaxed);
         records.all.get_mut(record).map(f)
     }
