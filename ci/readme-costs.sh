@@ -73,11 +73,9 @@ def all_cores(case):
 
 
 def readme():
-    children, thousand = "scale: children", f"{OURS}, 1000"
+    alone = "a child ×1"
     shared = all_cores("make")
     event = lambda who: figure("event", "99 %", who)
-    child = lambda case, who: figures[children, case, thousand] / figures[children, case, f"{who}, 1000"]
-    size = lambda who: figure(children, "bytes", f"{who}, 1000")
     yield f"Measured {origin()}."
     yield ""
     yield "| what | async-drain | compared with |"
@@ -100,13 +98,14 @@ def readme():
     yield ""
     yield "Where it is not the fastest:"
     yield ""
-    yield item(f"A child takes {size(OURS)} bytes, swansong's {size('swansong')} and a `CancellationToken`"
-           f" {size('CancellationToken')}; creating one takes"
-           f" {child('make', 'swansong'):.0f} and {child('make', 'CancellationToken'):.0f} times as long.")
+    yield item(f"To create and drop a child takes {figure('children', alone)} times as long as swansong's does on one"
+           f" thread; a `CancellationToken`'s takes {figure('children', alone, 'CancellationToken')} times that.")
     yield item(f"HTTP/2 answers {figure('http', 'HTTP/2 req/s')}{interval('HTTP/2 req/s')} times as many of the"
            f" smallest requests per second as without the drain.")
     yield item(f"The 99th percentile of the wake by the last guard is {event(OURS)} times the median of a bare"
            f" unpark; swansong's is {event('swansong')}, crossbeam's {event('crossbeam')}.")
+    yield item(f"Stopping with ten thousand idle connections takes {figure('idle', 'CPU time')} times the CPU time of"
+           f" hyper-util's graceful module.")
 
 
 def loss():

@@ -20,7 +20,7 @@ static COUNTING: Counting = Counting;
 const GUARDS: usize = 1_000_000;
 const ROUNDS: usize = 9;
 const OURS: &str = "async-drain";
-const NOBODY: &str = "nobody reads";
+const NO_READER: &str = "no reader";
 /// How many milliseconds a guard waits at most.
 const MOST: f64 = 1.0;
 
@@ -82,7 +82,7 @@ fn meanwhile(figures: &mut Figures) {
     let drain = Drain::tracked();
     let work = guards(&drain);
     let readers: [(&str, &(dyn Fn() + Sync)); 3] = [
-        (NOBODY, &thread::yield_now),
+        (NO_READER, &thread::yield_now),
         ("in_flight()", &|| assert!(drain.in_flight() >= GUARDS)),
         ("stragglers()", &|| drop(drain.stragglers())),
     ];
@@ -91,7 +91,7 @@ fn meanwhile(figures: &mut Figures) {
         let mut longest: Vec<_> = (0..ROUNDS).map(|_| longest_wait(&drain, read)).collect();
         let longest = quantile(&mut longest, 0.5);
         figures.add("longest wait for a guard", who, longest);
-        if who == NOBODY {
+        if who == NO_READER {
             idle = longest <= MOST;
             continue;
         }
