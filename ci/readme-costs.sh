@@ -98,14 +98,13 @@ def readme():
     yield ""
     yield "Where it is not the fastest:"
     yield ""
-    yield item(f"To create and drop a child takes {figure('children', alone)} times as long as swansong's does on one"
-           f" thread; a `CancellationToken`'s takes {figure('children', alone, 'CancellationToken')} times that.")
-    yield item(f"HTTP/2 answers {figure('http', 'HTTP/2 req/s')}{interval('HTTP/2 req/s')} times as many of the"
-           f" smallest requests per second as without the drain.")
+    yield item(f"A child on one thread: {figure('children', alone)} times swansong's time, a `CancellationToken`"
+           f" {figure('children', alone, 'CancellationToken')}.")
+    yield item(f"HTTP/2, the smallest requests per second: {figure('http', 'HTTP/2 req/s')}{interval('HTTP/2 req/s')}"
+           f" times those without the drain.")
     yield item(f"The 99th percentile of the wake by the last guard is {event(OURS)} times the median of a bare"
            f" unpark; swansong's is {event('swansong')}, crossbeam's {event('crossbeam')}.")
-    yield item(f"Stopping with ten thousand idle connections takes {figure('idle', 'CPU time')} times the CPU time of"
-           f" hyper-util's graceful module.")
+    yield item(f"Stopping with ten thousand idle connections: {figure('idle', 'CPU time')} times hyper-util's CPU time.")
 
 
 def loss():
