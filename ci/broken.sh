@@ -216,10 +216,10 @@ broken deadline-after-the-phase loom:begin_with_deadline_vs_child drain/raise.rs
     '        let before = self.latch.advance(phase);
         let childless' '        let childless'
 
-broken the-later-deadline-wins test:core::the_earlier_deadline_holds drain/record.rs \
+broken the-later-deadline-wins test:core::the_earlier_deadline_holds drain/details.rs \
     'self.to >= Phase::Aborting || self.at < later.at' 'self.to >= Phase::Aborting || self.at > later.at'
 
-broken draining-limits-aborting loom:begin_with_deadline_vs_abort drain/record.rs \
+broken draining-limits-aborting loom:begin_with_deadline_vs_abort drain/details.rs \
     'self.to >= Phase::Aborting || self.at < later.at' 'self.at < later.at'
 
 broken no-hold-on-the-parent "loom:begin_vs_first_guards_of_a_child shuttle:children_made_and_begun" drain/part.rs \

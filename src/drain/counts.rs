@@ -31,8 +31,8 @@ impl Node {
     /// Returns how many guards were alive here and below when draining began, or are now if it
     /// began above, or by hand in a child.
     pub(crate) fn begun_with(&self) -> usize {
-        let record = self.with_record(|record| record.begun_with);
-        record.unwrap_or_else(|| self.in_flight())
+        let begun_with = self.with_details(|details| details.begun_with);
+        begun_with.unwrap_or_else(|| self.in_flight())
     }
 
     /// Records work as abandoned (S8); its label, place and age are in `entry`. If aborting has
@@ -44,7 +44,7 @@ impl Node {
         // E8: aborting is raised under the lock, once the work is counted.
         if !self.latch.is(Phase::Aborting) || work.is_some_and(WorkState::is_uncounted) {
             state
-                .record
+                .details
                 .get_or_insert_default()
                 .abandon(Stragglers::lost(known));
         }
@@ -58,7 +58,7 @@ impl Node {
     #[inline]
     pub(crate) fn rest(&self, work: &WorkState) {
         work.set_at_work(false);
-        // E8: work that ends before aborting begins is not in that record.
+        // E8: work that ends before aborting begins is not among the abandoned.
         if !self.part_at(work.part()).tally.begin_presence() {
             work.set_uncounted(true);
         }
@@ -67,8 +67,8 @@ impl Node {
     /// Marks a connection at work again.
     #[inline]
     pub(crate) fn resume(&self, work: &WorkState) {
-        // E8: work that begins again during the count is in the record, and what the connection did
-        // before may be as well.
+        // E8: work that begins again during the count is among the abandoned, and what the
+        // connection did before may be as well.
         work.set_uncounted(self.part_at(work.part()).tally.end_presence());
         self.wait_for_look();
     }
@@ -77,13 +77,13 @@ impl Node {
     pub(crate) fn abandoned(&self) -> Stragglers {
         let below = self.below();
         let mut all = Stragglers::none();
-        // Held together: a child that ends hands its record on to its parent.
+        // Held together: a child that ends hands its abandoned work on to its parent.
         let own = lock(&self.first().state);
         let states: Vec<_> = below.iter().map(|node| lock(&node.first().state)).collect();
-        let records = states.iter().filter_map(|state| state.record.as_ref());
-        let records = records.filter(|record| !record.ended);
-        for record in own.record.iter().chain(records) {
-            if let Some(abandoned) = &record.abandoned {
+        let details = states.iter().filter_map(|state| state.details.as_ref());
+        let details = details.filter(|details| !details.ended);
+        for details in own.details.iter().chain(details) {
+            if let Some(abandoned) = &details.abandoned {
                 all.append(abandoned.as_ref().clone());
             }
         }

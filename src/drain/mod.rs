@@ -44,7 +44,8 @@
 //! | wait list | the wakers that wait for a phase |
 //! | settled | the phase to which all nodes below have been moved |
 //! | look | the count that is made when aborting begins |
-//! | record | label, place and age of a tracked guard; also the list of abandoned work |
+//! | record | label, place and age of a tracked guard |
+//! | details | what few nodes have: the limit of a phase, the abandoned work |
 //!
 //! # Ordering edges
 //!
@@ -81,6 +82,7 @@
 
 pub(crate) mod connection_guard;
 mod counts;
+mod details;
 pub(crate) mod guard;
 mod isolated;
 pub(crate) mod latch;
@@ -94,7 +96,6 @@ pub(crate) mod phase;
 pub(crate) mod presence;
 mod raise;
 pub(crate) mod readiness;
-mod record;
 pub(crate) mod seat;
 pub(crate) mod sync;
 mod tally;

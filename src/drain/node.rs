@@ -13,12 +13,12 @@ use std::{
 use crate::{
     Drained, Guard, Refused,
     drain::{
+        details::{Details, Spacers},
         isolated::isolated,
         latch::{Latch, WaitList},
         part::{Key, Part, State},
         phase::Phase,
         readiness::Holds,
-        record::{Record, Spacers},
         seat::Seat,
         sync::{Arc, AtomicU8, AtomicUsize, CachePadded, MutexGuard, Ordering, Weak, fence, lock},
         tally::LiveShards,
@@ -86,8 +86,8 @@ impl Node {
         // It is new, so nothing is set.
         let _ = node.shards.set(shards);
         node.registry_of_guards();
-        node.with_record(|record| {
-            record.spacers = Some(Spacers {
+        node.with_details(|details| {
+            details.spacers = Some(Spacers {
                 _nodes: other_nodes,
                 _seats: other_seats,
                 _lists: other_lists,
@@ -165,7 +165,7 @@ impl Node {
         self.several().get(index).map_or(&self.own, |part| &part.0)
     }
 
-    /// Returns the first part, which has the record of the node.
+    /// Returns the first part, which has the details of the node.
     pub(super) fn first(&self) -> &Part {
         self.part_at(0)
     }
@@ -181,9 +181,9 @@ impl Node {
         self.parts().map(|part| lock(&part.state)).collect()
     }
 
-    /// Runs `f` on the record of this node.
-    pub(super) fn with_record<T>(&self, f: impl FnOnce(&mut Record) -> T) -> T {
-        f(lock(&self.first().state).record.get_or_insert_default())
+    /// Runs `f` on the details of this node.
+    pub(super) fn with_details<T>(&self, f: impl FnOnce(&mut Details) -> T) -> T {
+        f(lock(&self.first().state).details.get_or_insert_default())
     }
 
     pub(crate) fn is_tracked(&self) -> bool {
@@ -226,7 +226,7 @@ impl Node {
     }
 
     pub(crate) fn holds(&self) -> std::sync::Arc<Holds> {
-        self.with_record(|record| std::sync::Arc::clone(record.holds.get_or_insert_default()))
+        self.with_details(|details| std::sync::Arc::clone(details.holds.get_or_insert_default()))
     }
 
     /// Returns a seat in the calling thread's shard for a guard that is not tracked, or `None` if

@@ -6,10 +6,10 @@ use std::sync::{self, Arc as StdArc, atomic};
 use slab::Slab;
 
 use crate::drain::{
+    details::Details,
     latch::WaitList,
     node::{MOST_SHARDS, Node},
     phase::Phase,
-    record::Record,
     seat::Seat,
     sync::{Arc, Mutex, OnceLock, Weak, lock},
     tally::Tally,
@@ -41,7 +41,7 @@ pub(crate) struct State {
     /// Set while the node has a parent and has not drained.
     pub(crate) parent: Option<StdArc<Node>>,
     /// What few drains have. Only in the part that is the node's own.
-    pub(crate) record: Option<Box<Record>>,
+    pub(crate) details: Option<Box<Details>>,
 }
 
 /// What giving up the first `Arc` of a shard has come to.

@@ -19,7 +19,7 @@
 //!     that is not work, does both halves of it under the `state` of its part; so does one that
 //!     keeps the first `Arc` of a shard, or gives it up. A connection that becomes idle or active
 //!     can't, since that is the hot path. It learns from its own read-modify-write on which side of
-//!     the count it was (`Tally::look`), and so whether its work is in the record.
+//!     the count it was (`Tally::look`), and so whether its work was counted.
 
 use std::{iter, time::Instant};
 
@@ -27,10 +27,10 @@ use crate::{
     Stragglers,
     clock::Timestamp,
     drain::{
+        details::Limit,
         node::Node,
         part::{Released, State},
         phase::Phase,
-        record::Limit,
         seat::Seat,
         sync::{Arc, MutexGuard, Ordering, lock},
     },
@@ -39,7 +39,7 @@ use crate::{
 impl Node {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let state = lock(&self.first().state);
-        let limit = state.record.as_ref().and_then(|record| record.limit);
+        let limit = state.details.as_ref().and_then(|details| details.limit);
         limit.map(|limit| limit.at)
     }
 
@@ -51,8 +51,8 @@ impl Node {
     pub(crate) fn raise(&self, phase: Phase, deadline: Option<Instant>) -> bool {
         if phase >= Phase::Draining && !self.latch.is(Phase::Draining) {
             let in_flight = self.in_flight();
-            self.with_record(|record| {
-                record.begun_with.get_or_insert(in_flight);
+            self.with_details(|details| {
+                details.begun_with.get_or_insert(in_flight);
             });
         }
         self.raise_uncounted(phase, deadline)
@@ -146,7 +146,7 @@ impl Node {
                     let before = node.latch.advance(Phase::Aborting);
                     // A drain that has drained since then was not aborted.
                     if before < Phase::Aborting && look.total() > 0 {
-                        states[0].record.get_or_insert_default().abandon(look);
+                        states[0].details.get_or_insert_default().abandon(look);
                     }
                     before
                 })
@@ -230,7 +230,7 @@ impl Node {
     }
 
     fn publish(&self, limit: Limit) {
-        self.with_record(|record| record.publish(limit));
+        self.with_details(|details| details.publish(limit));
     }
 
     /// Does what follows from the raise of the level from `before` to `phase`: wakes all that waits

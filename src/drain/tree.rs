@@ -21,14 +21,14 @@ impl Node {
             return None;
         }
         self.latch.advance(Phase::Drained);
-        let (mut parent, mut has_record, mut spacers) = (None, false, None);
+        let (mut parent, mut has_details, mut spacers) = (None, false, None);
         for part in self.parts() {
             let list = {
                 let mut state = lock(&part.state);
                 parent = parent.or(state.parent.take());
-                if let Some(record) = &mut state.record {
-                    has_record = true;
-                    spacers = spacers.or(record.spacers.take());
+                if let Some(details) = &mut state.details {
+                    has_details = true;
+                    spacers = spacers.or(details.spacers.take());
                 }
                 // E2: pairs with `Part::list_in`.
                 state.list.take()
@@ -41,13 +41,13 @@ impl Node {
         }
         drop(spacers);
         let parent = parent?;
-        Self::forget_child(&parent, self, has_record)
+        Self::forget_child(&parent, self, has_details)
     }
 
     /// Removes `child`, which has ended, from its part. Returns this node if that ends the shard of
     /// the part.
-    fn forget_child(this: &StdArc<Self>, child: &Self, has_record: bool) -> Option<StdArc<Self>> {
-        if has_record {
+    fn forget_child(this: &StdArc<Self>, child: &Self, has_details: bool) -> Option<StdArc<Self>> {
+        if has_details {
             this.take_over(child);
         }
         let part = this.part_at(child.key.part());
@@ -69,16 +69,16 @@ impl Node {
     fn take_over(&self, child: &Self) {
         let mut state = lock(&self.first().state);
         let mut below = lock(&child.own.state);
-        let Some(record) = &mut below.record else {
+        let Some(details) = &mut below.details else {
             return;
         };
-        record.ended = true;
+        details.ended = true;
         // While the parent runs, a child that ends is only its own report's business, and records
         // would pile up.
         if self.latch.is(Phase::LameDuck) {
-            if let Some(abandoned) = &record.abandoned {
-                let record = state.record.get_or_insert_default();
-                record.abandon(abandoned.as_ref().clone());
+            if let Some(abandoned) = &details.abandoned {
+                let details = state.details.get_or_insert_default();
+                details.abandon(abandoned.as_ref().clone());
             }
         }
     }
@@ -95,9 +95,9 @@ impl Node {
         let phase = this.latch.phase();
         if phase > Phase::Running {
             let limit = lock(&this.first().state)
-                .record
+                .details
                 .as_ref()
-                .and_then(|record| record.limit);
+                .and_then(|details| details.limit);
             child.step(phase.min(Phase::Aborting), limit);
         }
         true

@@ -8,7 +8,7 @@ use crate::{
 };
 
 #[derive(Default)]
-pub(crate) struct Record {
+pub(crate) struct Details {
     /// When the current phase will be cut short, if anything has set a limit.
     pub(crate) limit: Option<Limit>,
     /// How many guards there were when draining began here, set by `raise` for the report, which
@@ -26,7 +26,7 @@ pub(crate) struct Record {
     pub(crate) spacers: Option<Spacers>,
 }
 
-impl Record {
+impl Details {
     pub(crate) fn abandon(&mut self, work: Stragglers) {
         self.abandoned.get_or_insert_default().append(work);
     }
