@@ -266,7 +266,7 @@ broken a-reset-by-the-peer-is-a-loss linger::a_connection_that_its_peer_has_rese
 broken bytes-on-their-way-are-idle close::answers_on_their_way_count_as_in_flight hyper/closing.rs \
     '&& !delivering' ''
 broken tls-cut close::tls_ends_with_close_notify hyper/io.rs \
-    'Pin::new(&mut self.conn).poll_close(cx)' '{ let _ = cx; Poll::Ready(Ok(())) }'
+    'self.conn().poll_close(cx)' '{ let _ = cx; Poll::Ready(Ok(())) }'
 broken tls-cut-before-the-version-is-known close::a_silent_tls_connection_ends_with_close_notify hyper/io.rs \
     'let _ = ready!(self.poll_end(cx));' ''
 broken cut-answer-looks-whole close::a_cut_answer_without_a_length_ends_with_a_reset net/linger.rs \
@@ -320,6 +320,10 @@ broken only-heads-stall stalled::a_request_that_comes_with_the_end_of_an_answer_
                 && !position.is_in_body()' '!position.is_http2_for_good()
                 && position.is_head_begun()
                 && !position.is_in_body()'
+broken declined-upgrades-are-dropped close::a_client_that_is_not_granted_an_upgrade_gets_its_answer_whole \
+    hyper/watch.rs 'if result.is_ok() && this.closing.is_unclosed() {' 'if false && this.closing.is_unclosed() {'
+broken declined-tls-upgrades-are-dropped close::a_refused_tunnel_ends_with_close_notify hyper/io.rs \
+    'self.wrap(conn, delivery, Some(|conn| Box::new(conn)))' 'self.wrap(conn, delivery, None)'
 
 # --- limits while the server runs, and lame duck
 

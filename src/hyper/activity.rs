@@ -1,17 +1,21 @@
 use std::{
     cell::Cell,
     fmt,
+    pin::Pin,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
     },
+    task::{Context, Poll},
 };
 
 use ::hyper::header::HeaderValue;
+use futures_io::AsyncWrite;
 
 use super::{
     age::HandlerDrain,
     framing::{Body, Framing, Position},
+    io::Unclosed,
     limits::SharedLimits,
 };
 use crate::{
@@ -58,6 +62,10 @@ struct State {
     /// Set while hyper waits for bytes: its last read found none. Cleared only by an
     /// [`Io`](super::Io), and set when that closes.
     starved: AtomicBool,
+    /// The connection of HTTP/1 that hyper has dropped without closing it, set by its `Io`.
+    unclosed: Mutex<Option<Unclosed>>,
+    /// Set by the watch when it ends: nothing is put into `unclosed` any longer.
+    over: AtomicBool,
     /// Set over HTTP/2 once the connection was asked to end and the GOAWAY is flushed.
     told: AtomicBool,
     /// Set if bytes have arrived since then.
@@ -113,6 +121,8 @@ impl Activity {
             copied: AtomicBool::default(),
             blocked: AtomicBool::default(),
             starved: AtomicBool::new(true),
+            unclosed: Mutex::default(),
+            over: AtomicBool::default(),
             told: AtomicBool::default(),
             reacted: AtomicBool::default(),
             left: AtomicBool::default(),
@@ -280,6 +290,54 @@ impl Activity {
                 Expected::Unknown
             });
         }
+    }
+
+    /// Keeps a connection that hyper has dropped, to be closed by
+    /// [`poll_unclosed`](Self::poll_unclosed).
+    ///
+    /// hyper drops a connection of HTTP/1 whose peer has asked for an upgrade and was not granted
+    /// it: at its end, hyper takes it for upgraded all the same, and nobody waits for that.
+    pub(super) fn left_unclosed(&self, conn: impl FnOnce() -> Unclosed) {
+        let position = self.position();
+        if position.is_http2_for_good() || position.is_upgraded() || self.is_over() {
+            return;
+        }
+        self.ends();
+        *self.unclosed() = Some(conn());
+    }
+
+    /// Returns whether hyper has left the close of the connection to us.
+    pub(super) fn is_unclosed(&self) -> bool {
+        self.unclosed().is_some()
+    }
+
+    /// Closes the connection that hyper has dropped; ready when it is closed, or if there is none.
+    pub(super) fn poll_unclosed(&self, cx: &mut Context<'_>) -> Poll<()> {
+        // The connection is polled and dropped outside the lock (S6).
+        let unclosed = self.unclosed().take();
+        if let Some(mut conn) = unclosed {
+            if Pin::new(&mut conn).poll_close(cx).is_pending() {
+                *self.unclosed() = Some(conn);
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Notes that the watch has ended: what hyper drops from now on is dropped.
+    pub(super) fn set_over(&self) {
+        self.0.over.store(true, Ordering::Relaxed);
+        let unclosed = self.unclosed().take();
+        drop(unclosed);
+    }
+
+    fn is_over(&self) -> bool {
+        self.0.over.load(Ordering::Relaxed)
+    }
+
+    fn unclosed(&self) -> MutexGuard<'_, Option<Unclosed>> {
+        // Nothing under this lock panics.
+        (self.0.unclosed.lock()).unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes that `bytes` have arrived, which hyper has not seen yet.

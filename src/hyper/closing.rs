@@ -176,6 +176,9 @@ impl Closing {
     /// Notes that the connection has ended, or that it has been upgraded and is no longer the
     /// server's.
     pub(super) fn ended(&mut self) {
+        if let Some(activity) = &self.activity {
+            activity.set_over();
+        }
         // With it goes the presence.
         let age = self.age.take();
         if let (Some(activity), Some(age)) = (&self.activity, age) {
@@ -238,6 +241,16 @@ impl Closing {
     #[inline]
     pub(super) fn before_poll(&self) -> usize {
         self.activity.as_ref().map_or(0, Activity::ended)
+    }
+
+    /// Returns whether hyper has ended and left the close of the connection to us.
+    pub(super) fn is_unclosed(&self) -> bool {
+        self.activity.as_ref().is_some_and(Activity::is_unclosed)
+    }
+
+    /// Closes a connection that hyper has left unclosed.
+    pub(super) fn poll_unclosed(&self, cx: &mut Context<'_>) -> Poll<()> {
+        (self.activity.as_ref()).map_or(Poll::Ready(()), |activity| activity.poll_unclosed(cx))
     }
 
     /// Returns how many requests have come if hyper has bytes of the next one and won't be woken.

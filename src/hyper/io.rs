@@ -14,32 +14,69 @@ use crate::net::Delivery;
 impl Activity {
     /// Wraps `conn` for hyper and watches it.
     pub fn io<C: AsyncRead + AsyncWrite + Unpin>(&self, conn: C) -> Io<C> {
-        self.io_lingering(conn, Arc::default())
+        self.wrap(conn, Arc::default(), None)
     }
 
-    /// Does the same for a connection on a [`Linger`](crate::net::Linger), whose `delivery` it is.
-    pub(super) fn io_lingering<C: AsyncRead + AsyncWrite + Unpin>(
+    /// Does the same for a connection on a [`Linger`](crate::net::Linger), whose `delivery` it is,
+    /// and has it back if hyper drops it without closing it.
+    pub(super) fn io_lingering<C>(&self, conn: C, delivery: Arc<Delivery>) -> Io<C>
+    where
+        C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        self.wrap(conn, delivery, Some(|conn| Box::new(conn)))
+    }
+
+    fn wrap<C>(
         &self,
         conn: C,
         delivery: Arc<Delivery>,
+        give_back: Option<fn(C) -> Unclosed>,
     ) -> Io<C> {
         self.set_socket(delivery);
         Io {
-            conn,
+            conn: Some(conn),
             activity: self.clone(),
             closed: false,
+            give_back,
         }
     }
 }
+
+/// A connection that hyper has dropped without closing it.
+pub(super) type Unclosed = Box<dyn AsyncWrite + Unpin + Send>;
 
 /// A futures-io connection for hyper, which reports what it is doing; returned by
 /// [`Activity::io`].
 #[derive(Debug)]
 pub struct Io<C> {
-    conn: C,
+    /// Taken by the drop.
+    conn: Option<C>,
     activity: Activity,
     /// Set once the connection's own close has ended.
     closed: bool,
+    /// Set if the activity wants a connection that is dropped unclosed.
+    give_back: Option<fn(C) -> Unclosed>,
+}
+
+impl<C> Io<C> {
+    #[inline]
+    fn conn(&mut self) -> Pin<&mut C>
+    where
+        C: Unpin,
+    {
+        let conn = self.conn.as_mut();
+        Pin::new(conn.unwrap_or_else(|| unreachable!("only `drop` takes it")))
+    }
+}
+
+impl<C> Drop for Io<C> {
+    fn drop(&mut self) {
+        if let (false, Some(give_back), Some(conn)) =
+            (self.closed, self.give_back, self.conn.take())
+        {
+            self.activity.left_unclosed(|| give_back(conn));
+        }
+    }
 }
 
 impl<C: AsyncWrite + Unpin> Io<C> {
@@ -47,7 +84,7 @@ impl<C: AsyncWrite + Unpin> Io<C> {
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.closed {
             self.activity.ends();
-            let end = ready!(Pin::new(&mut self.conn).poll_close(cx));
+            let end = ready!(self.conn().poll_close(cx));
             self.closed = true;
             end?;
         }
@@ -70,7 +107,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Read for Io<C> {
             return Poll::Ready(Ok(()));
         }
         read_buffer::with(buf.remaining(), |read_buffer| {
-            let read = Pin::new(&mut self.conn).poll_read(cx, read_buffer);
+            let read = self.conn().poll_read(cx, read_buffer);
             self.activity.set_starved(read.is_pending());
             let read = ready!(read)?;
             let bytes = &read_buffer[..read];
@@ -88,7 +125,7 @@ impl<C: AsyncWrite + Unpin> Write for Io<C> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.conn).poll_write(cx, buf);
+        let written = self.conn().poll_write(cx, buf);
         self.activity.set_blocked(written.is_pending());
         written
     }
@@ -99,14 +136,14 @@ impl<C: AsyncWrite + Unpin> Write for Io<C> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.conn).poll_write_vectored(cx, bufs);
+        let written = self.conn().poll_write_vectored(cx, bufs);
         self.activity.set_blocked(written.is_pending());
         written
     }
 
     #[inline]
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.conn).poll_flush(cx);
+        let flushed = self.conn().poll_flush(cx);
         self.activity.set_blocked(flushed.is_pending());
         if flushed.is_ready() {
             self.activity.set_flushed();

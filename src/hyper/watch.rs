@@ -24,6 +24,7 @@ pin_project! {
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
     pub struct Watch<C> {
+        // `None` once it has ended, though its close may be left to us.
         #[pin]
         conn: Option<C>,
         closing: Closing,
@@ -137,16 +138,23 @@ impl<C: GracefulConnection> Future for Watch<C> {
             if this.closing.is_aborting() {
                 break Ok(());
             }
-            let Some(conn) = this.conn.as_mut().as_pin_mut() else {
-                break Ok(());
-            };
             let before_poll = this.closing.before_poll();
-            // A panic in the poll is the handler's own failure, and abandons nothing.
-            let unwinding = FinishedByPanic(this.guard.as_mut());
-            // Poll the connection first, so that what has arrived is read before it is judged idle.
-            let polled = conn.poll(cx);
-            mem::forget(unwinding);
+            let polled = if let Some(conn) = this.conn.as_mut().as_pin_mut() {
+                // A panic in the poll is the handler's own failure, and abandons nothing.
+                let unwinding = FinishedByPanic(this.guard.as_mut());
+                // Poll the connection first, so that what has arrived is read before it is judged
+                // idle.
+                let polled = conn.poll(cx);
+                mem::forget(unwinding);
+                polled
+            } else {
+                this.closing.poll_unclosed(cx).map(Ok)
+            };
             if let Poll::Ready(result) = polled {
+                if result.is_ok() && this.closing.is_unclosed() {
+                    this.conn.set(None);
+                    continue;
+                }
                 break match result {
                     Err(error) if this.closing.is_expected::<C>(&error) => Ok(()),
                     result => result,

@@ -48,6 +48,48 @@ fn rejected(conn: &mut Conn, body: &[u8]) {
     assert!(conn.is_eof(TIMEOUT).expect("no reset"));
 }
 
+/// Z5 Z8: a client that asks for an upgrade and gets a plain answer, as clients of HTTP/2 in the
+/// clear do, is closed with as much care.
+#[test]
+fn a_client_that_is_not_granted_an_upgrade_gets_its_answer_whole() {
+    const SIZE: usize = 300_000;
+    let body = vec![b'u'; 200_000];
+    let mut server = hyper(&[]);
+    let mut conn = connect(&server);
+    overtaken(&server);
+    server.signal(Signal::TERM).expect("a live process");
+    refused(server.addr());
+    let head = format!(
+        "POST /bytes/{SIZE} HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\nupgrade: h2c\r\n\
+         content-length: {}\r\n\r\n",
+        body.len()
+    );
+    conn.send(&[head.as_bytes(), &body].concat())
+        .expect("no reset while the body is sent");
+    let head = conn.read_head().expect("a head");
+    assert!(head.closes(), "{head:?}");
+    assert_eq!(conn.read_body().expect("a whole body").len(), SIZE);
+    assert!(conn.is_eof(TIMEOUT).expect("no reset"));
+    drained(&mut server);
+}
+
+/// Z8: and if it speaks TLS, with close_notify.
+#[test]
+fn a_refused_tunnel_ends_with_close_notify() {
+    let mut server = hyper(&[("TLS", "1"), ("KEEP_ALIVE_GRACE_MS", "5000")]);
+    let mut conn = TlsConn::open(server.addr()).expect("the server listens");
+    conn.get("/").expect("an open connection");
+    conn.read_until("hello\n").expect("a whole answer");
+    server.signal(Signal::TERM).expect("a live process");
+    refused(server.addr());
+    conn.send(b"CONNECT tunnel:80 HTTP/1.1\r\nhost: tunnel:80\r\n\r\n")
+        .expect("an open connection");
+    let answer = conn.read_to_end().expect("close_notify");
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    drained(&mut server);
+}
+
 /// Z8: a client that pauses after the answer, and sends more before it reads, is not reset.
 #[test]
 fn a_rejected_upload_that_pauses_is_not_reset() {
