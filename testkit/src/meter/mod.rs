@@ -4,6 +4,7 @@ pub mod gate;
 pub mod http1;
 pub mod http10;
 pub mod http2;
+pub mod offer;
 pub mod peer;
 pub mod slow2;
 pub mod stray;

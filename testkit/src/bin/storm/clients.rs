@@ -10,6 +10,7 @@ use testkit::meter::gate::Hold;
 use testkit::meter::http1::{Http1, head};
 use testkit::meter::http2::Http2;
 use testkit::meter::http10::Http10;
+use testkit::meter::offer::Offer;
 use testkit::meter::peer::Peer;
 use testkit::meter::slow2;
 use testkit::meter::stray::Stray;
@@ -28,6 +29,8 @@ pub(crate) enum Client {
     KeepAlive10,
     /// The same with an empty line after each request.
     Stray,
+    /// The same with an offer of HTTP/2 in each request, which the server doesn't take up.
+    Offer,
     /// A connection for each request.
     OneShot,
     /// Uploads, and reads them back.
@@ -46,11 +49,12 @@ pub(crate) enum Client {
     Silent,
 }
 
-const ALL: [Client; 12] = [
+const ALL: [Client; 13] = [
     Client::KeepAlive,
     Client::KeepAlive2,
     Client::KeepAlive10,
     Client::Stray,
+    Client::Offer,
     Client::OneShot,
     Client::Upload,
     Client::SlowHead,
@@ -85,6 +89,7 @@ impl Client {
             Self::KeepAlive => course.closed_loop::<Http1>(self, &mut rng).await?,
             Self::KeepAlive10 => course.closed_loop::<Http10>(self, &mut rng).await?,
             Self::Stray => course.closed_loop::<Stray>(self, &mut rng).await?,
+            Self::Offer => course.closed_loop::<Offer>(self, &mut rng).await?,
             _ => course.single(self, &mut rng).await?,
         }
         Ok(course.tally)
