@@ -12,6 +12,9 @@ target=${CARGO_TARGET_DIR:-target}
 case $target in /*) ;; *) target=$(pwd)/$target ;; esac
 copy="$target/broken/tree"
 log="$target/broken/log"
+# Variants whose tests wait for ever rather than fail.
+hangs="wake-under-the-lock drop-a-waker-under-the-lock the-report-waits-for-its-reader
+    one-stream-is-heard waited-for-in-spite-of-a-request a-hook-panics-through"
 caught=0 missed=0
 rm -rf "${copy:?}"
 
@@ -77,16 +80,24 @@ catch() {
         echo "broken.sh: $name does not compile" >&2
         exit 2
     fi
-    if run "$kind" "$catcher"; then
+    status=0
+    run "$kind" "$catcher" || status=$?
+    if [ $status -eq 124 ]; then
+        case " $(echo $hangs) " in
+            *" $name "*)
+                caught=$((caught + 1))
+                echo "caught  $name, by $kind $catcher: it hangs" ;;
+            *)
+                missed=$((missed + 1))
+                echo "MISSED  $name, by $kind $catcher: it timed out, as on a slow machine" ;;
+        esac
+    elif [ $status -eq 0 ]; then
         missed=$((missed + 1))
         echo "MISSED  $name, by $kind $catcher"
         ! grep -q ' 0 passed' "$log" || echo "        there is no $kind of that name"
     else
-        status=$?
         caught=$((caught + 1))
-        how="it fails"
-        [ $status -ne 124 ] || how="it hangs"
-        echo "caught  $name, by $kind $catcher: $how"
+        echo "caught  $name, by $kind $catcher: it fails"
     fi
 }
 
