@@ -39,7 +39,7 @@ check env ROUNDS=30 ci/proxies.sh
 check ci/podman.sh
 check env DRAINS=1000 cargo test --release --test leaks
 check env ROUNDS=50 cargo test --test examples sqlite
-check ci/peers.sh
+check ci/scoreboard.sh
 check ci/tide.sh
 check ci/msrv.sh tide
 check ci/features.sh

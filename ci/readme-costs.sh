@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Writes tables from recorded figures: all targets of docs/charts/figures.jsonl into docs/costs.md,
-# a few lines of these and some columns of COMPARE.md into README.md, each between its markers. With
-# --check it only says whether they are fresh.
+# a few lines of these and some of docs/charts/scoreboard.json into README.md, each between its
+# markers. With --check it only says whether they are fresh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 exec python3 - "$@" <<'END'
@@ -108,15 +108,23 @@ def readme():
 
 
 def loss():
-    """Some columns of the table that ci/peers.sh writes."""
-    columns = ["server", "keepalive-5", "queued", "silent", "half-head", "big"]
-    with open("COMPARE.md", encoding="utf-8") as file:
-        text = file.read().split("<!-- loss, by ci/peers.sh -->")[1].split("<!-- end of loss -->")[0]
-    table = [line for line in text.splitlines() if line.startswith("|")]
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
-    chosen = [rows[0].index(column) for column in columns]
-    for row in rows:
-        yield "| " + " | ".join(row[column] for column in chosen) + " |"
+    """Some servers and scenarios of the scoreboard."""
+    servers = {
+        OURS: OURS,
+        "hyper": GRACEFUL,
+        "go": "Go net/http",
+        "node": "Node",
+    }
+    columns = ["keepalive-5", "queued", "silent", "half-head", "big"]
+    with open("docs/charts/scoreboard.json", encoding="utf-8") as file:
+        board = json.load(file)
+    yield "| server | " + " | ".join(columns) + " |"
+    yield "|---" * (len(columns) + 1) + "|"
+    for server, name in servers.items():
+        cells = [board["cells"][server][column] for column in columns]
+        shown = [f"{c['lost'] + c['wrong']} of {c['requests']}" if "requests" in c else "not run" for c in cells]
+        version = board["versions"][server].split()[0].strip(",")
+        yield f"| {name} {version} | " + " | ".join(shown) + " |"
 
 
 def put(path, name, table):

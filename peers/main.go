@@ -15,7 +15,30 @@ import (
 	"time"
 )
 
+// millis reads a setting of the meter.
+func millis(name string, otherwise int) time.Duration {
+	if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
+		otherwise = n
+	}
+	return time.Duration(otherwise) * time.Millisecond
+}
+
+// tunnel echoes on a hijacked connection, which Shutdown neither closes nor waits for.
+func tunnel(w http.ResponseWriter) {
+	connection, buffered, err := w.(http.Hijacker).Hijack()
+	if err != nil {
+		return
+	}
+	defer connection.Close()
+	io.WriteString(connection, "HTTP/1.1 200 OK\r\n\r\n")
+	io.Copy(connection, buffered)
+}
+
 func answer(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodConnect {
+		tunnel(w)
+		return
+	}
 	parts := strings.Split(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	number := func(i int) int {
 		if i >= len(parts) {
@@ -36,6 +59,12 @@ func answer(w http.ResponseWriter, r *http.Request) {
 		}
 	case "bytes":
 		w.Header().Set("Content-Length", parts[1])
+		piece := make([]byte, 65536)
+		for left := number(1); left > 0; left -= len(piece) {
+			w.Write(piece[:min(left, len(piece))])
+		}
+	case "full":
+		w.Header().Set("Content-Length", parts[1])
 		w.Write(make([]byte, number(1)))
 	case "echo":
 		io.Copy(w, r.Body)
@@ -54,11 +83,14 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
-	server := &http.Server{Handler: http.HandlerFunc(answer)}
+	server := &http.Server{Handler: http.HandlerFunc(answer), Protocols: new(http.Protocols)}
+	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetUnencryptedHTTP2(true)
+	server.IdleTimeout = millis("IDLE_MS", 0)
 	fmt.Println("listening on", listener.Addr())
 	go server.Serve(listener)
 	<-signals
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), millis("GRACE_MS", 15000))
 	defer cancel()
 	fmt.Fprintln(os.Stderr, "shutdown:", server.Shutdown(ctx))
 }
