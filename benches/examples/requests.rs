@@ -1,334 +1,65 @@
 //! A request of each kind in a function of its own, for `ci/instructions.sh` to count the
-//! instructions that a server takes for it.
-//!
-//! The server is [`Server`], with all that it is made of, on one thread and on sockets in memory;
-//! its peer is hyper's client, whose instructions are not counted.
+//! instructions that a server takes for it, and how often it reads the clock.
 
-use std::{
-    cell::RefCell,
-    collections::VecDeque,
-    hint::black_box,
-    io,
-    pin::Pin,
-    rc::Rc,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Poll, Wake, Waker},
-    time::Duration,
-};
+use std::{hint::black_box, time::Duration};
 
-use async_drain::{
-    Drain,
-    hyper::{Limits, Server},
-    net::Connections,
-};
-use futures_lite::{AsyncRead, AsyncWrite, Stream};
-use http_body_util::{BodyExt, Full};
-use hyper::{
-    Request, Response,
-    body::{Bytes, Incoming},
-    client::conn::{http1, http2},
-    rt::{Executor, Read, ReadBufCursor, Write},
-    service::service_fn,
-};
+use async_drain::hyper::Limits;
+use async_drain_bench::memory::{Pair, Tasks};
 
-const TIMES: usize = 1000;
 const BODY: &[u8] = &[b'x'; 1000];
 const HOUR: Duration = Duration::from_secs(3600);
 
+// The texts keep the functions apart: the compiler may make one of those that are the same.
+
+#[inline(never)]
+fn http1_bare(server: &Tasks) {
+    black_box("GET of HTTP/1, without the drain");
+    server.run();
+}
+
 #[inline(never)]
 fn http1_get(server: &Tasks) {
-    server.run(black_box("GET of HTTP/1"));
+    black_box("GET of HTTP/1");
+    server.run();
 }
 
 #[inline(never)]
 fn http1_post(server: &Tasks) {
-    server.run(black_box("POST of HTTP/1"));
+    black_box("POST of HTTP/1");
+    server.run();
 }
 
 #[inline(never)]
 fn http1_get_idle(server: &Tasks) {
-    server.run(black_box("GET of HTTP/1, with an idle limit"));
+    black_box("GET of HTTP/1, with an idle limit");
+    server.run();
 }
 
 #[inline(never)]
 fn http1_get_age(server: &Tasks) {
-    server.run(black_box("GET of HTTP/1, with a limited age"));
+    black_box("GET of HTTP/1, with a limited age");
+    server.run();
 }
 
 #[inline(never)]
 fn http2_get(server: &Tasks) {
-    server.run(black_box("GET of HTTP/2"));
+    black_box("GET of HTTP/2");
+    server.run();
 }
 
 #[inline(never)]
 fn http2_post(server: &Tasks) {
-    server.run(black_box("POST of HTTP/2"));
+    black_box("POST of HTTP/2");
+    server.run();
 }
 
 fn main() {
-    let drain = Drain::new();
     let none = Limits::new();
-    let (idle, age) = (none.idle(HOUR), none.age(HOUR));
-    for (limits, http2, body, counted) in [
-        (none, false, &b""[..], http1_get as fn(&Tasks)),
-        (none, false, BODY, http1_post),
-        (idle, false, b"", http1_get_idle),
-        (age, false, b"", http1_get_age),
-        (none, true, b"", http2_get),
-        (none, true, BODY, http2_post),
-    ] {
-        let (socket, peer) = Socket::pair();
-        let (server, client) = (Tasks::default(), Tasks::default());
-        let spawner = server.clone();
-        server.spawn(serve(drain.clone(), limits, socket, move |task| {
-            spawner.spawn(task)
-        }));
-        let got = Rc::new(RefCell::new(0));
-        let requests = ask(peer, http2, body, client.clone(), Rc::clone(&got));
-        client.spawn(requests);
-        for round in 0.. {
-            client.run("");
-            if *got.borrow() == 2 * TIMES {
-                break;
-            }
-            assert!(round < 100 * TIMES, "no answers");
-            // The first requests make buffers grow.
-            if *got.borrow() < TIMES {
-                server.run("");
-            } else {
-                counted(&server);
-            }
-        }
-    }
-}
-
-async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper::Error> {
-    let body = request.into_body().collect().await?.to_bytes();
-    let hello = Bytes::from_static(b"hello\n");
-    Ok(Response::new(Full::new(if body.is_empty() {
-        hello
-    } else {
-        body
-    })))
-}
-
-async fn serve(drain: Drain, limits: Limits, socket: Socket, spawn: impl Fn(Task) + 'static) {
-    let served = Server::local(&drain, spawn)
-        .limits(limits)
-        .serve(Connections::new(Once(Some(socket))), service_fn(answer))
-        .await;
-    served.expect("a stream of connections");
-}
-
-/// Places requests one after the other.
-async fn ask(
-    peer: Socket,
-    http2: bool,
-    body: &'static [u8],
-    tasks: Tasks,
-    got: Rc<RefCell<usize>>,
-) {
-    let empty = body.is_empty();
-    let body = Full::new(Bytes::from_static(body));
-    let request = move || {
-        let method = if empty { "GET" } else { "POST" };
-        let request = Request::builder().method(method);
-        let request = request.uri("http://localhost/hello");
-        let request = request.header("host", "localhost").body(body.clone());
-        request.expect("a request")
-    };
-    macro_rules! ask {
-        ($handshake:expr) => {{
-            let (mut send, conn) = $handshake.await.expect("a connection");
-            tasks.spawn(async { drop(conn.await) });
-            for _ in 0..2 * TIMES {
-                send.ready().await.expect("an open connection");
-                let response = send.send_request(request()).await.expect("an answer");
-                let answer = response.into_body().collect().await.expect("all of it");
-                assert!(!answer.to_bytes().is_empty());
-                *got.borrow_mut() += 1;
-            }
-        }};
-    }
-    if http2 {
-        ask!(http2::handshake(tasks.clone(), peer));
-    } else {
-        ask!(http1::handshake(peer));
-    }
-}
-
-type Task = Pin<Box<dyn Future<Output = ()>>>;
-
-/// An executor of one thread.
-#[derive(Clone, Default)]
-struct Tasks(Rc<RefCell<Vec<(Option<Task>, Arc<Woken>)>>>);
-
-#[derive(Debug)]
-struct Woken(AtomicBool);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-impl Tasks {
-    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        let mut tasks = self.0.borrow_mut();
-        // HTTP/2 spawns a task for each request.
-        tasks.retain(|(task, woken)| task.is_some() || woken.0.load(Ordering::Relaxed));
-        let task: Task = Box::pin(task);
-        tasks.push((Some(task), Arc::new(Woken(AtomicBool::new(true)))));
-    }
-
-    /// Polls until no task is woken.
-    fn run(&self, _what: &str) {
-        let next = || {
-            let mut tasks = self.0.borrow_mut();
-            let woken = |(_, woken): &(_, Arc<Woken>)| woken.0.swap(false, Ordering::Relaxed);
-            let (task, woken) = tasks.iter_mut().find(|task| woken(task))?;
-            Some((task.take(), Arc::clone(woken)))
-        };
-        while let Some((task, woken)) = next() {
-            let Some(mut task) = task else { continue };
-            let waker = Waker::from(Arc::clone(&woken));
-            if task
-                .as_mut()
-                .poll(&mut Context::from_waker(&waker))
-                .is_pending()
-            {
-                let mut tasks = self.0.borrow_mut();
-                let place = tasks
-                    .iter_mut()
-                    .find(|(_, other)| Arc::ptr_eq(other, &woken));
-                match place {
-                    Some(place) => place.0 = Some(task),
-                    None => tasks.push((Some(task), woken)),
-                }
-            }
-        }
-    }
-}
-
-impl<T: Future<Output = ()> + 'static> Executor<T> for Tasks {
-    fn execute(&self, task: T) {
-        self.spawn(task);
-    }
-}
-
-/// A stream of one connection, which is never at its end.
-struct Once(Option<Socket>);
-
-impl Stream for Once {
-    type Item = io::Result<Socket>;
-
-    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match self.0.take() {
-            Some(socket) => Poll::Ready(Some(Ok(socket))),
-            None => Poll::Pending,
-        }
-    }
-}
-
-/// One end of a connection in memory.
-struct Socket {
-    read: Arc<Mutex<Pipe>>,
-    write: Arc<Mutex<Pipe>>,
-}
-
-#[derive(Default)]
-struct Pipe {
-    bytes: VecDeque<u8>,
-    reader: Option<Waker>,
-}
-
-impl Socket {
-    fn pair() -> (Self, Self) {
-        let [here, there] = [Arc::<Mutex<Pipe>>::default(), Arc::default()];
-        let peer = Self {
-            read: Arc::clone(&there),
-            write: Arc::clone(&here),
-        };
-        (
-            Self {
-                read: here,
-                write: there,
-            },
-            peer,
-        )
-    }
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        let mut pipe = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if pipe.bytes.is_empty() {
-            pipe.reader = Some(cx.waker().clone());
-            return Poll::Pending;
-        }
-        Poll::Ready(io::Read::read(&mut pipe.bytes, buf))
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let mut pipe = self.write.lock().unwrap_or_else(PoisonError::into_inner);
-        pipe.bytes.extend(buf);
-        if let Some(reader) = pipe.reader.take() {
-            reader.wake();
-        }
-        Poll::Ready(Ok(buf.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Read for Socket {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        mut buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        let mut bytes = vec![0; buf.remaining().min(16 * 1024)];
-        AsyncRead::poll_read(self, cx, &mut bytes).map_ok(|size| buf.put_slice(&bytes[..size]))
-    }
-}
-
-impl Write for Socket {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        AsyncWrite::poll_write(self, cx, buf)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        AsyncWrite::poll_flush(self, cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        AsyncWrite::poll_close(self, cx)
-    }
+    Pair::bare().run(http1_bare);
+    Pair::drained(none, false, b"").run(http1_get);
+    Pair::drained(none, false, BODY).run(http1_post);
+    Pair::drained(none.idle(HOUR), false, b"").run(http1_get_idle);
+    Pair::drained(none.age(HOUR), false, b"").run(http1_get_age);
+    Pair::drained(none, true, b"").run(http2_get);
+    Pair::drained(none, true, BODY).run(http2_post);
 }

@@ -3,6 +3,8 @@
 pub mod counting;
 pub mod distributions;
 pub mod figures;
+#[cfg(feature = "hyper")]
+pub mod memory;
 pub mod paired;
 pub mod race;
 pub mod server;
