@@ -307,7 +307,7 @@ are proxies, before a server that goes on. Trust the kind of outcome, not the di
   head*, *half an upload*: the rest comes 300 ms after it.
 - *two signals*: the second comes 50 ms after the first, while answers are streamed.
 - *slow reader*: 20 MB, or 4 MB with HTTP/2, to clients that read them in some seconds. With HTTP/2
-  they pause after each frame, so servers with small frames have slower readers: an exit that takes
+  they pause after each frame, so smaller frames may make slower readers: an exit that takes
   as long as the limit says that the limit cut them. *Tunnel*: CONNECT; clients use it until the
   server says that it ends, which is the only end without loss.
 - *idle limit*: nothing stops the server, whose idle limit is 1.5 s: clients send when it ends.
