@@ -142,12 +142,12 @@ fn a_request_that_comes_with_the_end_of_an_answer_is_answered() {
             .half_close(true)
             .serve_connection(activity.io(peer.clone()), activity.service(service));
         let mut conn = pin!(drain.watch(conn).activity(activity));
-        let (wakes, waker) = Wakes::new();
+        let (woken, waker) = Wakes::new();
         // The connection is polled when it has been woken, as by an executor.
         let mut seen = None;
         let mut run = || {
-            while seen != Some(wakes.count()) {
-                seen = Some(wakes.count());
+            while seen != Some(woken.count()) {
+                seen = Some(woken.count());
                 assert!(poll(conn.as_mut(), &waker).is_pending());
             }
         };
