@@ -7,6 +7,7 @@
 # changes. DRY=1 checks that alone, in seconds.
 set -eu
 cd "$(dirname "$0")/.."
+. ci/verdict.sh
 only="${1:-}"
 target=${CARGO_TARGET_DIR:-target}
 case $target in /*) ;; *) target=$(pwd)/$target ;; esac
@@ -15,7 +16,6 @@ log="$target/broken/log"
 # Variants whose tests wait for ever rather than fail.
 hangs="wake-under-the-lock drop-a-waker-under-the-lock the-report-waits-for-its-reader
     one-stream-is-heard waited-for-in-spite-of-a-request a-hook-panics-through"
-caught=0 missed=0
 rm -rf "${copy:?}"
 
 fresh() {
@@ -82,23 +82,7 @@ catch() {
     fi
     status=0
     run "$kind" "$catcher" || status=$?
-    if [ $status -eq 124 ]; then
-        case " $(echo $hangs) " in
-            *" $name "*)
-                caught=$((caught + 1))
-                echo "caught  $name, by $kind $catcher: it hangs" ;;
-            *)
-                missed=$((missed + 1))
-                echo "MISSED  $name, by $kind $catcher: it timed out, as on a slow machine" ;;
-        esac
-    elif [ $status -eq 0 ]; then
-        missed=$((missed + 1))
-        echo "MISSED  $name, by $kind $catcher"
-        ! grep -q ' 0 passed' "$log" || echo "        there is no $kind of that name"
-    else
-        caught=$((caught + 1))
-        echo "caught  $name, by $kind $catcher: it fails"
-    fi
+    verdict "$name" "$kind $catcher" $status
 }
 
 # --- the latch
@@ -564,6 +548,4 @@ broken ready-in-spite-of-a-hold test:readiness::a_program_is_unready_until_the_l
 broken ready-in-silence test:progress::a_hook_is_told_when_the_last_hold_is_gone drain/readiness.rs \
     'wake_each(woken);' 'let _ = wake_each::<Vec<Waker>>;'
 
-[ -z "${DRY:-}" ] || { echo "$0: all variants apply"; exit 0; }
-echo "$caught caught, $missed missed"
-[ $missed -eq 0 ] && [ $caught -gt 0 ]
+conclude

@@ -8,6 +8,7 @@
 # changes. DRY=1 checks that alone, in seconds.
 set -eu
 cd "$(dirname "$0")/.."
+. ci/verdict.sh
 only="${1:-}"
 target=${CARGO_TARGET_DIR:-target}
 case $target in /*) ;; *) target=$(pwd)/$target ;; esac
@@ -19,7 +20,7 @@ copy="$CARGO_TARGET_DIR/tree"
 log="$CARGO_TARGET_DIR/log"
 # Variants whose tests wait for ever rather than fail.
 hangs=""
-caught=0 missed=0 number=0
+number=0
 
 rm -rf "${copy:?}"
 mkdir -p "$copy"
@@ -50,24 +51,7 @@ broken() {
     fi
     status=0
     (cd "$copy" && timeout 60 cargo test --quiet --test server -- --exact "$test") >"$log" 2>&1 || status=$?
-    if [ $status -eq 124 ]; then
-        case " $hangs " in
-            *" $name "*)
-                caught=$((caught + 1))
-                echo "caught  $name, by $test: it hangs" ;;
-            *)
-                missed=$((missed + 1))
-                echo "MISSED  $name, by $test: it timed out, as on a slow machine" ;;
-        esac
-    elif [ $status -eq 0 ]; then
-        missed=$((missed + 1))
-        echo "MISSED  $name, by $test"
-        ! grep -q ' 0 passed' "$log" || echo "        there is no test of that name"
-    else
-        caught=$((caught + 1))
-        how=$(grep -A1 'panicked at' "$log" | sed -n 2p | cut -c1-90)
-        echo "caught  $name, by $test: $how"
-    fi
+    verdict "$name" "$test" $status
     # As it was, and newer than what was built from it.
     cp "$CARGO_TARGET_DIR/original" "$copy/src/$file"
 }
@@ -412,6 +396,4 @@ broken reloads-count signals::other_signals_are_not_counted_as_requests ../crate
 broken pid-1-has-no-default-action signals::pid_1_ends_with_128_and_the_signals_number ../crates/async-drain-os/src/signal.rs \
     'std::process::id() == 1 &&' 'std::process::id() == 0 &&'
 
-[ -z "${DRY:-}" ] || { echo "$0: all variants apply"; exit 0; }
-echo "$caught caught, $missed missed"
-[ $missed -eq 0 ]
+conclude

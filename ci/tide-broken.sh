@@ -4,6 +4,7 @@
 # variants whose names contain it. DRY=1 only checks that each original still occurs exactly once.
 set -eu
 cd "$(dirname "$0")/.."
+. ci/verdict.sh
 only="${1:-}"
 target=$(pwd)/crates/async-drain-tide/target/broken
 copy="$target/tree"
@@ -12,7 +13,6 @@ crate="$copy/crates/async-drain-tide"
 export CARGO_TARGET_DIR="$target" RUST_BACKTRACE=0
 # Variants whose tests wait for ever rather than fail.
 hangs=""
-caught=0 missed=0
 
 rm -rf "${copy:?}"
 mkdir -p "$copy"
@@ -35,23 +35,7 @@ broken() {
     fi
     status=0
     (cd "$crate" && timeout 60 cargo test --quiet --lib --test server -- --exact "$test") >"$log" 2>&1 || status=$?
-    if [ $status -eq 124 ]; then
-        case " $hangs " in
-            *" $name "*)
-                caught=$((caught + 1))
-                echo "caught  $name, by $test: it hangs" ;;
-            *)
-                missed=$((missed + 1))
-                echo "MISSED  $name, by $test: it timed out, as on a slow machine" ;;
-        esac
-    elif [ $status -eq 0 ]; then
-        missed=$((missed + 1))
-        echo "MISSED  $name, by $test"
-    else
-        caught=$((caught + 1))
-        how=$(grep -A1 'panicked at' "$log" | sed -n 2p | cut -c1-90)
-        echo "caught  $name, by $test: $how"
-    fi
+    verdict "$name" "$test" $status
     # As it was, and newer than what was built from it.
     cp "$target/original" "$file"
 }
@@ -109,6 +93,4 @@ broken loss-unreported in_flight::an_answer_that_its_peer_does_not_take_is_aband
     'ConnectionGuard::new(guard).with_connection(&mut conn)' \
     '{ let _ = &mut conn; ConnectionGuard::new(guard) }'
 
-[ -z "${DRY:-}" ] || { echo "$0: all variants apply"; exit 0; }
-echo "$caught caught, $missed missed"
-[ $missed -eq 0 ]
+conclude
