@@ -20,7 +20,7 @@ pub(crate) struct Details {
     /// Set once this node has ended and the parent has its copy of the abandoned work.
     pub(crate) ended: bool,
     /// What keeps the program unready, and what else servers tell; set when it is first asked for.
-    pub(crate) holds: Option<std::sync::Arc<Holds>>,
+    pub(crate) holds: Option<StdArc<Holds>>,
     /// What keeps other data off the cache lines of a drain that is not a child, until it has
     /// drained.
     pub(crate) spacers: Option<Spacers>,

@@ -225,8 +225,8 @@ impl Node {
         (limit > grace).then_some((name, limit))
     }
 
-    pub(crate) fn holds(&self) -> std::sync::Arc<Holds> {
-        self.with_details(|details| std::sync::Arc::clone(details.holds.get_or_insert_default()))
+    pub(crate) fn holds(&self) -> StdArc<Holds> {
+        self.with_details(|details| StdArc::clone(details.holds.get_or_insert_default()))
     }
 
     /// Returns a seat in the calling thread's shard for a guard that is not tracked, or `None` if

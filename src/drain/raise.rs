@@ -74,12 +74,7 @@ impl Node {
         if phase == Phase::Aborting {
             return self.abort(deadline);
         }
-        let limit = deadline.map(|at| Limit { to: phase, at });
-        if let Some(limit) = limit {
-            // S7: published everywhere before anything moves, since a task that a phase of this
-            // drain wakes may read the deadline of a child.
-            self.for_each(|node| node.publish(limit));
-        }
+        let limit = self.publish_below(phase, deadline);
         let (moved, childless) = self.step(phase, limit);
         if !childless && (limit.is_some() || !self.is_settled(phase)) {
             // A list, not a recursion: the tree may be ten thousand deep.
@@ -104,15 +99,7 @@ impl Node {
     /// Moves this drain and all below it to aborting, and records the work that is alive (S8). Work
     /// is counted before it is told to abort, so it can't be gone by then.
     fn abort(&self, deadline: Option<Instant>) -> bool {
-        let limit = deadline.map(|at| Limit {
-            to: Phase::Aborting,
-            at,
-        });
-        if let Some(limit) = limit {
-            // S7: published everywhere before anything moves, since a task that a phase of this
-            // drain wakes may read the deadline of a child.
-            self.for_each(|node| node.publish(limit));
-        }
+        let limit = self.publish_below(Phase::Aborting, deadline);
         // E7: pairs with `created`.
         let begun = self.raise_uncounted(Phase::Draining, None);
         if limit.is_none() && self.is_settled(Phase::Aborting) {
@@ -227,6 +214,18 @@ impl Node {
         let before = self.latch.advance(phase);
         let childless = self.follow(before, phase);
         (before < phase, childless)
+    }
+
+    /// Publishes the deadline of `phase`, if there is one, here and below.
+    ///
+    /// S7: everywhere before anything moves, since a task that a phase of this drain wakes may read
+    /// the deadline of a child.
+    fn publish_below(&self, phase: Phase, deadline: Option<Instant>) -> Option<Limit> {
+        let limit = deadline.map(|at| Limit { to: phase, at });
+        if let Some(limit) = limit {
+            self.for_each(|node| node.publish(limit));
+        }
+        limit
     }
 
     fn publish(&self, limit: Limit) {
