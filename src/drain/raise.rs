@@ -220,6 +220,7 @@ impl Node {
     ///
     /// S7: everywhere before anything moves, since a task that a phase of this drain wakes may read
     /// the deadline of a child.
+    #[inline]
     fn publish_below(&self, phase: Phase, deadline: Option<Instant>) -> Option<Limit> {
         let limit = deadline.map(|at| Limit { to: phase, at });
         if let Some(limit) = limit {
