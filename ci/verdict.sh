@@ -2,9 +2,9 @@
 # shellcheck shell=sh disable=SC2154 # `log` and `hangs` are theirs
 caught=0 missed=0
 
-# verdict NAME TEST STATUS: notes whether the test, which ended so and wrote to $log, has caught what
-# was broken. One that `timeout` has killed is caught only if it is one of those that hang: on a slow
-# machine any test runs out of time.
+# verdict NAME TEST STATUS: notes whether the test, which ended so and wrote to $log, has caught
+# what was broken. One that `timeout` has killed is caught only if it is one of those that hang: on
+# a slow machine any test runs out of time.
 verdict() {
     if [ "$3" -eq 0 ]; then
         missed=$((missed + 1))
