@@ -100,6 +100,8 @@ fn a_connection_of_a_prober_ends_in_lame_duck() {
         slow.get("/sleep/3000").expect("an open connection");
         let mut prober = connect(&server);
         assert_eq!(get(&mut prober, "/readyz").0.status, 200);
+        // It sends its first request while draining.
+        let mut draining = connect(&server);
         server.signal(Signal::TERM).expect("a live process");
         // The server decides when the phase changes.
         let in_lame_duck = loop {
@@ -115,7 +117,6 @@ fn a_connection_of_a_prober_ends_in_lame_duck() {
         assert!(head.closes(), "{head:?}");
         assert!(prober.is_eof(TIMEOUT).expect("no reset"));
 
-        let mut draining = connect(&server);
         refused(server.addr());
         let (head, text) = get(&mut draining, "/readyz");
         assert_eq!(

@@ -1,7 +1,7 @@
 //! The client's side of a tunnel, which CONNECT has opened.
 
 use crate::frames::Frame;
-use crate::meter::http1::{Http1, head};
+use crate::meter::http1::Http1;
 use crate::meter::http2::Http2;
 use crate::meter::peer::Peer;
 use crate::meter::tally::{Loss, Outcome};
@@ -10,6 +10,8 @@ use smol::Timer;
 use std::io::{ErrorKind, Result};
 use std::time::{Duration, Instant};
 
+/// Where the tunnel leads, as both protocols write it.
+const TARGET: &str = "tunnel:80";
 const MESSAGE: &[u8] = b"message";
 const BYE: &[u8] = b"bye\n";
 
@@ -99,8 +101,8 @@ pub struct Tunnel1 {
 impl Tunnel for Tunnel1 {
     async fn open(stream: Stream) -> Result<std::result::Result<Self, u16>> {
         let mut conn = Http1::new(stream);
-        let connect = head("CONNECT", "tunnel:80", "");
-        conn.requests.write(&connect).await?;
+        let connect = format!("CONNECT {TARGET} HTTP/1.1\r\nhost: {TARGET}\r\n\r\n");
+        conn.requests.write(connect.as_bytes()).await?;
         match conn.answers.head().await {
             Ok(head) if head.status == 200 => Ok(Ok(Self { conn, ended: false })),
             Ok(head) => Ok(Err(head.status)),
@@ -136,7 +138,7 @@ pub struct Tunnel2 {
 impl Tunnel for Tunnel2 {
     async fn open(stream: Stream) -> Result<std::result::Result<Self, u16>> {
         let mut conn = Http2::new(stream);
-        let stream = conn.session().connect("tunnel:80");
+        let stream = conn.session().connect(TARGET);
         conn.flush().await?;
         let status = loop {
             match conn.frame().await? {

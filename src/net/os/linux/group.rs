@@ -49,6 +49,9 @@ const RETURN_A: u16 = 0x16; // BPF_RET | BPF_A
 /// `SKF_AD_OFF + SKF_AD_RANDOM`: a random number in place of a part of the segment.
 const RANDOM: u32 = 0xffff_f038;
 
+/// The error if a member has joined or left while the last one was looked for.
+const CHANGED: io::ErrorKind = io::ErrorKind::ResourceBusy;
+
 /// How many pairs of addresses are tried per member. Each has a chance of one in *n* + 1.
 const TRIES: usize = 64;
 
@@ -62,7 +65,8 @@ pub struct Steering {
     _turn: Turn,
 }
 
-/// Steers new connections away from a member at `address`; `None` if a sibling is retiring.
+/// Steers new connections away from a member at `address`; `None` if it is to be tried again, since
+/// a sibling is retiring or a member has joined or left meanwhile.
 ///
 /// # Errors
 ///
@@ -87,7 +91,11 @@ pub(in crate::net) fn steer(
         })),
         Err(error) => {
             let _ = reuseport::detach(member);
-            Err(error)
+            if error.kind() == CHANGED {
+                Ok(None)
+            } else {
+                Err(error)
+            }
         }
     }
 }
@@ -95,7 +103,7 @@ pub(in crate::net) fn steer(
 fn aim(member: BorrowedFd<'_>, address: SocketAddr, members: usize) -> io::Result<()> {
     let last = last_member(member, address, members)?;
     if siblings_and_self(member, address)? != members {
-        return Err(io::Error::other("the group has changed"));
+        return Err(CHANGED.into());
     }
     let others = u32::try_from(members - 1).map_err(io::Error::other)?;
     if last == cookie(member)? {
@@ -182,7 +190,7 @@ fn last_member(member: BorrowedFd<'_>, address: SocketAddr, members: usize) -> i
     if kernel.recipient(local, second)?.cookie == last {
         Ok(last)
     } else {
-        Err(io::Error::other("the group has changed"))
+        Err(CHANGED.into())
     }
 }
 
@@ -243,5 +251,53 @@ impl Turn {
         let name = format!("async-drain: a member of {address} retires");
         UnixListener::bind_addr(&UnixAddr::from_abstract_name(name)?)
             .map(|lock| Self { _lock: lock })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::SocketAddr,
+        os::fd::AsFd,
+        sync::atomic::{AtomicBool, Ordering},
+        thread,
+    };
+
+    use socket2::{Domain, Socket, Type};
+
+    use super::steer;
+
+    fn member(address: SocketAddr) -> Socket {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+        socket.set_reuse_port(true).unwrap();
+        socket.bind(&address.into()).unwrap();
+        socket.listen(1).unwrap();
+        socket
+    }
+
+    /// Z1: a member that joins or leaves while another one begins to retire delays that one, and
+    /// does not make it retire as if it were alone.
+    #[test]
+    fn a_group_that_changes_is_looked_at_again() {
+        let first = member(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let address = first.local_addr().unwrap().as_socket().unwrap();
+        let _second = member(address);
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    drop(member(address));
+                }
+            });
+            let tries =
+                [(); 200].map(|()| steer(first.as_fd(), address).map(|steered| steered.is_some()));
+            over.store(true, Ordering::Relaxed);
+            let failed: Vec<_> = tries
+                .iter()
+                .filter_map(|tried| tried.as_ref().err())
+                .collect();
+            assert!(failed.is_empty(), "{failed:?}");
+        });
+        assert!(steer(first.as_fd(), address).unwrap().is_some());
     }
 }
