@@ -355,7 +355,7 @@ broken admitted-while-draining loom:begin_vs_admit drain/node.rs \
             return Err' 'if phase > Phase::Draining {
             return Err'
 
-broken no-seat-is-taken-again test:alloc::a_tracked_guard_takes_a_seat_that_was_left drain/tracked.rs \
+broken no-seat-is-taken-again test:alloc::a_tracked_guard_takes_a_seat_that_was_left drain/record_list.rs \
     'if !self.all[self.hand].taken() {' 'if !self.all[self.hand].taken() && false {'
 
 broken tracked-seats-are-kept-for-ever "loom:begin_vs_tracked_guard shuttle:tracked_guards_on_two_shards" drain/raise.rs \
@@ -486,10 +486,10 @@ broken told-though-nothing-changed test:progress::a_hook_is_told_of_changes_at_m
 broken idle-is-all-that-is-not-work test:progress::idle_connections_are_counted_apart_from_work drain/counts.rs \
     'presences.saturating_sub(others)' 'presences.saturating_sub(others * 0)'
 
-broken the-youngest-is-named test:progress::the_oldest_guard_is_named drain/tracked.rs \
+broken the-youngest-is-named test:progress::the_oldest_guard_is_named drain/registry.rs \
     'known.age >= age' 'known.age <= age'
 
-broken an-idle-connection-is-named test:progress::the_oldest_guard_is_named drain/tracked.rs \
+broken an-idle-connection-is-named test:progress::the_oldest_guard_is_named drain/registry.rs \
     'if record.is_at_work() && place < most' 'if place < most'
 
 broken a-request-cuts-a-step test:steps::a_second_request_does_not_cut_a_step shutdown/stages.rs \

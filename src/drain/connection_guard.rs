@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     Guard,
-    drain::{node::Node, phase::Phase, seat::Seat, sync::Weak, tracked::WorkState},
+    drain::{node::Node, phase::Phase, seat::Seat, sync::Weak, work_state::WorkState},
 };
 
 /// Tells what became of the bytes that were written to a connection.

@@ -4,11 +4,8 @@ use crate::{
     Straggler, Stragglers,
     clock::Timestamp,
     drain::{
-        node::Node,
-        part::Part,
-        phase::Phase,
-        sync::lock,
-        tracked::{Entry, Registry, WorkState},
+        entry::Entry, node::Node, part::Part, phase::Phase, registry::Registry, sync::lock,
+        work_state::WorkState,
     },
 };
 

@@ -2,11 +2,11 @@ use std::{borrow::Cow, fmt, panic::Location, sync::Arc as StdArc, time::Instant}
 
 use crate::{
     drain::{
+        entry::Entry,
         node::Node,
         phase::Phase,
         seat::Seat,
         sync::{Arc, Weak},
-        tracked::Entry,
     },
     futures::Guarded,
 };

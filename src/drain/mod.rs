@@ -17,6 +17,7 @@
 //!                     Weak<Seat>                   ▼
 //!  Guard ───────────────┴─────────────────────► Seat ──► Node
 //!  Guard of a tracked drain ──► Seat (own) ──► Entry ──► Seat (shard) ──► Node
+//!  Registry ──► RecordList ──► Record ──► Seat (own)                      until draining has begun
 //!  UntilDraining, … ──► WaitList ──► Node
 //! ```
 //!
@@ -75,14 +76,16 @@
 //!
 //! # Dependencies
 //!
-//! `phase`, `sync`, `thread_index`, `tally` and `isolated` import nothing of the rest. `node`,
-//! `part`, `seat`, `latch` and `tracked` own each other, as drawn above; `raise`, `tree`,
-//! `counts` and `presence` are methods of `Node`. Of the crate, this module imports the errors, the
-//! values of the report and the clock.
+//! `phase`, `sync`, `thread_index`, `tally`, `isolated` and `work_state` import nothing of the
+//! rest. `node`, `part`, `seat`, `latch` and, for tracked guards, `registry`, `record_list`,
+//! `record` and `entry` own each other, as drawn above; `raise`, `tree`, `counts` and `presence`
+//! are methods of `Node`. Of the crate, this module imports the errors, the values of the report
+//! and the clock.
 
 pub(crate) mod connection_guard;
 mod counts;
 mod details;
+mod entry;
 pub(crate) mod guard;
 mod isolated;
 pub(crate) mod latch;
@@ -96,13 +99,16 @@ pub(crate) mod phase;
 pub(crate) mod presence;
 mod raise;
 pub(crate) mod readiness;
+mod record;
+mod record_list;
+mod registry;
 pub(crate) mod seat;
 pub(crate) mod sync;
 mod tally;
 mod thread_index;
-mod tracked;
 mod tree;
 pub(crate) mod until;
+mod work_state;
 
 use std::{
     fmt,

@@ -19,11 +19,11 @@ use crate::{
         part::{Key, Part, State},
         phase::Phase,
         readiness::Holds,
+        registry::Registry,
         seat::Seat,
         sync::{Arc, AtomicU8, AtomicUsize, CachePadded, MutexGuard, Ordering, Weak, fence, lock},
         tally::LiveShards,
         thread_index::thread_index,
-        tracked::Registry,
     },
 };
 

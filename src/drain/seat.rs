@@ -6,7 +6,7 @@
 
 use std::{mem, sync::Arc as StdArc};
 
-use crate::drain::{node::Node, sync::Arc, tracked::Entry};
+use crate::drain::{entry::Entry, node::Node, sync::Arc};
 
 /// What a guard points to: a shard of its drain or, if guards are tracked, an entry of its own.
 ///

@@ -26,7 +26,7 @@ use crate::drain::{
     seat::Seat,
     sync::{self, AtomicUsize, Ordering::Relaxed},
     thread_index::set_thread_index,
-    tracked::WorkState,
+    work_state::WorkState,
 };
 
 /// L1 L2: the last guard's drop races the waiter between its look and its sleep. The waiter wakes.
