@@ -129,9 +129,19 @@ impl Server {
     /// Freezes the process and those that it has started, as a loaded machine may do at the worst
     /// moment, and waits until it is frozen.
     pub fn stop(&self) -> Result<()> {
-        self.signal_children(Signal::STOP);
+        // The process first: one that waits in vfork(2) for its child freezes only after that has
+        // gone on, and a frozen one starts no further child.
         kill_process(self.pid, Signal::STOP)?;
-        wait_for(self.pid, WaitIdOptions::STOPPED | WaitIdOptions::EXITED)
+        wait_for(self.pid, WaitIdOptions::STOPPED | WaitIdOptions::EXITED)?;
+        self.signal_children(Signal::STOP);
+        let begun = Instant::now();
+        while children(self.pid).into_iter().any(is_unfrozen) {
+            if begun.elapsed() > TIMEOUT {
+                return Err(Error::new(ErrorKind::TimedOut, "a child does not freeze"));
+            }
+            thread::yield_now();
+        }
+        Ok(())
     }
 
     /// Lets a frozen process go on.
@@ -214,6 +224,14 @@ fn children(pid: Pid) -> Vec<Pid> {
         .split_whitespace()
         .filter_map(|child| Pid::from_raw(child.parse().ok()?))
         .collect()
+}
+
+/// Returns whether a process of another parent runs: nothing tells when it is frozen.
+fn is_unfrozen(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid())).unwrap_or_default();
+    // After the name, which may contain anything.
+    let state = (stat.rsplit_once(") ")).and_then(|(_, state)| state.chars().next());
+    state.is_some_and(|state| !"TtZX".contains(state))
 }
 
 /// Reads the address from the first line of stdout.
