@@ -24,8 +24,8 @@ guard_of_child_and_drop 112
 requests='
 http1_get            7330
 http1_post           11720
-http2_get            29250
-http2_post           34690
+http2_get            29080
+http2_post           34440
 '
 times=1000 # as in benches/examples/{instructions,children,requests}.rs
 

@@ -1,6 +1,6 @@
 //! What the drain costs a server: requests per second, p99, CPU time and instructions a request of
-//! testkit's server `hyper`, beside the same server without the drain's adapter; trillium on smol
-//! and axum on tokio for orientation.
+//! a server with testkit's routes, beside the same server without the drain's adapter; trillium on
+//! smol and axum on tokio for orientation.
 //!
 //! Each is a process on the first core, loaded by wrk (HTTP/2: h2load) from the second, in rounds
 //! of one second that alternate. `HTTP_ROUNDS` sets how many (120).
@@ -23,6 +23,8 @@ use async_drain_bench::{
 
 const OURS: &str = "async-drain";
 const BARE: &str = "without the drain";
+/// As `Server::new` makes it. The other has an executor of its own, which takes tasks as they are.
+const BOXED: &str = "async-drain, boxed tasks";
 /// The other servers need fewer rounds, since their third digit doesn't matter.
 const FOR_ORIENTATION: usize = 8;
 
@@ -51,7 +53,11 @@ fn main() {
         }
         versus(&mut figures, &servers, rounds);
         if found("h2load") {
-            http2(&mut figures, &servers[..2], rounds / 2);
+            let mut boxed = on_core(0, &programs[1].1);
+            boxed.env("BOXED", "1");
+            let boxed = Server::start(boxed);
+            let addrs = [&servers[0].1, &servers[1].1, &boxed].map(Server::addr);
+            http2(&mut figures, addrs, rounds / 2);
         }
     }
     if found("valgrind") {
@@ -120,23 +126,30 @@ fn sure(figures: &mut Figures, case: &str, ratios: &Ratios) {
     figures.add(case, "async-drain, at most (95 %)", to);
 }
 
-fn http2(figures: &mut Figures, servers: &[(&str, Server)], rounds: usize) {
-    let mut ratios = Ratios::default();
+/// The servers are the one without the drain, the one with it, and that with boxed tasks.
+fn http2(figures: &mut Figures, servers: [SocketAddr; 3], rounds: usize) {
+    let mut ratios = [const { Ratios::new() }; 2];
     for round in 0..rounds {
-        let mut samples = [f64::NAN; 2];
-        for i in order(round, 2) {
-            samples[i] = h2load(servers[i].1.addr());
+        let mut samples = [f64::NAN; 3];
+        for i in order(round, 3) {
+            samples[i] = h2load(servers[i]);
         }
-        ratios.add(samples[1], samples[0]);
+        for (ratios, sample) in ratios.iter_mut().zip(&samples[1..]) {
+            ratios.add(*sample, samples[0]);
+        }
     }
+    let [ours, boxed] = &ratios;
     figures.add("HTTP/2 req/s", BARE, 1.0);
-    figures.add("HTTP/2 req/s", OURS, ratios.median());
-    sure(figures, "HTTP/2 req/s", &ratios);
-    figures.interval(
-        "HTTP/2 requests per second, times those without the drain",
-        &ratios,
-        Bound::AtLeast(0.98),
-    );
+    figures.add("HTTP/2 req/s", OURS, ours.median());
+    figures.add("HTTP/2 req/s", BOXED, boxed.median());
+    sure(figures, "HTTP/2 req/s", ours);
+    for (form, ratios) in [("", ours), (", with boxed tasks", boxed)] {
+        figures.interval(
+            format!("HTTP/2 requests per second{form}, times those without the drain"),
+            ratios,
+            Bound::AtLeast(0.98),
+        );
+    }
 }
 
 #[derive(Clone, Debug, Default)]

@@ -62,6 +62,8 @@ struct State {
     /// Set while hyper waits for bytes: its last read found none. Cleared only by an
     /// [`Io`](super::Io), and set when that closes.
     starved: AtomicBool,
+    /// What a poll of the connection has read: a [`Reads`].
+    reads: AtomicU8,
     /// The connection of HTTP/1 that hyper has dropped without closing it, set by its `Io`.
     unclosed: Mutex<Option<Unclosed>>,
     /// Set by the watch when it ends: nothing is put into `unclosed` any longer.
@@ -95,6 +97,20 @@ impl Leaving {
     const NOW: u8 = 2;
 }
 
+/// What a poll of the connection has read.
+struct Reads;
+
+impl Reads {
+    /// No watch tells where a poll begins and ends.
+    const UNBOUNDED: u8 = 0;
+    /// A watch polls the connection.
+    const IN_POLL: u8 = 1;
+    /// A read of this poll has found no bytes: its waker is registered, and further reads are
+    /// spared the system call. Only over HTTP/2: h2 reads once for each request that it hands out,
+    /// and an upgraded connection of HTTP/1 is read by another task than the watch's.
+    const EXHAUSTED: u8 = 2;
+}
+
 impl Activity {
     /// Creates the activity of one connection, whose work `drain` waits for. It observes the drain
     /// and doesn't keep it running.
@@ -121,6 +137,7 @@ impl Activity {
             copied: AtomicBool::default(),
             blocked: AtomicBool::default(),
             starved: AtomicBool::new(true),
+            reads: AtomicU8::new(Reads::UNBOUNDED),
             unclosed: Mutex::default(),
             over: AtomicBool::default(),
             told: AtomicBool::default(),
@@ -169,11 +186,25 @@ impl Activity {
         !position.is_head_begun() && !position.is_in_body()
     }
 
-    /// Returns how many answers h2 has been given. Call it before polling the connection, and pass
-    /// the result to [`polled`](Self::polled) afterwards.
+    /// Notes that a watch begins to poll the connection. Pass the result, which is how many answers
+    /// h2 has been given, to [`polled`](Self::polled) afterwards.
     #[inline]
-    pub(super) fn ended(&self) -> usize {
+    pub(super) fn poll_begins(&self) -> usize {
+        if !self.is_http2() {
+            return 0;
+        }
+        self.0.reads.store(Reads::IN_POLL, Ordering::Relaxed);
+        self.ended()
+    }
+
+    fn ended(&self) -> usize {
         self.0.ended.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether a read has found no bytes since the poll of the connection began.
+    #[inline]
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.0.reads.load(Ordering::Relaxed) == Reads::EXHAUSTED
     }
 
     /// Notes that the connection was polled and has to wait: the answers that had `ended` before
@@ -187,6 +218,7 @@ impl Activity {
     }
 
     fn polled_http2(&self, ended: usize, asked: bool) {
+        self.0.reads.store(Reads::UNBOUNDED, Ordering::Relaxed);
         if !self.0.blocked.load(Ordering::Relaxed) {
             self.0.flushed.store(ended, Ordering::Relaxed);
             if asked {
@@ -363,6 +395,15 @@ impl Activity {
     #[inline]
     pub(super) fn set_starved(&self, starved: bool) {
         self.0.starved.store(starved, Ordering::Relaxed);
+        if starved && self.position().is_http2_for_good() {
+            self.exhausted();
+        }
+    }
+
+    fn exhausted(&self) {
+        if self.0.reads.load(Ordering::Relaxed) == Reads::IN_POLL {
+            self.0.reads.store(Reads::EXHAUSTED, Ordering::Relaxed);
+        }
     }
 
     #[inline]
@@ -467,17 +508,14 @@ impl Activity {
         }
     }
 
-    /// Notes that a head has been read. The request is unanswered until the value is dropped.
+    /// Notes that a head has been read, which announces `body`; `None` over HTTP/2. The request is
+    /// unanswered until the value is dropped.
     ///
     /// It is counted and named before its handler is called, which may never return.
     #[inline]
-    pub(super) fn request(
-        &self,
-        http2: bool,
-        body: Body,
-        name: impl FnOnce(&mut String),
-    ) -> Unanswered {
-        if !http2 {
+    pub(super) fn request(&self, body: Option<Body>, name: impl FnOnce(&mut String)) -> Unanswered {
+        let http2 = body.is_none();
+        if let Some(body) = body {
             self.parsed(body);
         }
         if let Some(starter) = self.0.starter.get() {

@@ -240,7 +240,7 @@ impl Closing {
     /// Returns what [`report`](Self::report) needs to know. Call it before polling the connection.
     #[inline]
     pub(super) fn before_poll(&self) -> usize {
-        self.activity.as_ref().map_or(0, Activity::ended)
+        self.activity.as_ref().map_or(0, Activity::poll_begins)
     }
 
     /// Returns whether hyper has ended and left the close of the connection to us.

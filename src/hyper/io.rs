@@ -106,6 +106,9 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Read for Io<C> {
             let _ = ready!(self.poll_end(cx));
             return Poll::Ready(Ok(()));
         }
+        if self.activity.is_exhausted() {
+            return Poll::Pending;
+        }
         read_buffer::with(buf.remaining(), |read_buffer| {
             let read = self.conn().poll_read(cx, read_buffer);
             self.activity.set_starved(read.is_pending());
@@ -172,7 +175,11 @@ mod tests {
     };
 
     use ::hyper::{
-        Request, Response, body::Incoming, rt::Executor, server::conn::http1, service::service_fn,
+        Request, Response,
+        body::Incoming,
+        rt::{Executor, Read, ReadBuf},
+        server::conn::http1,
+        service::service_fn,
     };
     use futures_io::{AsyncRead, AsyncWrite};
     use http_body_util::BodyExt;
@@ -289,6 +296,46 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    /// Reads until the socket has no more bytes, and returns how many there were.
+    fn read(io: &mut (impl Read + Unpin)) -> usize {
+        let mut buf = [0; 64];
+        let mut buf = ReadBuf::new(&mut buf);
+        let mut cx = Context::from_waker(Waker::noop());
+        while Pin::new(&mut *io)
+            .poll_read(&mut cx, buf.unfilled())
+            .is_ready()
+        {}
+        buf.filled().len()
+    }
+
+    /// A poll of HTTP/2 asks the socket once, and the next one asks again. Nothing of HTTP/1 waits
+    /// for the next poll: another task may read an upgraded connection.
+    #[test]
+    fn a_socket_without_bytes_is_asked_once_in_a_poll_of_http2() {
+        const PREFACE: &str = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+        for (stream, in_the_same_poll) in [(PREFACE, 0), (REQUESTS[0], 3)] {
+            let stream = stream.to_owned() + "abcdef";
+            let begun = stream.len() - 6;
+            let socket = Socket {
+                stream: stream.as_bytes().into(),
+                read: Rc::default(),
+                received: Rc::new(Cell::new(begun)),
+            };
+            let activity = Activity::new(&Drain::new());
+            let mut io = activity.io(socket.clone());
+            assert_eq!(read(&mut io), begun);
+            let ended = activity.poll_begins();
+            assert_eq!(read(&mut io), 0);
+            socket.received.set(begun + 3);
+            assert_eq!(read(&mut io), in_the_same_poll);
+            activity.polled(ended, false);
+            // No watch polls it.
+            assert_eq!(read(&mut io), 3 - in_the_same_poll);
+            socket.received.set(stream.len());
+            assert_eq!(read(&mut io), 3);
         }
     }
 

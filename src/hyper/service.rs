@@ -64,9 +64,9 @@ where
 
     #[inline]
     fn call(&self, mut request: Request<Q>) -> Self::Future {
-        let body = body_of(request.body());
         let http2 = request.version() == Version::HTTP_2;
-        let unanswered = (self.activity).request(http2, body, |label| http::label(&request, label));
+        let body = (!http2).then(|| body_of(request.body()));
+        let unanswered = (self.activity).request(body, |label| http::label(&request, label));
         if let Some(peer) = self.peer {
             request.extensions_mut().insert(peer);
         }

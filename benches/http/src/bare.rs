@@ -1,5 +1,5 @@
-//! testkit's server `hyper` without the drain's adapter: what it is to be as fast as. It knows no
-//! way to stop.
+//! A server with testkit's routes, without the drain's adapter: what that is to be as fast as. It
+//! knows no way to stop.
 
 use std::{io, net::TcpListener};
 

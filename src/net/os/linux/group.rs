@@ -65,8 +65,8 @@ pub struct Steering {
     _turn: Turn,
 }
 
-/// Steers new connections away from a member at `address`; `None` if it is to be tried again, since
-/// a sibling is retiring or a member has joined or left meanwhile.
+/// Steers new connections away from a member at `address`; `None` if it has to be tried again,
+/// since a sibling is retiring, or a member has joined or left while this looked at the group.
 ///
 /// # Errors
 ///
