@@ -12,7 +12,7 @@ programs=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_direct
 cd ..
 cargo build --quiet --bin loss
 meter=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug/loss
-for program in on-tokio on-async-std on-smol-hyper; do
+for program in on-tokio on-async-std on-smol-hyper on-compio; do
     echo "== $program"
     "$meter" --scenario keepalive-5 --scenario storm --scenario queued --scenario silent --scenario half-head \
         -- "$programs/$program"

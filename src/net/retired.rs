@@ -43,8 +43,9 @@ use super::{
 /// # Ok(()) }
 /// ```
 ///
-/// An accept that is under way when draining begins belongs to the loop: if dropping it can lose a
-/// connection, as with `io_uring`, go on waiting for it.
+/// An accept that is under way when draining begins belongs to the loop. If dropping it can lose a
+/// connection, as with `io_uring`, cancel it first, and serve the connection that it may return all
+/// the same.
 ///
 /// A descriptor that `LISTEN_FDS` names is left alone, as is its queue. Of a Unix listener, the
 /// queue is emptied; a peer that connects between the last look and the close is reset.

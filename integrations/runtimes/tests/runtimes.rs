@@ -12,11 +12,12 @@ use testkit::{client::Conn, process::Server};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-fn programs() -> [&'static str; 3] {
+fn programs() -> [&'static str; 4] {
     [
         env!("CARGO_BIN_EXE_on-tokio"),
         env!("CARGO_BIN_EXE_on-async-std"),
         env!("CARGO_BIN_EXE_on-smol-hyper"),
+        env!("CARGO_BIN_EXE_on-compio"),
     ]
 }
 
