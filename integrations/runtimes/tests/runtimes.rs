@@ -4,6 +4,7 @@
 use std::{
     io::ErrorKind,
     net::{SocketAddr, TcpStream},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -68,6 +69,34 @@ fn queued_connections_are_served() {
             let answer = peer.read_response().expect("an answer");
             assert_eq!(answer.body, b"hello\n", "{program}");
         }
+        let exit = server.wait(TIMEOUT).expect("it ends");
+        assert!(exit.status.success(), "{program}: {}", exit.stderr);
+    }
+}
+
+/// Z1, Z10: connections that are queued when draining begins, since no descriptor is free, are
+/// served once idle connections have given up theirs. An accept loop that ends without
+/// `net::retire` resets them.
+#[test]
+fn connections_queued_without_descriptors_are_served() {
+    for program in programs() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -n 32; exec \"$0\"", program]);
+        command.env("ADDR", "127.0.0.1:0");
+        let mut server = Server::spawn(command).expect("it starts");
+        // Each keeps its descriptor until draining begins, so at least 32 are queued then.
+        let mut peers: Vec<_> = (0..64)
+            .map(|_| Conn::open(server.addr()).expect("it listens"))
+            .collect();
+        for peer in &mut peers {
+            peer.get("/").expect("an open connection");
+        }
+        server.signal(Signal::TERM).expect("it runs");
+        let lost: Vec<_> = peers
+            .iter_mut()
+            .filter_map(|peer| peer.read_response().err())
+            .collect();
+        assert!(lost.is_empty(), "{program}: {} lost: {lost:?}", lost.len());
         let exit = server.wait(TIMEOUT).expect("it ends");
         assert!(exit.status.success(), "{program}: {}", exit.stderr);
     }
