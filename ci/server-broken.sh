@@ -168,11 +168,11 @@ broken http10-told-both farewell::an_answer_to_http10_does_not_say_keep_alive_wh
     '*response.version_mut() = Version::HTTP_10;' ''
 broken no-first-request-grace idle::a_silent_connection_may_send_its_first_request net/idle.rs \
     'accepted.checked_add(self.first_request)?' 'begun'
-broken half-a-head-is-idle idle::half_a_head_may_be_completed hyper/activity.rs \
+broken half-a-head-is-idle idle::half_a_head_may_be_completed hyper/activity/queries.rs \
     '!position.is_head_begun() && !position.is_in_body()' '!position.is_in_body()'
 broken half-a-head-behind-a-request-is-idle idle::half_a_head_behind_answered_requests_may_be_completed hyper/framing/mod.rs \
     'self.advance(&ahead);' ''
-broken an-early-answer-makes-idle in_flight::an_upload_that_was_answered_early_may_be_finished hyper/activity.rs \
+broken an-early-answer-makes-idle in_flight::an_upload_that_was_answered_early_may_be_finished hyper/activity/queries.rs \
     '!position.is_head_begun() && !position.is_in_body()' '!position.is_head_begun()'
 broken empty-lines-are-a-head idle::empty_lines_do_not_hold_the_process hyper/framing/mod.rs \
     "(Self::Blank, b'\\r' | b'\\n') => Self::Blank," ''
@@ -197,7 +197,7 @@ broken tunnel-task-is-nothing-known http2::a_tunnel_is_not_cut_while_its_peer_se
 broken buffered-is-answered http2::an_answer_of_one_frame_is_work_until_it_is_written hyper/service.rs \
     'kept.and_then(Unanswered::until_written)' \
     'kept.and_then(Unanswered::until_written).filter(|_| false)'
-broken unread-pings-are-work http2::a_flood_of_pings_is_not_work hyper/activity.rs \
+broken unread-pings-are-work http2::a_flood_of_pings_is_not_work hyper/activity/queries.rs \
     'return position.is_http2()
                 && ' 'return false && position.is_http2()
                 && '
@@ -205,7 +205,7 @@ broken slow-acknowledgements-are-cut http2::a_reader_whose_kernel_acknowledges_s
     'if *before != acknowledged && missing > 0 {' 'if false && *before != acknowledged && missing > 0 {'
 broken bytes-of-http2-are-missed http2::a_flood_of_pings_is_not_work net/linger.rs \
     'self.own.saturating_add(bytes)' '{ let _ = bytes; 0 }'
-broken answers-are-not-missed http2::an_answer_that_stays_in_the_kernel_is_abandoned hyper/activity.rs \
+broken answers-are-not-missed http2::an_answer_that_stays_in_the_kernel_is_abandoned hyper/activity/queries.rs \
     'delivery.set_own(self.is_written());' '{ let _ = self.is_written(); delivery.set_own(true); }'
 broken called-in-the-connection http2::a_panic_in_the_call_ends_its_own_stream hyper/service.rs \
     'if http2 {' 'if false && http2 {'
@@ -255,11 +255,11 @@ broken tls-cut-before-the-version-is-known close::a_silent_tls_connection_ends_w
     'let _ = ready!(self.poll_end(cx));' ''
 broken cut-answer-looks-whole close::a_cut_answer_without_a_length_ends_with_a_reset net/linger.rs \
     'let _ = SockRef::from(&socket).set_linger(reset.then_some(Duration::ZERO));' 'let _ = reset;'
-broken whole-answer-reset close::a_whole_answer_without_a_length_ends_with_the_stream hyper/activity.rs \
+broken whole-answer-reset close::a_whole_answer_without_a_length_ends_with_the_stream hyper/activity/socket.rs \
     'delivery.set_unended(false);' ''
-broken no-body-is-owed close::a_rejected_upload_that_pauses_is_not_reset hyper/activity.rs \
+broken no-body-is-owed close::a_rejected_upload_that_pauses_is_not_reset hyper/activity/socket.rs \
     'if self.position().is_in_body() {' 'if false {'
-broken every-body-is-owed pipelined::a_peer_that_pipelined_before_it_uploaded_does_not_hold_the_exit hyper/activity.rs \
+broken every-body-is-owed pipelined::a_peer_that_pipelined_before_it_uploaded_does_not_hold_the_exit hyper/activity/socket.rs \
     'if self.position().is_in_body() {' 'if true {'
 broken half-closed-peer-dropped close::a_half_closed_client_is_answered hyper/server.rs \
     'builder.http1().half_close(true);' ''
@@ -272,7 +272,7 @@ broken http2-head-ends-with-its-first-frame limits::an_http2_head_that_is_not_co
     'self.open = flags & END_HEADERS == 0;' 'self.open = false && flags & END_HEADERS == 0;'
 broken http2-head-is-idle http2::half_a_head_may_be_completed_over_http2 hyper/framing/frames.rs \
     'self.open = flags & END_HEADERS == 0;' 'self.open = false && flags & END_HEADERS == 0;'
-broken http2-head-beside-a-request limits::an_http2_head_that_is_not_continued_is_closed_while_running hyper/activity.rs \
+broken http2-head-beside-a-request limits::an_http2_head_that_is_not_continued_is_closed_while_running hyper/activity/queries.rs \
     '|| position.is_in_http2_head() &&' '|| false && position.is_in_http2_head() &&'
 broken http2-head-begins-with-a-whole-frame limits::half_a_headers_frame_is_closed_while_running hyper/framing/frames.rs \
     'self.open || self.come' 'self.open || false && self.come'
@@ -300,7 +300,7 @@ broken dropped-is-done dropped::a_connection_that_is_dropped_at_work_with_its_ex
 broken stalled-connections-sleep stalled::a_request_that_comes_with_the_end_of_an_answer_is_answered \
     hyper/watch.rs 'if stalled.is_some() && stalled != before {' 'if stalled.is_some() && stalled == before {'
 broken only-heads-stall stalled::a_request_that_comes_with_the_end_of_an_answer_is_answered \
-    hyper/activity.rs '!position.is_http2_for_good()
+    hyper/activity/queries.rs '!position.is_http2_for_good()
                 && !position.is_in_body()' '!position.is_http2_for_good()
                 && position.is_head_begun()
                 && !position.is_in_body()'
@@ -344,7 +344,7 @@ broken a-watch-without-limits by_hand::a_watched_connection_has_an_idle_limit hy
     'self.closing.set_limits(SharedLimits::new(limits), None);' 'let _ = SharedLimits::new(limits);'
 broken unknown-activity-is-idle by_hand::the_age_of_a_connection_whose_activity_is_unknown_ends_it \
     hyper/closing.rs 'is_none_or(Activity::has_tunnel)' 'is_some_and(Activity::has_tunnel)'
-broken the-window-is-ignored limits::peers_are_told_to_leave_over_the_window hyper/activity.rs \
+broken the-window-is-ignored limits::peers_are_told_to_leave_over_the_window hyper/activity/leaving.rs \
     'self.0.leaving.store(Leaving::WHEN_TOLD, Ordering::Relaxed);' ''
 broken timer-without-a-note limits::an_aged_connection_is_told_with_its_next_answer hyper/alarm.rs \
     'self.fired.store(true, Ordering::Release);
@@ -361,8 +361,8 @@ broken all-told-at-once limits::peers_are_told_to_leave_over_the_window hyper/cl
 broken window-beyond-the-grace-period limits::the_window_ends_within_the_grace_period hyper/closing.rs \
     'self.limits().spread.min(room)' '{ let _ = room; self.limits().spread }'
 broken none-spared-in-lame-duck farewell::peers_that_connect_in_lame_duck_are_told_when_draining_begins \
-    hyper/activity.rs 'latch.is(if self.0.spared {' 'latch.is(if false && self.0.spared {'
-broken all-spared-in-lame-duck signals::lame_duck_serves_and_then_drains hyper/activity.rs \
+    hyper/activity/leaving.rs 'latch.is(if self.0.spared {' 'latch.is(if false && self.0.spared {'
+broken all-spared-in-lame-duck signals::lame_duck_serves_and_then_drains hyper/activity/leaving.rs \
     'latch.is(if self.0.spared {' 'latch.is(if true || self.0.spared {'
 broken probers-spared-in-lame-duck probes::a_connection_of_a_prober_ends_in_lame_duck hyper/probes.rs \
     'if self.readiness.phase() >= Phase::LameDuck &&' 'if false &&'
