@@ -34,8 +34,8 @@ struct Set {
 
 #[derive(Debug)]
 struct Note {
-    /// Set by the reactor when the timer fires, cleared when the timer is set again, both under the
-    /// lock of `task`. A look reads it without the lock.
+    /// Set by the reactor when the timer fires, under the lock of `task`. Cleared when the timer is
+    /// set again, before the lock is taken for the new task. A look reads it without the lock.
     fired: AtomicBool,
     /// The task to wake, taken by the reactor.
     task: Mutex<Option<Waker>>,
@@ -111,15 +111,11 @@ impl Note {
     }
 
     /// Takes the note back, and has `task` woken by the next one.
-    ///
-    /// Both under the lock, as in `wake`: if the timer is firing for its old time, it must not take
-    /// the new waker and leave no note.
     fn reset(&self, task: Waker) {
-        let mut current = self.task();
+        // In this order: if the timer is firing for its old time, and wakes the new task, that task
+        // must find the note.
         self.fired.store(false, Ordering::Release);
-        let old = current.replace(task);
-        drop(current);
-        drop(old);
+        self.register(task);
     }
 
     fn task(&self) -> MutexGuard<'_, Option<Waker>> {
