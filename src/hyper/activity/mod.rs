@@ -76,7 +76,8 @@ use crate::{
 /// hyper knows this too, but doesn't expose it.
 // Relaxed throughout: all of it is written and read in the connection's own task, except the ends
 // of HTTP/2 streams. A poll that finds them answered (`Acquire`) must see that they `ended`
-// (`Release`, in the drop of `Unanswered`).
+// (`Release`, in the drop of `Unanswered`), and one that finds no tunnel must see what the last one
+// `copied` (`Release`, in the drop of `Tunnel`).
 #[derive(Clone)]
 pub struct Activity(Arc<State>);
 

@@ -65,10 +65,12 @@ impl Activity {
     /// Returns whether all answers of HTTP/2 have left h2, and no tunnel writes: until the next
     /// request, whatever is written belongs to HTTP/2 itself.
     fn is_written(&self) -> bool {
+        // `ended` and `copied` last: what ends in another thread sets them before it is missing in
+        // the two counts.
         self.is_answered()
+            && !self.has_tunnel()
             && self.ended() == self.0.flushed.load(Ordering::Relaxed)
             && !self.0.copied.load(Ordering::Relaxed)
-            && !self.has_tunnel()
             && self.position().is_http2_for_good()
     }
 
