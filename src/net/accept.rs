@@ -100,7 +100,8 @@ pub trait IntoAccept {
     fn into_accept(self) -> io::Result<Self::Accept>;
 }
 
-// An argument that is neither is not a listener: say that, not that `Accept` is missing.
+// If an argument implements neither trait, the compiler should say that it is not a listener, and
+// not that `Accept` is missing.
 #[diagnostic::do_not_recommend]
 impl<A: Accept> IntoAccept for A {
     type Accept = A;

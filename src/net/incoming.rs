@@ -42,7 +42,7 @@ const TURN: Duration = Duration::from_millis(4);
 /// of all sockets.
 const HANDSHAKE: Duration = Duration::from_millis(64);
 
-/// Panics if no connection could be accepted.
+/// Panics if `limit` is zero, with which no connection would be accepted.
 #[track_caller]
 pub(crate) fn check_connections(limit: usize) {
     assert!(
@@ -225,11 +225,11 @@ impl<A: Accept> Emptying<A> {
 
 /// The wait between two questions, which grows from one to the next.
 struct Retry {
-    /// Set while a wait lasts.
+    /// Set while a wait is under way.
     timer: Option<Timer>,
-    /// How long the next wait lasts.
+    /// How long the next wait will last.
     wait: Duration,
-    /// How long a wait may last.
+    /// How long a wait may last at most.
     longest: Duration,
 }
 
@@ -244,12 +244,10 @@ impl Retry {
         }
     }
 
-    /// Returns whether a wait lasts. If so, the task is woken when it is over.
+    /// Returns whether a wait is under way. If so, the task is woken when it is over.
     fn is_waiting(&mut self, cx: &mut Context<'_>) -> bool {
-        let waiting = match &mut self.timer {
-            Some(timer) => Pin::new(timer).poll(cx).is_pending(),
-            None => false,
-        };
+        let timer = self.timer.as_mut();
+        let waiting = timer.is_some_and(|timer| Pin::new(timer).poll(cx).is_pending());
         if !waiting {
             self.timer = None;
         }

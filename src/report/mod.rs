@@ -309,7 +309,7 @@ impl Report {
         };
         // Without a thread it can't be printed in bounded time.
         if thread::Builder::new().spawn(print).is_ok() {
-            // An error is a panic, after which there is nothing to wait for.
+            // An error is a panic, after which there is nothing to wait for, or the limit.
             let _ = printed.recv_timeout(LONGEST);
         }
     }

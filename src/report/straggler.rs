@@ -55,7 +55,7 @@ impl Stragglers {
         }
     }
 
-    /// The work of one connection that was lost, described if guards are tracked.
+    /// Describes the work of one connection that was lost, which is `known` if guards are tracked.
     pub(crate) fn lost(known: Option<Straggler>) -> Self {
         let known = known.map(|straggler| Straggler {
             lost: true,
@@ -114,7 +114,7 @@ impl fmt::Display for Stragglers {
     }
 }
 
-/// Enough to see what is wrong, and few enough to be read.
+/// The most lines of a report: enough to see what is wrong, and few enough to be read.
 pub(crate) const MOST_LINES: usize = 20;
 
 /// Stragglers of one label, from one place.

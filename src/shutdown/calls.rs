@@ -40,7 +40,7 @@ enum Place {
 /// What some of the hooks are to be told.
 pub(super) struct Call {
     pub(super) progress: Progress,
-    /// By their numbers.
+    /// The numbers of these hooks.
     pub(super) hooks: Vec<usize>,
 }
 
@@ -62,7 +62,7 @@ impl Default for Caller {
 }
 
 impl Caller {
-    /// Adds a hook. Its number is that of the hooks before it.
+    /// Adds a hook. Its number is how many were added before it.
     pub(super) fn add(&mut self, hook: impl FnMut(&Progress) + Send + 'static) {
         if let Place::NotStarted(hooks) = &mut self.place {
             hooks.0.push(Some(Box::new(hook)));
@@ -132,7 +132,7 @@ impl Caller {
         }
     }
 
-    /// Blocks until then, or `end`.
+    /// Blocks until the hooks have been told everything and were dropped, at most until `end`.
     pub(super) fn wait_ended(&self, end: Instant) {
         let mut state = self.queue.lock();
         while !state.ended {
@@ -253,8 +253,8 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a call. What has changed since an event is old by the next call: a hook that is slow
-    /// is told the latest. No event is lost.
+    /// Adds a call. It replaces the last one in the queue, if that has no event: a slow hook is
+    /// told of every event and, in between, only the latest.
     fn push(&self, mut call: Call) {
         let mut state = self.lock();
         let is_old = (state.calls.back()).is_some_and(|last| last.progress.event.is_none());

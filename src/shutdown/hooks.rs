@@ -20,10 +20,11 @@ use super::{
 };
 use crate::{Drain, Phase, drain::readiness::UntilReady};
 
-/// So that no hook keeps a thread busy, whatever it asks for.
+/// The shortest time between two calls of a hook, so that none keeps a thread busy, whatever it
+/// asks for.
 const LEAST: Duration = Duration::from_millis(10);
 
-/// Ready once the executor has polled the shutdown since this was first asked.
+/// Ready once the executor has polled the shutdown since this was first polled.
 pub(super) type Pulse = Box<dyn FnMut(&Context<'_>) -> Poll<()> + Send>;
 
 /// All hooks of a shutdown, and the stage that they are told of.
@@ -61,7 +62,7 @@ enum Next {
     /// It did not ask.
     No,
     At(Instant),
-    /// Its time has come, and it waits for the executor.
+    /// The time has come; the call waits until the executor polls the shutdown.
     Overdue,
 }
 
@@ -86,7 +87,7 @@ pub(super) struct Stage {
     pub(super) ends: Option<Instant>,
     /// How long what follows may last; `None` for no limit.
     pub(super) rest: Option<Duration>,
-    /// Set if the stage itself is a reason to look.
+    /// Set if the stage itself is a reason for an operator to look.
     pub(super) warning: bool,
 }
 
@@ -127,7 +128,7 @@ impl Hooks {
         self.caller.add(hook);
     }
 
-    /// Sets what tells that the executor is not blocked; without, it is the executor that calls
+    /// Sets how to learn that the executor is not blocked. Without it, the executor itself calls
     /// these methods.
     pub(super) fn watch(&mut self, pulse: impl FnMut(&Context<'_>) -> Poll<()> + Send + 'static) {
         self.pulse = Some(Box::new(pulse));
@@ -174,8 +175,8 @@ impl Hooks {
     }
 
     /// Has the hooks called that are due, and registers the task for the next call. It is never
-    /// ready: a hook doesn't move the shutdown. (`timer` is exclusive since it can be sent and not
-    /// shared.)
+    /// ready: a hook doesn't move the shutdown. (`timer` is borrowed mutably because it is `Send`
+    /// and not `Sync`.)
     pub(super) fn poll(&mut self, drain: &Drain, timer: &mut BoxTimer, cx: &mut Context<'_>) {
         if self.is_empty() {
             self.beat = None;
@@ -302,7 +303,7 @@ impl Hooks {
         }
     }
 
-    /// Has those of the hooks called that are wanted.
+    /// Has the hooks called that are `wanted`.
     fn call(
         &mut self,
         progress: Progress,
@@ -337,13 +338,13 @@ impl Hooks {
         !self.all.is_empty()
     }
 
-    /// Ready once the hooks have been told everything and were dropped. (It is exclusive since a
-    /// hook can be sent and not shared.)
+    /// Ready once the hooks have been told everything and were dropped. (It borrows mutably because
+    /// hooks are `Send` and not `Sync`.)
     pub(super) fn poll_ended(&mut self, cx: &Context<'_>) -> Poll<()> {
         self.caller.poll_ended(cx)
     }
 
-    /// Blocks until then, or `end`.
+    /// Blocks until the hooks have been told everything and were dropped, at most until `end`.
     pub(super) fn wait_ended(&self, end: Instant) {
         self.caller.wait_ended(end);
     }

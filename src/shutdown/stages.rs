@@ -190,7 +190,7 @@ where
     async fn end_hooks(&mut self) -> Faults {
         const LONGEST: Duration = Duration::from_secs(1);
         if self.hooks.close() {
-            // It was polled in the last phase.
+            // It was polled in the last phase, and is not polled from here on.
             self.server.set(None);
             let end = Instant::now() + LONGEST;
             let mut sleep = (self.timer)(end);
@@ -215,7 +215,7 @@ where
     /// Tells the hooks if a server gives its idle peers longer than the grace period, which cuts
     /// that time short.
     fn warn_of_idle_limit(&mut self, grace: Duration) {
-        // With no grace period nothing is served, and that was meant.
+        // A grace period of zero serves nothing, on purpose.
         if grace.is_zero() {
             return;
         }

@@ -34,13 +34,13 @@ use super::transport::Transport;
 /// Zero if the peer has gone, and for a connection that is not TCP: what was written to it is
 /// delivered in any case.
 pub(super) fn unacknowledged(conn: &impl Transport) -> Option<usize> {
-    match conn
-        .socket()
-        .map(|socket| (system::unacknowledged(socket), socket))
-    {
-        None | Some((Some(0), _)) => Some(0),
-        Some((bytes, socket)) if is_connected_tcp(socket) => bytes,
-        Some(_) => Some(0),
+    let Some(socket) = conn.socket() else {
+        return Some(0);
+    };
+    match system::unacknowledged(socket) {
+        Some(0) => Some(0),
+        bytes if is_connected_tcp(socket) => bytes,
+        _ => Some(0),
     }
 }
 

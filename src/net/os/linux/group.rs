@@ -55,7 +55,7 @@ const CHANGED: io::ErrorKind = io::ErrorKind::ResourceBusy;
 /// How many pairs of addresses are tried per member. Each has a chance of one in *n* + 1.
 const TRIES: usize = 64;
 
-/// New connections of a group go to the siblings of one member.
+/// Keeps the new connections of a group away from one member: they go to its siblings.
 #[derive(Debug)]
 pub struct Steering {
     address: SocketAddr,

@@ -31,7 +31,7 @@ const LISTEN: u32 = 1 << 10;
 const ALL: u32 = u32::MAX;
 /// The size of an `nlmsghdr` and an `inet_diag_req_v2`.
 const LENGTH: u32 = 16 + 56;
-/// At least what the kernel puts into one part of an answer.
+/// The size of the buffer for one part of an answer: the kernel's parts are not larger.
 const PART: usize = 32 * 1024;
 
 /// How long the kernel waits before it answers a connection request for the second time.
