@@ -37,6 +37,7 @@ build() (
         shuttle) RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR="$target/broken/shuttle" \
             cargo test --quiet --package async-drain --release --lib --no-default-features --no-run ;;
         test) CARGO_TARGET_DIR="$target/broken" cargo test --quiet --test core --no-run ;;
+        adapters) CARGO_TARGET_DIR="$target/broken" cargo test --quiet --test adapters --no-run ;;
     esac >"$log" 2>&1
 )
 
@@ -50,6 +51,7 @@ run() (
         shuttle) SHUTTLE_ITERATIONS=20000 RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR="$target/broken/shuttle" timeout 60 \
             cargo test --quiet --package async-drain --release --lib --no-default-features -- --exact "drain::models::shuttle::$2" ;;
         test) CARGO_TARGET_DIR="$target/broken" timeout 20 cargo test --quiet --test core -- --exact "$2" ;;
+        adapters) CARGO_TARGET_DIR="$target/broken" timeout 20 cargo test --quiet --test adapters -- --exact "$2" ;;
     esac >"$log" 2>&1
 )
 
@@ -547,5 +549,11 @@ broken ready-in-spite-of-a-hold test:readiness::a_program_is_unready_until_the_l
 
 broken ready-in-silence test:progress::a_hook_is_told_when_the_last_hold_is_gone drain/readiness.rs \
     'wake_each(woken);' 'let _ = wake_each::<Vec<Waker>>;'
+
+# --- tower
+
+broken no-connection-close-in-lame-duck \
+    adapters:tower::answers_close_from_lame_duck_on_but_for_http2_and_upgrades http/connection_header.rs \
+    'phase >= Phase::LameDuck' 'phase > Phase::LameDuck'
 
 conclude

@@ -128,7 +128,7 @@ def measure(server, scenario, origin):
     if scenario in reasons:
         return {"cannot": reasons[scenario]}
     if not pathlib.Path(command[0]).exists():
-        return fail(f"{name}: {command[0]} is missing")
+        return fail(f"{name}: {pathlib.Path(command[0]).name} is missing")
     rounds = SCENARIOS[scenario][0]
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
         meter = [RELEASE / "loss", "--scenario", scenario, "--rounds", str(rounds), "--signal", signal]

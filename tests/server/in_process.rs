@@ -47,16 +47,17 @@ where
     Incoming<L>: Send,
 {
     const ENOUGH: usize = 40;
+    const TIMEOUT: Duration = Duration::from_secs(10);
     let answered = AtomicUsize::new(0);
     let over = AtomicBool::new(false);
     let slowest = Mutex::new(Duration::ZERO);
     let ask = || {
         while !over.load(Ordering::Relaxed) {
             let begun = Instant::now();
-            let mut peer = TcpStream::connect(addr).expect("a generation listens");
+            let mut peer =
+                TcpStream::connect_timeout(&addr, TIMEOUT).expect("a generation listens");
             let took = begun.elapsed();
-            peer.set_read_timeout(Some(Duration::from_secs(10)))
-                .expect("a socket");
+            peer.set_read_timeout(Some(TIMEOUT)).expect("a socket");
             peer.write_all(b"?").expect("an open connection");
             peer.read_exact(&mut [0]).expect("an answer");
             answered.fetch_add(1, Ordering::Relaxed);

@@ -2,7 +2,7 @@
 
 use async_drain::net::{Connection, Linger};
 use async_drain::{Drain, Guard, Report};
-use futures_lite::future::{block_on, pending, zip};
+use futures_lite::future::{block_on, or, pending, zip};
 use futures_lite::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use smol::Async;
 use socket2::{Domain, Socket, Type};
@@ -137,11 +137,15 @@ fn a_peer_that_sends_for_ever_is_not_waited_for() {
         }
     });
     let begun = Instant::now();
-    block_on(async {
+    let close = async {
         conn.io.read_exact(&mut [0; 1]).await?;
         conn.io.close().await
-    })
-    .expect("an open connection");
+    };
+    let too_long = async {
+        smol::Timer::after(STALL_LIMIT * 8).await;
+        Ok(())
+    };
+    block_on(or(close, too_long)).expect("an open connection");
     let took = begun.elapsed();
     assert!((STALL_LIMIT..STALL_LIMIT * 4).contains(&took), "{took:?}");
     drop(conn);

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
 /// Z1: while requests finish, new connections are refused at once.
@@ -100,7 +100,9 @@ fn a_connect_storm_loses_no_connection() {
             let clients: Vec<_> = (0..8)
                 .map(|_| scope.spawn(|| storm(addr, &answered)))
                 .collect();
-            while answered.load(Ordering::Relaxed) < 100 {
+            while answered.load(Ordering::Relaxed) < 100
+                && !clients.iter().all(ScopedJoinHandle::is_finished)
+            {
                 thread::yield_now();
             }
             server.stop().expect("a live process");
