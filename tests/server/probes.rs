@@ -112,6 +112,9 @@ fn a_connection_of_a_prober_ends_in_lame_duck() {
             }
         };
         assert_eq!(in_lame_duck, (status, text.to_owned()), "{mode}");
+        // A prober that connects only now is told, too, although other peers are spared.
+        let (head, _) = get(&mut connect(&server), "/readyz");
+        assert!(head.closes(), "{head:?}");
         let (head, alive) = get(&mut prober, "/livez");
         assert_eq!((head.status, alive.as_str()), (200, "alive\n"), "{mode}");
         assert!(head.closes(), "{head:?}");
