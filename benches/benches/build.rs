@@ -174,6 +174,8 @@ fn cargo(subcommand: &str, tree: &Tree) -> Command {
         .args([subcommand, "--manifest-path"])
         .arg(&tree.manifest);
     if let Some(features) = tree.features {
+        // Alone, and not with what the other packages of its workspace need.
+        cargo.args(["--package", "async-drain"]);
         cargo.args(["--no-default-features", "--features", features]);
     }
     cargo
