@@ -99,7 +99,7 @@ check "async-drain: cargo check --examples" in_package async-drain check --examp
 check "async-drain: cargo check --examples --all-features" in_package async-drain check --examples --all-features
 check "async-drain: cargo run --example quickstart, a request, SIGTERM" quickstart
 check "async-drain: cargo test --all-features" in_package async-drain test --quiet --all-features
-check "async-drain-tide: cargo check --examples" in_package async-drain-tide check --examples
+check "async-drain-tide: cargo test --doc" in_package async-drain-tide test --quiet --doc
 
 printf '%s\n' "" "${rows[@]}"
 echo "$((${#rows[@]} - failed)) passed, $failed failed"
