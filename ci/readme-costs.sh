@@ -14,6 +14,7 @@ figures = {(l["bench"], l["case"], l["who"]): l["value"] for l in lines if "who"
 OURS = "async-drain"
 GRACEFUL = "hyper-util's graceful"
 
+
 def shown(value):
     if value >= 100 or (value > 1 and value == int(value)):
         return f"{value:,.0f}"

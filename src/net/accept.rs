@@ -221,9 +221,10 @@ impl<L: OsListener> IntoAccept for Shared<L> {
 /// Declares that the listener is a member of a `SO_REUSEPORT` group, whose other members accept
 /// connections at the same address.
 ///
-/// When draining begins, new connections go to the siblings at once, and no peer has to wait. So a
-/// server can be restarted without a supervisor: start the new process, and stop the old one when
-/// the new one listens. Members retire one after another, so all members of a process may be told
+/// When draining begins, new connections go to the siblings at once, and no peer has to wait, but
+/// for a rare one that meets a race in the kernel and connects after a second. So a server can be
+/// restarted without a supervisor: start the new process, and stop the old one when the new one
+/// listens. Members retire one after another, so all members of a process may be told
 /// to stop at the same time: allow some 20 ms for each. A member that doesn't get its turn within
 /// three seconds, or half of what is left of the grace period, retires like one without siblings.
 ///
