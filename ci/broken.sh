@@ -130,8 +130,14 @@ broken skipped-phases-sleep-on test:core::drained_ends_the_waits_for_aborting dr
     'for passed in before as usize..phase as usize {' \
     'for passed in (before as usize).max(phase as usize - 1)..phase as usize {'
 
-broken the-list-is-gone-before-the-wake loom:abort_vs_last_drop_vs_wait_for_aborting drain/tree.rs \
-    'list.wake(Phase::Running, Phase::Drained);' 'list.wake(Phase::Aborting, Phase::Drained);'
+broken the-list-is-gone-before-the-wake "loom:abort_vs_last_drop_vs_wait_for_aborting loom:lame_duck_vs_end_of_a_child" drain/tree.rs \
+    '= (Phase::Running, Phase::Drained);' '= (Phase::Aborting, Phase::Drained);'
+
+broken the-end-of-a-child-wakes-too-little loom:raise_vs_first_wait_in_a_child drain/raise.rs \
+    'Some(_) => Ended::WAKES,' 'Some(_) => (before, phase),'
+
+broken a-child-ends-and-wakes-what-it-raised loom:lame_duck_vs_end_of_a_child drain/raise.rs \
+    'Some(_) => Ended::WAKES,' 'Some(_) => (before, Phase::Drained),'
 
 broken repoll-by-another-ignored "loom:raise_vs_repoll shuttle:waits_polled_by_many_tasks" drain/latch.rs \
     'if registered.holds(cx.waker()) =>' 'if registered.slot < usize::MAX =>'
@@ -300,14 +306,14 @@ broken a-hold-is-given-up-in-two-steps loom:abort_vs_end_of_an_idle_connection d
             part.tally.end_presence();' 'part.tally.end_presence();'
 
 broken the-kept-are-given-up-in-two-steps loom:abort_vs_begin_while_idle drain/raise.rs \
-    '                let released = if begun {
-                    state.release(part)' \
-    '                let released = if begun {
-                    let kept = state.kept.take();
-                    drop(state);
-                    let mut state = lock(&part.state);
-                    drop(kept);
-                    state.release(part)'
+    '            let released = if begun {
+                state.release(part)' \
+    '            let released = if begun {
+                let kept = state.kept.take();
+                drop(state);
+                state = lock(&part.state);
+                drop(kept);
+                state.release(part)'
 
 broken lost-and-counted loom:abort_vs_connection drain/counts.rs \
     'work.set_uncounted(self.part_at(work.part()).tally.end_presence());' \

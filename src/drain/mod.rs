@@ -388,8 +388,9 @@ impl Drain {
 
     /// Does the same for code that has no handle of the parent.
     pub(crate) fn child_of(parent: &StdArc<Node>) -> Self {
-        let node = Node::child(parent.is_tracked());
+        let node = Node::child(parent);
         if !Node::adopt(parent, &node) {
+            // It ends at once, and a parent that has drained has nothing to forget.
             node.raise(Phase::Draining, parent.deadline());
         }
         Self { node }

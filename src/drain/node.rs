@@ -96,9 +96,12 @@ impl Node {
         node
     }
 
-    /// Creates the node of a child, which its parent does not know yet.
-    pub(crate) fn child(tracked: bool) -> StdArc<Self> {
-        StdArc::new(Self::with(1, tracked))
+    /// Creates the node of a child, which `parent` does not know yet.
+    pub(crate) fn child(parent: &StdArc<Self>) -> StdArc<Self> {
+        StdArc::new(Self {
+            own: Part::of_child(parent),
+            ..Self::with(1, parent.tracked)
+        })
     }
 
     fn with(shards: usize, tracked: bool) -> Self {

@@ -103,6 +103,17 @@ impl Part {
         }
     }
 
+    /// Creates the part of a child, so that no lock is taken to tell it its parent.
+    pub(crate) fn of_child(parent: &StdArc<Node>) -> Self {
+        Self {
+            state: Mutex::new(State {
+                parent: Some(StdArc::clone(parent)),
+                ..State::default()
+            }),
+            ..Self::new()
+        }
+    }
+
     /// Creates a part that has its seat and its wait list.
     pub(crate) fn with(seat: Arc<Seat>, list: StdArc<WaitList>) -> Self {
         Self {

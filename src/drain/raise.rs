@@ -29,10 +29,11 @@ use crate::{
     drain::{
         details::Limit,
         node::Node,
-        part::{Released, State},
+        part::{Part, Released, State},
         phase::Phase,
         seat::Seat,
         sync::{Arc, MutexGuard, Ordering, lock},
+        tree::Ended,
     },
 };
 
@@ -240,29 +241,17 @@ impl Node {
         if before >= phase {
             return false;
         }
-        let mut childless = true;
         let begun = before < Phase::Draining && phase >= Phase::Draining;
-        for part in self.parts() {
-            let (list, released) = {
-                let mut state = lock(&part.state);
-                // E2: pairs with `Part::list_in`.
-                let list = state.list.clone();
-                childless &= state.children.is_empty();
-                let released = if begun {
-                    state.release(part)
-                } else {
-                    Released::Alive
-                };
-                (list, released)
-            };
-            if let Some(list) = list {
-                list.wake(before, phase);
+        let childless = match self.several() {
+            [] => self.follow_in(&self.own, before, phase, begun),
+            parts => {
+                let mut childless = true;
+                for part in parts {
+                    childless &= self.follow_in(part, before, phase, begun);
+                }
+                childless
             }
-            // What ends with it may wake waiters, which must not happen under our lock (S6).
-            if let Released::Empty = released {
-                Self::shard_emptied(self);
-            }
-        }
+        };
         if let (true, Some(registry)) = (begun, self.registry()) {
             let mut ended = Vec::new();
             {
@@ -270,6 +259,44 @@ impl Node {
                 registry.release(self, &mut ended);
             }
             drop(ended);
+        }
+        childless
+    }
+
+    /// Does the same in one part, less what concerns the registry.
+    #[inline]
+    fn follow_in(&self, part: &Part, before: Phase, phase: Phase, begun: bool) -> bool {
+        let (childless, list, released, ended) = {
+            let mut state = lock(&part.state);
+            let released = if begun {
+                state.release(part)
+            } else {
+                Released::Alive
+            };
+            // E2: pairs with `Part::list_in`.
+            let list = state.list.clone();
+            let ended = match released {
+                Released::Seat(_) | Released::Empty if self.is_child() => {
+                    Some(self.end_child(&mut state))
+                }
+                _ => None,
+            };
+            (state.children.is_empty(), list, released, ended)
+        };
+        if let Some(list) = list {
+            let (after, up_to) = match ended {
+                Some(_) => Ended::WAKES,
+                None => (before, phase),
+            };
+            list.wake(after, up_to);
+        }
+        // What ends with it may wake waiters, which must not happen under our lock (S6).
+        if let Some(ended) = ended {
+            if let Released::Seat(seat) = released {
+                // It was ended under the lock.
+                seat.into_node();
+            }
+            ended.leave(self);
         }
         childless
     }

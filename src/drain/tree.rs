@@ -2,46 +2,91 @@
 
 use std::{iter, sync::Arc as StdArc};
 
-use crate::drain::{node::Node, part::Released, phase::Phase, sync::lock};
+use crate::drain::{
+    latch::WaitList,
+    node::Node,
+    part::{Released, State},
+    phase::Phase,
+    sync::lock,
+};
 
-impl Node {
-    /// Ends a shard of `node`, which has no owner left. The last one ends the drain (L2), and with
-    /// it perhaps the parent's last shard: a loop, not a recursion, for the same reason as in
-    /// `raise`.
-    pub(crate) fn shard_emptied(node: &Self) {
-        let mut next = node.end_shard();
+/// What a node that has drained leaves behind: all of it is used without a lock (S6).
+#[derive(Default)]
+pub(super) struct Ended {
+    parent: Option<StdArc<Node>>,
+    has_details: bool,
+}
+
+impl Ended {
+    /// The waits that its wait lists wake. Also those for earlier phases: a thread that raised to
+    /// one of them doesn't find the list if it comes later.
+    pub(super) const WAKES: (Phase, Phase) = (Phase::Running, Phase::Drained);
+
+    /// Takes what the `state` of a part has of it, and returns the wait list of the part.
+    fn take(&mut self, state: &mut State) -> Option<StdArc<WaitList>> {
+        if let Some(parent) = state.parent.take() {
+            self.parent = Some(parent);
+        }
+        self.has_details |= state.details.is_some();
+        // E2: pairs with `Part::list_in`.
+        state.list.take()
+    }
+
+    /// Has the parent forget `node`, and ends what ends with that: a loop, not a recursion, for the
+    /// same reason as in `raise`.
+    pub(super) fn leave(self, node: &Node) {
+        let mut next = self.leave_one(node);
         while let Some(node) = next {
-            next = node.end_shard();
+            next = node.end_shard().and_then(|ended| ended.leave_one(&node));
         }
     }
 
-    /// Ends a shard. Returns the parent if the end of this node has ended a shard of it.
-    fn end_shard(&self) -> Option<StdArc<Self>> {
+    /// Has the parent forget `node`. Returns the parent if a shard of it has no owner left.
+    fn leave_one(self, node: &Node) -> Option<StdArc<Node>> {
+        Node::forget_child(&self.parent?, node, self.has_details)
+    }
+}
+
+impl Node {
+    /// Ends a shard of `node`, which has no owner left. The last one ends the drain (L2), and with
+    /// it perhaps the parent's last shard.
+    pub(crate) fn shard_emptied(node: &Self) {
+        if let Some(ended) = node.end_shard() {
+            ended.leave(node);
+        }
+    }
+
+    /// Ends a shard. Returns what is left of this node if it was the last.
+    fn end_shard(&self) -> Option<Ended> {
         if !self.live.last_shard() {
             return None;
         }
         self.latch.advance(Phase::Drained);
-        let (mut parent, mut has_details, mut spacers) = (None, false, None);
+        let mut ended = Ended::default();
         for part in self.parts() {
-            let list = {
+            let (list, spacers) = {
                 let mut state = lock(&part.state);
-                parent = parent.or(state.parent.take());
-                if let Some(details) = &mut state.details {
-                    has_details = true;
-                    spacers = spacers.or(details.spacers.take());
-                }
-                // E2: pairs with `Part::list_in`.
-                state.list.take()
+                let details = state.details.as_mut();
+                let spacers = details.and_then(|details| details.spacers.take());
+                (ended.take(&mut state), spacers)
             };
+            drop(spacers);
             if let Some(list) = list {
-                // Also for earlier phases: a thread that raised to one of them doesn't find the
-                // list if it comes later.
-                list.wake(Phase::Running, Phase::Drained);
+                let (after, up_to) = Ended::WAKES;
+                list.wake(after, up_to);
             }
         }
-        drop(spacers);
-        let parent = parent?;
-        Self::forget_child(&parent, self, has_details)
+        Some(ended)
+    }
+
+    /// Ends a child whose only shard has no owner left, and whose part is locked: a child that ends
+    /// as it begins takes its lock once. The caller wakes the list, of which it has an `Arc`.
+    pub(super) fn end_child(&self, state: &mut State) -> Ended {
+        // E3: it has one shard only, and the caller has acquired the work under that.
+        self.latch.advance(Phase::Drained);
+        let mut ended = Ended::default();
+        drop(ended.take(state));
+        ended
     }
 
     /// Removes `child`, which has ended, from its part. Returns this node if that ends the shard of
@@ -110,7 +155,6 @@ impl Node {
         if !state.keep(part) {
             return false;
         }
-        lock(&child.own.state).parent = Some(StdArc::clone(this));
         state.children.insert(StdArc::clone(child), index);
         true
     }

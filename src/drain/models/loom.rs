@@ -402,6 +402,34 @@ fn raise_vs_first_wait_in_a_child() {
     });
 }
 
+/// L1: a raise races the begin of a child, which ends with it. The wait for the earlier phase is
+/// woken, whichever thread takes the list.
+#[test]
+fn lame_duck_vs_end_of_a_child() {
+    explore("lame_duck_vs_end_of_a_child", || {
+        let drain = drain(1);
+        let child = drain.child();
+        let list = Node::wait_list(child.node()).unwrap();
+        let (count, waker) = counter();
+        let mut waiter = Waiter::default();
+        let mut cx = Context::from_waker(&waker);
+        assert!(
+            list.poll(Phase::LameDuck, &mut waiter, &mut cx)
+                .is_pending()
+        );
+        let raiser = on(0, {
+            let child = child.clone();
+            move || {
+                child.enter_lame_duck();
+            }
+        });
+        child.begin();
+        raiser.join().unwrap();
+        assert_eq!(count.get(), 1);
+        list.leave(Phase::LameDuck, &mut waiter);
+    });
+}
+
 /// L1: raise races a re-poll with another waker. That one is woken, unless the poll answered.
 #[test]
 fn raise_vs_repoll() {
