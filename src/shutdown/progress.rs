@@ -87,10 +87,7 @@ impl Progress {
     }
 
     /// Returns what tells why the program is not [`ready`](Self::ready).
-    #[cfg_attr(
-        not(feature = "systemd"),
-        allow(dead_code, reason = "only systemd is told")
-    )]
+    #[cfg(all(feature = "systemd", target_os = "linux"))]
     pub(crate) fn readiness(&self) -> crate::Readiness {
         self.drain.readiness()
     }
