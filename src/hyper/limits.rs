@@ -255,7 +255,7 @@ mod tests {
         let (first, last) = (ages.iter().min().unwrap(), ages.iter().max().unwrap());
         assert!((90..91).contains(&first.as_secs()), "{first:?}");
         assert!((109..110).contains(&last.as_secs()), "{last:?}");
-        // With any jitter, it means no limit: later than a clock can say, if it is one of Unix.
+        // With any jitter, it means no limit. Clocks of Unix don't reach that far.
         let now = Instant::now();
         let end = now.checked_add(jittered(Duration::MAX));
         let ages = Duration::from_secs(u64::from(u32::MAX));
