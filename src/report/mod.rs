@@ -5,7 +5,7 @@ use std::{
     fmt,
     io::{self, Write},
     process::{ExitCode, Termination},
-    sync::mpsc,
+    sync::{Arc, Condvar, Mutex, PoisonError},
     thread,
     time::Duration,
 };
@@ -299,18 +299,33 @@ impl Report {
     /// (L3).
     fn print(self) {
         const LONGEST: Duration = Duration::from_secs(1);
-        let (done, printed) = mpsc::channel();
-        let print = move || {
+        let printed = Printed::default();
+        let printing = Printing(printed.clone());
+        // Without a thread it can't be printed in bounded time, and nothing is waited for.
+        let _ = thread::Builder::new().spawn(move || {
+            // Moved as a whole, so that it is dropped at the end and not here.
+            let _printing = printing;
             // In one piece, so that lines of other threads don't come between.
             let text = format!("{self}\n");
             // If stderr is closed, the report has no reader.
             let _ = io::stderr().write_all(text.as_bytes());
-            let _ = done.send(());
-        };
-        // Without a thread it can't be printed in bounded time.
-        if thread::Builder::new().spawn(print).is_ok() {
-            // An error is a panic, after which there is nothing to wait for, or the limit.
-            let _ = printed.recv_timeout(LONGEST);
-        }
+        });
+        let (done, changed) = &*printed;
+        let done = done.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = changed.wait_timeout_while(done, LONGEST, |done| !*done);
+    }
+}
+
+/// Tells whether the report was printed. A channel would add 32 KB to each server.
+type Printed = Arc<(Mutex<bool>, Condvar)>;
+
+/// Held while the report is printed. Its drop ends the wait, also if printing panics.
+struct Printing(Printed);
+
+impl Drop for Printing {
+    fn drop(&mut self) {
+        let (done, changed) = &*self.0;
+        *done.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        changed.notify_one();
     }
 }
