@@ -24,7 +24,7 @@ check ci/fuzz.sh 60
 check ci/shuttle.sh
 check ci/broken.sh
 check ci/server-broken.sh
-check ci/tide-broken.sh
+check ci/integrations-broken.sh
 check ci/mutants.sh
 check ci/coverage.sh
 check ci/tsan.sh

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Checks that the tests of async-drain-tide catch what they are for: takes out one defence at a
-# time, in a copy of the tree, and expects the test named beside it to fail. With a name: only the
-# variants whose names contain it. DRY=1 only checks that each original still occurs exactly once.
+# Checks that the tests of async-drain-tide, and of the programs in integrations/runtimes, catch what
+# they are for: takes out one defence at a time, in a copy of the tree, and expects the test named
+# beside it to fail. With a name: only the variants whose names contain it. DRY=1 only checks that
+# each original still occurs exactly once.
 set -eu
 cd "$(dirname "$0")/.."
 . ci/verdict.sh
@@ -9,7 +10,6 @@ only="${1:-}"
 target=$(pwd)/crates/async-drain-tide/target/broken
 copy="$target/tree"
 log="$target/log"
-crate="$copy/crates/async-drain-tide"
 export CARGO_TARGET_DIR="$target" RUST_BACKTRACE=0
 # Variants whose tests wait for ever rather than fail.
 hangs=""
@@ -34,11 +34,14 @@ broken() {
         exit 2
     fi
     status=0
-    (cd "$crate" && timeout 60 cargo test --quiet --lib --test server -- --exact "$test") >"$log" 2>&1 || status=$?
+    # shellcheck disable=SC2086 # several words
+    (cd "$crate" && timeout 60 cargo test --quiet $tests -- --exact "$test") >"$log" 2>&1 || status=$?
     verdict "$name" "$test" $status
     # As it was, and newer than what was built from it.
     cp "$target/original" "$file"
 }
+
+crate=$copy/crates/async-drain-tide tests="--lib --test server"
 
 # --- what is a request
 
@@ -92,5 +95,13 @@ broken upgraded-abandoned driver::an_upgraded_connection_that_ends_is_not_abando
 broken loss-unreported in_flight::an_answer_that_its_peer_does_not_take_is_abandoned io.rs \
     'ConnectionGuard::new(guard).with_connection(&mut conn)' \
     '{ let _ = &mut conn; ConnectionGuard::new(guard) }'
+
+# --- accept loops that end before the queue is empty
+
+crate=$copy/integrations/runtimes tests="--test runtimes"
+for program in on-tokio on-async-std on-smol-hyper on-compio; do
+    broken "$program-leaves-its-queue" connections_queued_without_descriptors_are_served \
+        "bin/$program.rs" 'while !retired.is_empty() {' 'while false && !retired.is_empty() {'
+done
 
 conclude
