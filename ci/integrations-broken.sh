@@ -1,8 +1,8 @@
 #!/bin/sh
-# Checks that the tests of async-drain-tide, and of the programs in integrations/runtimes, catch what
-# they are for: takes out one defence at a time, in a copy of the tree, and expects the test named
-# beside it to fail. With a name: only the variants whose names contain it. DRY=1 only checks that
-# each original still occurs exactly once.
+# Checks that the tests of async-drain-tide and of integrations/runtimes catch what they are for:
+# takes out one defence at a time, in a copy of the tree, and expects the test named beside it to
+# fail. With a name: only the variants whose names contain it. DRY=1 only checks that each original
+# still occurs exactly once.
 set -eu
 cd "$(dirname "$0")/.."
 . ci/verdict.sh

@@ -206,18 +206,24 @@ impl Drop for Hooks {
 /// Drops a hook, whose drop is user code, so that its panic stays here.
 fn drop_quietly(hook: Option<Hook>) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(hook))) {
-        mem::forget(payload);
+        message(payload);
     }
 }
 
 /// Returns the message of a panic.
 pub(super) fn message(payload: Box<dyn Any + Send>) -> String {
-    let text = (payload.downcast_ref::<&str>().copied())
-        .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    let text = text.unwrap_or("it has no message").to_owned();
-    // Its drop is user code, and may panic again.
-    mem::forget(payload);
-    text
+    let payload = match payload.downcast::<&str>() {
+        Ok(text) => return text.to_string(),
+        Err(payload) => payload,
+    };
+    match payload.downcast::<String>() {
+        Ok(text) => *text,
+        Err(payload) => {
+            // Its drop is user code, and may panic again.
+            mem::forget(payload);
+            "it has no message".to_owned()
+        }
+    }
 }
 
 /// What passes between the shutdown and the thread.
