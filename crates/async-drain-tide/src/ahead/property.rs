@@ -95,6 +95,12 @@ fn head(stream: &[u8], start: usize) -> Part {
     }
 }
 
+fn is_followed_by_crlf(bytes: &[u8], chunk: usize) -> bool {
+    bytes
+        .get(chunk..)
+        .is_some_and(|rest| rest.starts_with(b"\r\n"))
+}
+
 /// Reads the whole body at once. One that is malformed has no end, since async-h1 sees that by
 /// itself.
 fn chunked(stream: &[u8], start: usize) -> Part {
@@ -112,7 +118,7 @@ fn chunked(stream: &[u8], start: usize) -> Part {
         match usize::from_str_radix(size, 16) {
             Ok(0) => break,
             Err(_) if size.is_empty() => break,
-            Ok(size) if stream.get(at + size..at + size + 2) == Some(b"\r\n") => at += size + 2,
+            Ok(size) if is_followed_by_crlf(&stream[at..], size) => at += size + 2,
             _ => return ALL,
         }
     }
@@ -157,6 +163,8 @@ mod tests {
             b"1\r\na\r\n",
             b"2\r\n\r\n\r\n",
             b"f",
+            // A chunk whose end is beyond what an offset can be.
+            b"fffffffffffffff5\r\n",
             b"a: b\r\n",
         ])
     }
