@@ -15,7 +15,8 @@ copy="$target/broken/tree"
 log="$target/broken/log"
 # Variants whose tests wait for ever rather than fail.
 hangs="wake-under-the-lock drop-a-waker-under-the-lock the-report-waits-for-its-reader
-    one-stream-is-heard waited-for-in-spite-of-a-request a-hook-panics-through"
+    one-stream-is-heard waited-for-in-spite-of-a-request a-hook-panics-through
+    hooks-outlive-their-shutdown a-hook-blocks-the-shutdown"
 rm -rf "${copy:?}"
 
 fresh() {
