@@ -75,7 +75,39 @@ impl Graces {
 /// Tells when an idle connection should be closed, once draining has begun.
 ///
 /// In each poll of the connection, first read what has arrived, then tell whether the connection is
-/// idle by [`set_idle`](Self::set_idle), and then [`poll`](Self::poll).
+/// idle by [`set_idle`](Self::set_idle), and then [`poll`](Self::poll):
+///
+/// ```
+/// use std::{future::poll_fn, io, net::TcpStream, pin::Pin, task::Poll};
+/// use async_drain::net::{Linger, idle::{ConnectionGuard, IdleTimer}};
+/// use async_io::Async;
+/// use futures_lite::{AsyncBufRead, io::BufReader};
+///
+/// /// Waits for the first byte of the next request. Returns false if there is none, since the peer
+/// /// has ended its sending or the connection should be closed.
+/// ///
+/// /// `timer` was made by `IdleTimer::new(&drain, Graces::default())` when the connection was
+/// /// accepted. `silent` is true until the first request.
+/// async fn next_request(
+///     io: &mut BufReader<Linger<Async<TcpStream>>>,
+///     guard: &mut ConnectionGuard,
+///     timer: &mut IdleTimer,
+///     silent: bool,
+/// ) -> io::Result<bool> {
+///     guard.rest();
+///     let next = poll_fn(|cx| {
+///         if let Poll::Ready(bytes) = Pin::new(&mut *io).poll_fill_buf(cx) {
+///             return Poll::Ready(bytes.map(|bytes| !bytes.is_empty()));
+///         }
+///         timer.set_idle(true);
+///         timer.poll(silent, cx).map(|()| Ok(false))
+///     })
+///     .await;
+///     timer.set_idle(false);
+///     guard.work();
+///     next
+/// }
+/// ```
 // Z2 Z4 Z9
 #[derive(Debug)]
 pub struct IdleTimer {
