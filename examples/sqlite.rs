@@ -1,4 +1,4 @@
-//! Steps after the drain: each request that is answered 200 is a row after the exit, also if the
+//! Steps after the drain: each request that is answered 200 is a row after the exit, even if the
 //! operator sends a second signal while the rows are flushed.
 //!
 //! Requests are answered as soon as their row is queued, and a thread writes the rows in batches.

@@ -80,7 +80,7 @@
 //! | drained | draining has begun and no guard is left. Final |
 //! | grace period | the longest that draining may last |
 //! | abort grace | the longest that aborting may last |
-//! | idle | a connection between requests: it delays drained, but is not in flight |
+//! | idle | a connection between requests: the drain waits for it, but it is not in flight |
 //! | straggler | a guard that is still alive when its time is up |
 //! | observer | an [`Observer`] watches a drain and takes guards, but doesn't keep it running |
 //!

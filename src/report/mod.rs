@@ -123,7 +123,7 @@ impl Report {
     }
 
     /// Sets the exit status for abandoned work, so that it can be told from a server or a step that
-    /// failed: that is status 1, also if both happened.
+    /// failed: that is status 1, even if both happened.
     ///
     /// ```no_run
     /// # use async_drain::{Drain, Report, Shutdown};
