@@ -204,7 +204,9 @@ impl<E, H> Server<E, H> {
     /// once draining has begun; five seconds by default.
     ///
     /// A handshake is part of that time. It is never shorter than the keep-alive grace, so a
-    /// connection that has long been silent is closed together with the idle ones.
+    /// connection that has long been silent is closed together with the idle ones. If it is longer
+    /// than the grace period, the hooks are warned as with
+    /// [`keep_alive_grace`](Self::keep_alive_grace): shorten it along with the grace period.
     pub fn first_request_grace(mut self, grace: Duration) -> Self {
         self.graces.first_request = grace;
         self
