@@ -27,24 +27,24 @@ fn main() -> Result<Report, Box<dyn Error>> {
 
     for line in env::args().skip(1) {
         let guard = drain.guard()?.labeled(line.clone());
-        let child = run(line.clone(), guard.clone());
-        let told = async move {
-            match child.await {
+        smol::spawn(async move {
+            match run(&line, &guard).await {
                 Ok(status) => println!("{line}: {status}"),
                 Err(error) => println!("{line}: {error}"),
             }
-        };
-        smol::spawn(guard.wrap(told)).detach();
+            drop(guard); // only now, so that the line above is printed before the exit
+        })
+        .detach();
     }
     println!("started");
     Ok(smol::block_on(shutdown.run(drain.until_draining())))
 }
 
-async fn run(line: String, guard: Guard) -> io::Result<ExitStatus> {
+async fn run(line: &str, guard: &Guard) -> io::Result<ExitStatus> {
     let mut command = Command::new("sh");
     // A process group of its own: this program passes the terminal's Ctrl-C on, and a shell's
     // children get the signal too.
-    command.args(["-c", &line]).process_group(0);
+    command.args(["-c", line]).process_group(0);
     let mut command = async_process::Command::from(command);
     let mut child = command.kill_on_drop(true).spawn()?;
     let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
