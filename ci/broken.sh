@@ -16,7 +16,7 @@ log="$target/broken/log"
 # Variants whose tests wait for ever rather than fail.
 hangs="wake-under-the-lock drop-a-waker-under-the-lock the-report-waits-for-its-reader
     one-stream-is-heard waited-for-in-spite-of-a-request a-hook-panics-through
-    hooks-outlive-their-shutdown a-hook-blocks-the-shutdown"
+    hooks-outlive-their-shutdown a-hook-blocks-the-shutdown waited-for-a-blocked-executor"
 rm -rf "${copy:?}"
 
 fresh() {
@@ -476,6 +476,9 @@ broken hooks-have-the-time-that-the-timer-gives test:progress::a_slow_hook_is_to
 broken hooks-outlive-their-shutdown test:progress::hooks_are_dropped_with_the_shutdown shutdown/calls.rs \
     'fn drop(&mut self) {
         self.close();' 'fn drop(&mut self) {'
+
+broken work-that-aborting-ends-is-not-told test:progress::a_hook_is_told_of_work_that_aborting_ends_at_once shutdown/hooks.rs \
+    'progress.in_flight.max(self.stage.aborted)' 'progress.in_flight'
 
 broken polled-though-blocked test:progress::a_hook_is_told_whether_the_executor_is_blocked shutdown/hooks.rs \
     'self.pulse.is_none() || asked && self.is_polled(cx)' 'asked || true'

@@ -204,9 +204,9 @@ impl<E, H> Server<E, H> {
     /// once draining has begun; five seconds by default.
     ///
     /// A handshake is part of that time. It is never shorter than the keep-alive grace, so a
-    /// connection that has long been silent is closed together with the idle ones. If it is longer
-    /// than the grace period, the hooks are warned as with
-    /// [`keep_alive_grace`](Self::keep_alive_grace): shorten it along with the grace period.
+    /// connection that has long been silent is closed together with the idle ones. If it was set,
+    /// and is longer than the grace period, the hooks are warned as with
+    /// [`keep_alive_grace`](Self::keep_alive_grace).
     pub fn first_request_grace(mut self, grace: Duration) -> Self {
         self.graces.first_request = grace;
         self
@@ -278,11 +278,15 @@ impl<E, H> Server<E, H> {
         Tasks<E>: auto::HttpServerConnExec<S::Respond, Answer<S::ResponseBody, Unanswered>>
             + Executor<S::Task<H, Linger<<L::Accept as Accept>::Conn>, Tasks<E>>>,
     {
-        for (name, limit) in [
+        let mut limits = vec![
             ("keep-alive grace", self.graces.keep_alive),
-            ("first-request grace", self.graces.first_request),
             ("spread", self.limits.spread),
-        ] {
+        ];
+        // One that was not set must not warn at each stop: a silent peer loses nothing.
+        if self.graces.first_request != Graces::default().first_request {
+            limits.push(("first-request grace", self.graces.first_request));
+        }
+        for (name, limit) in limits {
             self.drain.node().note_idle_limit(name, limit);
         }
         let incoming = net::Incoming::new(self.drain.clone(), listener);

@@ -89,6 +89,9 @@ pub(super) struct Stage {
     pub(super) rest: Option<Duration>,
     /// Set if the stage itself is a reason for an operator to look.
     pub(super) warning: bool,
+    /// How much work was alive when aborting began, and 0 in other stages. The event of that tells
+    /// at least as much, although some of it may have ended by then.
+    pub(super) aborted: usize,
 }
 
 impl Default for Stage {
@@ -100,6 +103,7 @@ impl Default for Stage {
             ends: None,
             rest: None,
             warning: false,
+            aborted: 0,
         }
     }
 }
@@ -148,6 +152,7 @@ impl Hooks {
     ) {
         self.stage = stage;
         self.event(drain, event, warning);
+        self.stage.aborted = 0;
     }
 
     /// Changes when the stage is cut, and tells no hook.
@@ -168,6 +173,7 @@ impl Hooks {
         let now = Instant::now();
         let mut progress = self.progress(drain, now, self.pulse.is_none());
         progress.event = Some(event.into());
+        progress.in_flight = progress.in_flight.max(self.stage.aborted);
         progress.warning |= warning;
         let is_unready = self.stage.phase == Phase::Running && !progress.ready;
         self.unready = is_unready.then(|| UntilReady::new(drain.node()));

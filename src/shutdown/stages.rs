@@ -165,6 +165,7 @@ where
                     ends: end,
                     rest: steps,
                     warning: true,
+                    aborted: drain.node().abandoned().total_alive(),
                     ..Stage::default()
                 },
                 event,
@@ -245,6 +246,7 @@ where
             rest: steps::budget(steps.as_slice()),
             warning: abandoned > 0,
             step: None,
+            aborted: 0,
         };
         self.enter(over.clone(), event);
         if steps.as_slice().is_empty() {

@@ -34,6 +34,8 @@ fn warnings(keep_alive_grace: Duration, first_request_grace: Duration) -> Vec<St
 fn a_grace_of_the_server_that_is_longer_than_the_grace_period_is_a_warning() {
     let [second, minute] = [1, 60].map(Duration::from_secs);
     assert_eq!(warnings(second, second), [""; 0]);
+    // The default is longer than the grace period as well, but no user set it.
+    assert_eq!(warnings(second, 5 * second), [""; 0]);
     assert_eq!(
         warnings(minute, second),
         ["the keep-alive grace of 60 s is longer than the grace period of 2 s"]

@@ -15,6 +15,7 @@ use futures_lite::{
     future::{block_on, or, poll_once, zip},
     stream,
 };
+use testkit::polling::{self, cell, on_wake};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -225,6 +226,29 @@ fn a_hook_is_told_why_a_shutdown_began_and_what_was_left() {
         [
             "begun by the program: draining, 0 in flight, at most 26 s",
             "all work has finished: drained",
+        ]
+    );
+}
+
+/// Work that ends as soon as it is told to abort was cut all the same, and the event says so.
+#[test]
+fn a_hook_is_told_of_work_that_aborting_ends_at_once() {
+    let drain = Drain::new();
+    let work = cell();
+    *work.lock().unwrap() = Some(drain.guard().unwrap());
+    let end = on_wake(move || drop(work.lock().unwrap().take()));
+    let mut aborting = drain.until_aborting();
+    assert!(!polling::ready(&mut aborting, &end));
+    let (hook, told) = told();
+    let shutdown = Shutdown::with_timer(&drain, |_| ready(())).on_progress(Duration::MAX, hook);
+    drain.begin();
+    let report = block_on(shutdown.run(pending::<()>()));
+    assert_eq!(report.stragglers().total(), 1);
+    assert_eq!(
+        lines(&told)[1..],
+        [
+            "the grace period is over: aborting, 1 in flight, at most 1 s",
+            "1 abandoned: drained",
         ]
     );
 }
