@@ -16,7 +16,8 @@ log="$target/broken/log"
 # Variants whose tests wait for ever rather than fail.
 hangs="wake-under-the-lock drop-a-waker-under-the-lock the-report-waits-for-its-reader
     one-stream-is-heard waited-for-in-spite-of-a-request a-hook-panics-through
-    hooks-outlive-their-shutdown a-hook-blocks-the-shutdown waited-for-a-blocked-executor"
+    hooks-outlive-their-shutdown a-hook-blocks-the-shutdown waited-for-a-blocked-executor
+    a-step-without-end ready-in-silence"
 rm -rf "${copy:?}"
 
 fresh() {
@@ -558,7 +559,7 @@ broken ready-in-spite-of-a-hold test:readiness::a_program_is_unready_until_the_l
     drain/readiness.rs 'self.holds.count.load(Ordering::Relaxed) == 0' 'true'
 
 broken ready-in-silence test:progress::a_hook_is_told_when_the_last_hold_is_gone drain/readiness.rs \
-    'wake_each(woken);' 'let _ = wake_each::<Vec<Waker>>;'
+    'wake_each(woken);' 'if false { wake_each(woken); }'
 
 # --- tower
 
