@@ -20,8 +20,8 @@ pub(crate) struct Subject {
     limits: Limits,
 }
 
-/// How often a promise with a known limit is tried before it counts as kept.
-const UNLUCKY: usize = 10;
+/// How often a promise with a known limit is tried before this says that the limit may be gone.
+const TRIES: usize = 10;
 
 /// Promises that a server can't keep, by their words, and whose limit that is.
 type Limits = &'static [(&'static str, &'static str)];
@@ -122,14 +122,17 @@ impl Subject {
 
     pub(crate) fn judge(&self, promise: &Promise) -> Cell {
         let limit = self.limits.iter().find(|(what, _)| *what == promise.what);
-        // Some limits show only when the server is unlucky.
-        let tries = if limit.is_some() { UNLUCKY } else { 1 };
-        let failure = (0..tries).find_map(|_| self.probe(promise).err());
-        match (failure, limit) {
-            (None, _) => Cell::Kept,
-            (Some(_), Some((_, whose))) => Cell::Limit(whose),
-            (Some(Failure::NotApplicable(why)), None) => Cell::NotApplicable(why),
-            (Some(Failure::Broken(why)), None) => Cell::Broken(why),
+        if let Some((_, whose)) = limit {
+            // Some limits show only when the server is unlucky, so luck doesn't count as kept.
+            if (0..TRIES).all(|_| self.probe(promise).is_ok()) {
+                println!("{}: kept {TRIES} times: {}", self.name, promise.what);
+            }
+            return Cell::Limit(whose);
+        }
+        match self.probe(promise) {
+            Ok(()) => Cell::Kept,
+            Err(Failure::NotApplicable(why)) => Cell::NotApplicable(why),
+            Err(Failure::Broken(why)) => Cell::Broken(why),
         }
     }
 
