@@ -108,10 +108,16 @@ def loss():
         "go": "Go net/http",
         "node": "Node",
     }
-    columns = ["keepalive-5", "queued", "silent", "half-head", "big"]
+    columns = {
+        "keepalive-5": "keep-alive",
+        "queued": "queued",
+        "silent": "silent",
+        "half-head": "half a head",
+        "big": "slow reader",
+    }
     with open("docs/charts/scoreboard.json", encoding="utf-8") as file:
         board = json.load(file)
-    yield "| server | " + " | ".join(columns) + " |"
+    yield "| server | " + " | ".join(columns.values()) + " |"
     yield "|---" * (len(columns) + 1) + "|"
     for server, name in servers.items():
         cells = [board["cells"][server][column] for column in columns]
