@@ -4,7 +4,7 @@
 use crate::response::{Decoder, Event, Head};
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a read or a write may block before the test is told what it was waiting for.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,6 +37,21 @@ impl Conn {
         self.stream
             .write_all(bytes)
             .map_err(|error| during("writing", &error))
+    }
+
+    /// Writes these bytes, and returns once the server has read them.
+    pub fn send_until_read(&mut self, bytes: &[u8]) -> Result<()> {
+        self.send(bytes)?;
+        let (own, server) = (self.stream.local_addr()?, self.stream.peer_addr()?);
+        let deadline = Instant::now() + TIMEOUT;
+        // The kernel has no event for it.
+        while queued(own, server)?.0 > 0 || queued(server, own)?.1 > 0 {
+            if Instant::now() > deadline {
+                return Err(Error::new(ErrorKind::TimedOut, "the server does not read"));
+            }
+            std::thread::yield_now();
+        }
+        Ok(())
     }
 
     /// Sends a GET request, and does not wait for the answer.
@@ -120,6 +135,30 @@ impl Conn {
         self.decoder.fill(&buffer[..size]);
         Ok(size)
     }
+}
+
+/// Returns how many bytes the socket between these addresses of IPv4 has to send, and how many its
+/// process has not read.
+fn queued(local: SocketAddr, remote: SocketAddr) -> Result<(usize, usize)> {
+    let hex = |addr: SocketAddr| match addr {
+        SocketAddr::V4(addr) => {
+            let ip = u32::from_ne_bytes(addr.ip().octets());
+            format!("{ip:08X}:{:04X}", addr.port())
+        }
+        SocketAddr::V6(_) => unimplemented!("tests use IPv4"),
+    };
+    let (local, remote) = (hex(local), hex(remote));
+    let table = std::fs::read_to_string("/proc/net/tcp")?;
+    for line in table.lines() {
+        let mut words = line.split_whitespace().skip(1);
+        if words.next() == Some(&local) && words.next() == Some(&remote) {
+            let queues = words.nth(1).and_then(|queues| queues.split_once(':'));
+            let bytes = |hex| usize::from_str_radix(hex, 16).map_err(Error::other);
+            let (to_send, unread) = queues.ok_or_else(|| Error::other("no queues"))?;
+            return Ok((bytes(to_send)?, bytes(unread)?));
+        }
+    }
+    Err(Error::other("the connection has ended"))
 }
 
 /// Connects, so that no call blocks for long.

@@ -157,14 +157,11 @@ fn trailers_may_arrive_in_pieces() {
             upload.len() - 3,
             upload.len() - 1,
         ] {
-            conn.send(&upload[sent..end])?;
+            conn.send_until_read(&upload[sent..end])?;
             sent = end;
             if end == upload.len() - 11 {
                 conn.read_head()?;
                 assert_eq!(conn.next_chunk()?.as_deref(), Some(&b"hello"[..]));
-            } else {
-                server.stop()?;
-                server.cont()?;
             }
         }
         conn.send(&upload[sent..])?;
