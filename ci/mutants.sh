@@ -1,6 +1,6 @@
 #!/bin/sh
-# Changes one line of the core at a time, and checks that an integration test fails. Takes twenty
-# minutes on two cores. With files: only those.
+# Changes one line of the core at a time, and checks that an integration test fails. Some 1,100
+# mutants take hours on two cores. With files: only those.
 #
 # ci/mutants.txt lists the mutants that survive, and why each may. Anything else that survives fails
 # the run. Orderings are beyond these tests: the models and ci/broken.sh see to them.
