@@ -12,7 +12,7 @@ copy="$target/tree"
 log="$target/log"
 export CARGO_TARGET_DIR="$target" RUST_BACKTRACE=0
 # Variants whose tests wait for ever rather than fail.
-hangs="head-without-limit limit-while-idle reader-left-asleep"
+hangs="head-without-limit limit-while-idle reader-left-asleep clones-keep-the-connection"
 
 rm -rf "${copy:?}"
 mkdir -p "$copy"
