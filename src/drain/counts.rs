@@ -72,8 +72,21 @@ impl Node {
 
     /// Returns the work of this drain and of all below it that was abandoned, oldest first.
     pub(crate) fn abandoned(&self) -> Stragglers {
-        let below = self.below();
         let mut all = Stragglers::none();
+        self.for_each_abandoned(|abandoned| all.append(abandoned.clone()));
+        all.sort();
+        all
+    }
+
+    /// Returns how much of that was alive when aborting began, and copies none of it.
+    pub(crate) fn total_aborted(&self) -> usize {
+        let mut total = 0;
+        self.for_each_abandoned(|abandoned| total += abandoned.total_alive());
+        total
+    }
+
+    fn for_each_abandoned(&self, mut each: impl FnMut(&Stragglers)) {
+        let below = self.below();
         // Held together: a child that ends hands its abandoned work on to its parent.
         let own = lock(&self.first().state);
         let states: Vec<_> = below.iter().map(|node| lock(&node.first().state)).collect();
@@ -81,13 +94,9 @@ impl Node {
         let details = details.filter(|details| !details.ended);
         for details in own.details.iter().chain(details) {
             if let Some(abandoned) = &details.abandoned {
-                all.append(abandoned.as_ref().clone());
+                each(abandoned);
             }
         }
-        drop(states);
-        drop(own);
-        all.sort();
-        all
     }
 
     /// Returns how many guards are alive here and below.

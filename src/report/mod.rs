@@ -319,7 +319,7 @@ impl Report {
 /// Tells whether the report was printed. A channel would add 32 KB to each server.
 type Printed = Arc<(Mutex<bool>, Condvar)>;
 
-/// Held while the report is printed. Its drop ends the wait, also if printing panics.
+/// Held while the report is printed. Its drop ends the wait, even if printing panics.
 struct Printing(Printed);
 
 impl Drop for Printing {

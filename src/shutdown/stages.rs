@@ -165,7 +165,7 @@ where
                     ends: end,
                     rest: steps,
                     warning: true,
-                    aborted: drain.node().abandoned().total_alive(),
+                    aborted: drain.node().total_aborted(),
                     ..Stage::default()
                 },
                 event,
