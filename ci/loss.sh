@@ -13,6 +13,7 @@ meter() { "$bin/loss" "$@" -- "$bin/hyper"; }
 meter --scenario all
 if [[ ${1:-} == long ]]; then
     meter --scenario storm --rounds 100
+    meter --scenario arrivals --rounds 60
     meter --scenario queued --rounds 20
     tls=()
     for latency in 0 5 50; do

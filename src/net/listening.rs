@@ -69,8 +69,8 @@ pub trait Listener: Sized + 'static {
     fn stop(&self, holders: Holders, how: How) -> Stop;
 
     /// Undoes [`stop`](Self::stop) for other holders of the socket; this one is `closing` if no
-    /// other in this process is known.
-    fn restore(&self, stopped: &Stopped, closing: bool);
+    /// other in this process is known. The result is dropped after the listener.
+    fn restore(&self, stopped: &Stopped, closing: bool) -> Option<os::Substitute>;
 
     /// Returns whether connection requests are under way.
     fn may_grow(&self, stopped: &Stopped) -> bool;
@@ -193,13 +193,17 @@ impl<L: Listener> Drop for Listening<L> {
         let (Some(listener), Some(stopped)) = (self.listener.take(), self.retirement.take()) else {
             return;
         };
-        // Between the restore and the close, new connections are queued again, and are reset if no
-        // other process holds the socket. Deregister from the reactor first, which keeps that
-        // time short.
+        // Between the restore and the close, unless a substitute takes them, new connections are
+        // queued again, and are reset if no other process holds the socket. Deregister from the
+        // reactor first, which keeps that time short.
         match Arc::try_unwrap(listener).map(Async::into_inner) {
-            Ok(Ok(listener)) => listener.restore(&stopped, true),
+            Ok(Ok(listener)) => {
+                let substitute = listener.restore(&stopped, true);
+                drop(listener);
+                drop(substitute);
+            }
             Ok(Err(_)) => {}
-            Err(shared) => shared.as_ref().get_ref().restore(&stopped, false),
+            Err(shared) => drop(shared.as_ref().get_ref().restore(&stopped, false)),
         }
         // A sibling that waited for its turn to retire may do so now.
         drop(stopped);
@@ -232,8 +236,8 @@ impl Listener for TcpListener {
         }
     }
 
-    fn restore(&self, stopped: &Stopped, closing: bool) {
-        retire::restore_tcp(borrow(self), stopped, closing);
+    fn restore(&self, stopped: &Stopped, closing: bool) -> Option<os::Substitute> {
+        retire::restore_tcp(borrow(self), stopped, closing)
     }
 
     fn may_grow(&self, stopped: &Stopped) -> bool {
@@ -268,7 +272,9 @@ impl Listener for UnixListener {
         }))
     }
 
-    fn restore(&self, _: &Stopped, _: bool) {}
+    fn restore(&self, _: &Stopped, _: bool) -> Option<os::Substitute> {
+        None
+    }
 
     fn may_grow(&self, _: &Stopped) -> bool {
         false

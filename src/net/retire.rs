@@ -190,13 +190,23 @@ pub(super) fn member(socket: BorrowedSocket<'_>, address: Option<SocketAddr>, ho
 }
 
 /// Lets a TCP listener queue new peers again, for other holders of its socket. If it is `closing`,
-/// it doesn't get back its share of a group's new peers.
-pub(super) fn restore_tcp(socket: BorrowedSocket<'_>, stopped: &Stopped, closing: bool) {
+/// it doesn't get back its share of a group's new peers, and the result, if there is one, takes
+/// those that connect until the listener has closed.
+#[must_use = "dropped before the listener, it takes no peer"]
+pub(super) fn restore_tcp(
+    socket: BorrowedSocket<'_>,
+    stopped: &Stopped,
+    closing: bool,
+) -> Option<os::Substitute> {
     /// More than the limit of any kernel, which caps it: no call tells how long the queue was.
     const LONGEST: i32 = 4096;
+    let stops = matches!(stopped.queue, Queue::Closed | Queue::Open);
+    let mut substitute = None;
     match &stopped.steering {
         Some(steering) if closing => steering.closing(socket),
         Some(steering) => steering.undo(socket),
+        // Without a substitute, a peer that connects before the close is reset.
+        None if closing && stops => substitute = os::Substitute::of(socket).ok(),
         None => {}
     }
     let socket = SockRef::from(&socket);
@@ -205,6 +215,7 @@ pub(super) fn restore_tcp(socket: BorrowedSocket<'_>, stopped: &Stopped, closing
         Queue::Open => socket.listen(LONGEST),
         Queue::Shared | Queue::NotYet => Ok(()),
     };
+    substitute
 }
 
 /// Returns whether connection requests of a listener at `address` are under way.
@@ -246,6 +257,10 @@ pub(super) fn shorten(socket: &SockRef<'_>) -> io::Result<()> {
     // Apple's kernel takes a backlog of zero or less for its maximum.
     socket.listen(i32::from(cfg!(target_vendor = "apple")))
 }
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod last_moment;
 
 #[cfg(test)]
 mod tests {

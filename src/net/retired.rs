@@ -7,6 +7,7 @@ use socket2::SockRef;
 use super::{
     accept::{Group, Queue},
     incoming::ACCEPTED_FIRST,
+    os,
     retire::{self, AsSocket, BorrowedSocket, Retirement, Stop, Stopped},
 };
 
@@ -62,6 +63,7 @@ pub fn retire<L: Retire>(listener: L) -> Retired<L> {
         address: address.and_then(|address| address.as_socket()),
         first: ACCEPTED_FIRST,
         retirement,
+        substitute: None,
         listener,
     };
     retired.advance();
@@ -74,8 +76,10 @@ pub fn retire<L: Retire>(listener: L) -> Retired<L> {
 /// A member of a [`Group`] gets no new connections even so, until another member joins: close it.
 #[must_use = "dropping it lets the listener queue connections again"]
 pub struct Retired<L: Retire> {
-    // Closed before a sibling that waits for its turn may retire.
+    // Closed before what takes its new peers in the meantime, and before a sibling that waits for
+    // its turn may retire.
     listener: L,
+    substitute: Option<os::Substitute>,
     retirement: Retirement,
     /// `None` for a Unix listener.
     address: Option<SocketAddr>,
@@ -176,7 +180,7 @@ impl<L: Retire> Drop for Retired<L> {
     fn drop(&mut self) {
         let stopped = self.retirement.take();
         if let (Some(stopped), Some(_)) = (&stopped, self.address) {
-            retire::restore_tcp(self.listener.socket(), stopped, true);
+            self.substitute = retire::restore_tcp(self.listener.socket(), stopped, true);
         }
         // Until the listener is closed, no sibling may retire.
         self.retirement = stopped.map_or(Retirement::NotAsked, Retirement::Stopped);

@@ -15,7 +15,7 @@ use std::{
 
 use socket2::SockRef;
 
-pub(in crate::net) use super::no_group::{Steering, join, steer};
+pub(in crate::net) use super::no_group::{Steering, Substitute, join, steer};
 #[cfg(unix)]
 use crate::net::{accept::Queue, retire};
 

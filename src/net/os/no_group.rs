@@ -22,4 +22,14 @@ impl Steering {
     }
 }
 
+/// Never exists: [`Substitute::of`] fails on these systems.
+#[derive(Debug)]
+pub struct Substitute(Infallible);
+
+impl Substitute {
+    pub(in crate::net) fn of(_: BorrowedSocket<'_>) -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
 pub(in crate::net) fn join(_: BorrowedSocket<'_>, _: SocketAddr) {}

@@ -116,7 +116,7 @@ fn aim(member: BorrowedFd<'_>, address: SocketAddr, members: usize) -> io::Resul
 }
 
 /// Returns the program's instruction that sends everything to one member.
-fn to(number: u32) -> Instruction {
+pub(super) fn to(number: u32) -> Instruction {
     (RETURN, 0, 0, number)
 }
 
@@ -151,7 +151,7 @@ pub(in crate::net) fn join(member: BorrowedFd<'_>, address: SocketAddr) {
 /// # Errors
 ///
 /// If it is alone.
-fn siblings_and_self(member: BorrowedFd<'_>, address: SocketAddr) -> io::Result<usize> {
+pub(super) fn siblings_and_self(member: BorrowedFd<'_>, address: SocketAddr) -> io::Result<usize> {
     let listeners = listeners(address)?;
     let own = cookie(member)?;
     let own = listeners

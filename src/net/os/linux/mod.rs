@@ -9,14 +9,18 @@ mod group;
 mod retire;
 #[cfg_attr(target_os = "android", allow(dead_code))]
 mod sock_diag;
+#[cfg(target_os = "linux")]
+mod substitute;
 
 pub(in crate::net) use acknowledged::AckWatch;
 pub(super) use acknowledged::unacknowledged;
 // On Android, reading `SO_COOKIE` takes unsafe code.
 #[cfg(target_os = "android")]
-pub(in crate::net) use super::no_group::{Steering, join, steer};
+pub(in crate::net) use super::no_group::{Steering, Substitute, join, steer};
 #[cfg(target_os = "linux")]
 pub(in crate::net) use group::{Steering, join, steer};
 pub(in crate::net) use retire::{
     connection_requests_under_way, drop_syns, shut_down_unix, take_syns,
 };
+#[cfg(target_os = "linux")]
+pub(in crate::net) use substitute::Substitute;

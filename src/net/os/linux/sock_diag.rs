@@ -50,18 +50,9 @@ pub(super) fn syn_received(
     ago: Duration,
     longest: Duration,
 ) -> io::Result<bool> {
-    let of_listener = |found: &Found| {
-        let age = match found.retransmits {
-            0 => FIRST_RETRANSMIT.checked_sub(Duration::from_millis(found.expires.into())),
-            _ => return false,
-        };
-        // An age that can't be told may be any.
-        local(found).is_none_or(|ip| address.ip().is_unspecified() || ip == address.ip())
-            && age.is_none_or(|age| age + SLACK >= ago && age < longest)
-    };
     let mut any = false;
     dump(address, SYN_RECEIVED, |found| {
-        any = of_listener(&found);
+        any = is_under_way(&found, address, ago, longest);
         if any {
             ControlFlow::Break(())
         } else {
@@ -69,6 +60,18 @@ pub(super) fn syn_received(
         }
     })?;
     Ok(any)
+}
+
+fn is_under_way(found: &Found, address: SocketAddr, ago: Duration, longest: Duration) -> bool {
+    let age = match (found.timer, found.retransmits) {
+        // The connection is made, and is about to be queued.
+        (0, _) => None,
+        (_, 0) => FIRST_RETRANSMIT.checked_sub(Duration::from_millis(found.expires.into())),
+        _ => return false,
+    };
+    // An age that can't be told may be any.
+    local(found).is_none_or(|ip| address.ip().is_unspecified() || ip == address.ip())
+        && age.is_none_or(|age| age + SLACK >= ago && age < longest)
 }
 
 /// Returns the listeners on the port of `address`, of its family.
@@ -184,5 +187,45 @@ fn bytes(address: SocketAddr) -> [u8; 16] {
             bytes
         }
         IpAddr::V6(ip) => ip.octets(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{AF_INET, Found, is_under_way};
+
+    /// Z1: a request is a retired listener's if it began before, its peer may still answer, and the
+    /// address is right. A connection that is about to be queued has no timer, which tells no age.
+    #[test]
+    fn a_request_is_judged_by_its_timer() {
+        let found = |timer, retransmits, expires| Found {
+            family: AF_INET,
+            timer,
+            retransmits,
+            local: [127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            interface: 0,
+            cookie: 0,
+            expires,
+            user: 0,
+        };
+        let judge = |found: Found, ip: [u8; 4]| {
+            let [ago, longest] = [100, 500].map(Duration::from_millis);
+            is_under_way(&found, (ip, 80).into(), ago, longest)
+        };
+        for (timer, retransmits, expires, expected) in [
+            (1, 0, 850, true),
+            (1, 0, 999, false),
+            (1, 0, 400, false),
+            (1, 1, 850, false),
+            (1, 0, 1500, true),
+            (0, 0, 0, true),
+        ] {
+            let found = found(timer, retransmits, expires);
+            assert_eq!(judge(found, [127, 0, 0, 1]), expected, "{found:?}");
+            assert_eq!(judge(found, [0, 0, 0, 0]), expected, "{found:?}");
+            assert!(!judge(found, [127, 0, 0, 2]));
+        }
     }
 }

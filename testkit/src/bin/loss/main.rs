@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod arrivals;
 mod behind;
 mod closed_loop;
 mod early;

@@ -7,7 +7,7 @@ use crate::round::Round;
 use crate::shared::{self, Passed};
 use crate::split::{self, Split};
 use crate::steady::{self, Load};
-use crate::{behind, early, pipelined, queued, slow2, storm, tunnel};
+use crate::{arrivals, behind, early, pipelined, queued, slow2, storm, tunnel};
 use std::io::Result;
 use std::time::Duration;
 use testkit::meter::http1::Http1;
@@ -39,6 +39,7 @@ enum Kind {
     /// The same with HTTP/1.0.
     KeepAlive10,
     Storm,
+    Arrivals,
     Queued,
     Pipelined,
     Split(fn() -> Split),
@@ -76,6 +77,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     plain("keepalive-5", 96, 5, Kind::KeepAlive(5)),
     plain("keepalive-50", 480, 1, Kind::KeepAlive(50)),
     plain("storm", 8, 10, Kind::Storm),
+    plain("arrivals", 600, 10, Kind::Arrivals),
     plain("queued", 50, 20, Kind::Queued),
     plain("silent", 50, 1, Kind::Split(split::silent)),
     plain("half-head", 50, 1, Kind::Split(split::half_head)),
@@ -165,6 +167,7 @@ impl Scenario {
             }
             Kind::KeepAlive10 => closed_loop::run::<Http10>(round, Duration::ZERO).await,
             Kind::Storm => storm::run(round).await,
+            Kind::Arrivals => arrivals::run(round).await,
             Kind::Queued => queued::run(round).await,
             Kind::Pipelined => pipelined::run(round).await,
             Kind::Split(split) => split().run(round).await,

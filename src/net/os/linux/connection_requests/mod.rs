@@ -27,6 +27,8 @@ pub(crate) enum Message {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
     pub(crate) family: u8,
+    /// Which timer runs; 0 for none.
+    pub(crate) timer: u8,
     /// How often the answer to a connection request was sent again.
     pub(crate) retransmits: u8,
     /// The local address: four bytes of it if the family is IPv4.
@@ -63,6 +65,7 @@ fn found(body: &[u8]) -> Found {
     local.copy_from_slice(&body[8..24]);
     Found {
         family: body[0],
+        timer: body[2],
         retransmits: body[3],
         local,
         interface: word(body, 40),

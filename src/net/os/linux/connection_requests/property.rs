@@ -124,6 +124,7 @@ mod tests {
             u32::try_from(half).unwrap_or(u32::MAX)
         });
         body[0] = socket.family;
+        body[2] = socket.timer;
         body[3] = socket.retransmits;
         body[8..24].copy_from_slice(&socket.local);
         for (at, word) in [
@@ -140,7 +141,7 @@ mod tests {
 
     fn found() -> impl Strategy<Value = Found> {
         (
-            any::<u8>(),
+            any::<[u8; 2]>(),
             any::<u8>(),
             any::<[u8; 16]>(),
             any::<u32>(),
@@ -149,8 +150,9 @@ mod tests {
             any::<u32>(),
         )
             .prop_map(
-                |(family, retransmits, local, interface, cookie, expires, user)| Found {
+                |([family, timer], retransmits, local, interface, cookie, expires, user)| Found {
                     family,
+                    timer,
                     retransmits,
                     local,
                     interface,
