@@ -16,7 +16,7 @@ chosen=${*:-$all instructions}
 charts=../docs/charts
 if [ -n "${SHORT:-}" ]; then
     charts=target/short
-    export HTTP_ROUNDS=4 REFUSED_ROUNDS=10 IDLE_ROUNDS=1 IDLE_CONNECTIONS=1000
+    export HTTP_STARTS=1 REFUSED_ROUNDS=10 IDLE_ROUNDS=1 IDLE_CONNECTIONS=1000
 fi
 figures=$charts/figures.jsonl
 mkdir -p $charts

@@ -342,6 +342,12 @@ broken the-report-panics test:report::printing_changes_neither_the_exit_nor_its_
 broken the-report-waits-for-its-reader test:report::printing_changes_neither_the_exit_nor_its_status report/mod.rs \
     'changed.wait_timeout_while(done, LONGEST,' 'changed.wait_timeout_while(done, LONGEST * 3_600,'
 
+broken a-report-that-is-printed-is-waited-for test:report::a_report_that_is_read_is_printed_at_once report/mod.rs \
+    '*done.lock().unwrap_or_else(PoisonError::into_inner) = true;' 'let _ = done;'
+
+broken no-report-is-printed test:report::a_report_that_is_read_is_printed_at_once report/mod.rs \
+    'let _ = io::stderr().write_all(text.as_bytes());' 'let _ = text;'
+
 broken a-line-for-each-straggler test:report::many_stragglers_are_grouped_by_label_and_place report/straggler.rs \
     'if self.known.len() <= most {' 'if self.known.len() <= most.max(9_999) {'
 

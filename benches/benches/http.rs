@@ -3,12 +3,17 @@
 //! smol and axum on tokio for orientation.
 //!
 //! Each is a process on the first core, loaded by wrk (HTTP/2: h2load) from the second, in rounds
-//! of one second that alternate. `HTTP_ROUNDS` sets how many (120).
+//! of a second that alternate. Where its memory happens to lie makes a process some percent faster
+//! or slower than the next one of the same program, for as long as it lives. So all are started
+//! again after a few rounds, whose median counts once, and the server without the drain runs twice:
+//! the second tells how much two servers differ that are the same. `HTTP_STARTS` sets how often
+//! they are started (30).
 
 use std::{
     env,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
+    path::PathBuf,
     process::Command,
     thread,
     time::Duration,
@@ -17,7 +22,7 @@ use std::{
 use async_drain_bench::{
     figures::{Bound, Figures},
     paired::Ratios,
-    race::order,
+    race::{order, quantile},
     server::{Server, built, found, on_core},
 };
 
@@ -25,43 +30,35 @@ const OURS: &str = "async-drain";
 const BARE: &str = "without the drain";
 /// As `Server::new` makes it. The other has an executor of its own, which takes tasks as they are.
 const BOXED: &str = "async-drain, boxed tasks";
-/// The other servers need fewer rounds, since their third digit doesn't matter.
+/// The same program again.
+const AGAIN: &str = "without the drain, again";
+/// The other servers are started less often, since their third digit doesn't matter.
 const FOR_ORIENTATION: usize = 8;
+/// The rounds of each start.
+const ROUNDS: usize = 4;
 
 fn main() {
-    let rounds = env::var("HTTP_ROUNDS").map_or(120, |n| n.parse().expect("HTTP_ROUNDS"));
+    let starts = env::var("HTTP_STARTS").map_or(30, |n| n.parse().expect("HTTP_STARTS"));
     let mut figures = Figures::new("http", "per request, 1 = the same server without the drain");
-    let programs = [
-        (BARE, built("benches/http", ["--bin", "bare"])),
-        (OURS, built("benches/http", ["--bin", "drained"])),
-    ];
-    let others = [
-        (
-            "trillium on smol",
-            built("integrations/trillium", ["--bin", "trillium"]),
-        ),
-        ("axum on tokio", built("peers/axum", ["--bin", "peer-axum"])),
-    ];
+    let programs = ["bare", "drained"].map(|name| built("benches/http", ["--bin", name]));
+    let [bare, ours] = &programs;
     if found("wrk") {
-        let servers = programs.iter().chain(&others);
-        let servers: Vec<_> = (servers)
-            .map(|(who, program)| (*who, Server::start(on_core(0, program))))
-            .collect();
-        // The first requests are slower for everyone.
-        for (_, server) in &servers {
-            wrk(server.addr());
-        }
-        versus(&mut figures, &servers, rounds);
+        let trillium = built("integrations/trillium", ["--bin", "trillium"]);
+        let axum = built("peers/axum", ["--bin", "peer-axum"]);
+        let contenders = [
+            (BARE, bare),
+            (OURS, ours),
+            (AGAIN, bare),
+            ("trillium on smol", &trillium),
+            ("axum on tokio", &axum),
+        ];
+        versus(&mut figures, &contenders, starts);
         if found("h2load") {
-            let mut boxed = on_core(0, &programs[1].1);
-            boxed.env("BOXED", "1");
-            let boxed = Server::start(boxed);
-            let addrs = [&servers[0].1, &servers[1].1, &boxed].map(Server::addr);
-            http2(&mut figures, addrs, rounds / 2);
+            http2(&mut figures, bare, ours, starts);
         }
     }
     if found("valgrind") {
-        let [bare, ours] = programs.map(|(_, program)| instructions(&program));
+        let [bare, ours] = programs.map(|program| instructions(&program));
         figures.add("instructions", BARE, 1.0);
         figures.add("instructions", OURS, ours / bare);
         figures.target(
@@ -73,31 +70,36 @@ fn main() {
     figures.publish();
 }
 
-/// Ratios to the first of `servers`, which is the one without the drain.
-fn versus(figures: &mut Figures, servers: &[(&str, Server)], rounds: usize) {
-    let mut ratios = vec![[const { Ratios::new() }; 3]; servers.len()];
-    for round in 0..rounds {
-        let all = round % FOR_ORIENTATION == 0;
-        let contenders = if all { servers.len() } else { 2 };
-        let mut samples = vec![Load::default(); contenders];
-        for i in order(round, contenders) {
-            let server = &servers[i].1;
+/// Ratios to the first of `contenders`, which is the one without the drain.
+fn versus(figures: &mut Figures, contenders: &[(&str, &PathBuf)], starts: usize) {
+    let mut ratios = vec![[const { Ratios::new() }; 3]; contenders.len()];
+    for start in 0..starts {
+        let all = start % FOR_ORIENTATION == 0;
+        let contenders = &contenders[..if all { contenders.len() } else { 3 }];
+        let servers: Vec<_> = contenders
+            .iter()
+            .map(|(_, program)| Server::start(on_core(0, program)))
+            .collect();
+        let loads = medians(start, &servers, |server| {
             let before = server.cpu_time();
-            samples[i] = wrk(server.addr());
+            let [requests, per_second, p99] = wrk(server.addr());
             let used = server.cpu_time().saturating_sub(before);
-            samples[i].cpu = used.as_secs_f64() / samples[i].requests;
-        }
-        for (sample, ratios) in samples.iter().zip(&mut ratios) {
-            let (theirs, [per_second, p99, cpu]) = (&samples[0], ratios);
-            per_second.add(sample.per_second, theirs.per_second);
-            p99.add(sample.p99, theirs.p99);
-            cpu.add(sample.cpu, theirs.cpu);
+            [per_second, p99, used.as_secs_f64() / requests]
+        });
+        for (load, ratios) in loads.iter().zip(&mut ratios) {
+            for ((ratios, ours), theirs) in ratios.iter_mut().zip(load).zip(loads[0]) {
+                ratios.add(*ours, theirs);
+            }
         }
     }
-    for ((who, _), ratios) in servers.iter().zip(&ratios) {
+    for ((who, _), ratios) in contenders.iter().zip(&ratios) {
         for (case, ratios) in ["requests/s", "p99", "CPU time"].iter().zip(ratios) {
             figures.add(case, who, ratios.median());
         }
+    }
+    for (case, ratios) in ["requests/s", "p99", "CPU time"].iter().zip(&ratios[2]) {
+        let (from, to) = ratios.interval();
+        println!("two servers without the drain: {case} {from:.2} to {to:.2}");
     }
     let [per_second, p99, cpu] = &ratios[1];
     for (case, ratios) in [("requests/s", per_second), ("p99", p99), ("CPU time", cpu)] {
@@ -126,22 +128,46 @@ fn sure(figures: &mut Figures, case: &str, ratios: &Ratios) {
     figures.add(case, "async-drain, at most (95 %)", to);
 }
 
-/// The servers are the one without the drain, the one with it, and that with boxed tasks.
-fn http2(figures: &mut Figures, servers: [SocketAddr; 3], rounds: usize) {
-    let mut ratios = [const { Ratios::new() }; 2];
-    for round in 0..rounds {
-        let mut samples = [f64::NAN; 3];
-        for i in order(round, 3) {
-            samples[i] = h2load(servers[i]);
-        }
-        for (ratios, sample) in ratios.iter_mut().zip(&samples[1..]) {
-            ratios.add(*sample, samples[0]);
+/// Loads each of the servers once, since the first requests are slower for everyone, and then in
+/// rounds that alternate. Returns the median of each one's measurements.
+fn medians<const N: usize>(
+    start: usize,
+    servers: &[Server],
+    load: impl Fn(&Server) -> [f64; N],
+) -> Vec<[f64; N]> {
+    let mut loads = vec![[const { Vec::new() }; N]; servers.len()];
+    for server in servers {
+        let _: [f64; N] = load(server);
+    }
+    for round in start..start + ROUNDS {
+        for i in order(round, servers.len()) {
+            for (all, measured) in loads[i].iter_mut().zip(load(&servers[i])) {
+                all.push(measured);
+            }
         }
     }
-    let [ours, boxed] = &ratios;
+    let median = |mut all: Vec<f64>| quantile(&mut all, 0.5);
+    loads.into_iter().map(|all| all.map(median)).collect()
+}
+
+fn http2(figures: &mut Figures, bare: &PathBuf, ours: &PathBuf, starts: usize) {
+    let mut ratios = [const { Ratios::new() }; 3];
+    for start in 0..starts {
+        let mut boxed = on_core(0, ours);
+        boxed.env("BOXED", "1");
+        let servers = [on_core(0, bare), on_core(0, ours), boxed, on_core(0, bare)];
+        let loads = medians(start, &servers.map(Server::start), |server| {
+            [h2load(server.addr())]
+        });
+        for (ratios, [load]) in ratios.iter_mut().zip(&loads[1..]) {
+            ratios.add(*load, loads[0][0]);
+        }
+    }
+    let [ours, boxed, again] = &ratios;
     figures.add("HTTP/2 req/s", BARE, 1.0);
     figures.add("HTTP/2 req/s", OURS, ours.median());
     figures.add("HTTP/2 req/s", BOXED, boxed.median());
+    figures.add("HTTP/2 req/s", AGAIN, again.median());
     sure(figures, "HTTP/2 req/s", ours);
     for (form, ratios) in [("", ours), (", with boxed tasks", boxed)] {
         figures.interval(
@@ -152,16 +178,9 @@ fn http2(figures: &mut Figures, servers: [SocketAddr; 3], rounds: usize) {
     }
 }
 
-#[derive(Clone, Debug, Default)]
-struct Load {
-    requests: f64,
-    per_second: f64,
-    p99: f64,
-    cpu: f64,
-}
-
-/// Runs closed loops on 32 connections for a second.
-fn wrk(addr: SocketAddr) -> Load {
+/// Runs closed loops on 32 connections for a second. Returns how many requests were answered, how
+/// many a second, and the p99.
+fn wrk(addr: SocketAddr) -> [f64; 3] {
     let said = said(
         on_core(1, "wrk")
             .args(["-t1", "-c32", "-d1s", "--latency"])
@@ -169,15 +188,10 @@ fn wrk(addr: SocketAddr) -> Load {
     );
     let number = |line: Option<&str>| line.and_then(|l| l.split_whitespace().next()?.parse().ok());
     let after = |start: &str| said.lines().find_map(|l| l.trim().strip_prefix(start));
+    let requests = number(said.lines().find(|l| l.contains(" requests in ")));
     let p99 = after("99%").and_then(|l| seconds(l.trim()));
-    let load = Load {
-        requests: number(said.lines().find(|l| l.contains(" requests in "))).unwrap_or(f64::NAN),
-        per_second: number(after("Requests/sec:")).unwrap_or(f64::NAN),
-        p99: p99.unwrap_or(f64::NAN),
-        cpu: f64::NAN,
-    };
-    assert!(load.requests > 0.0 && !said.contains("Non-2xx"), "{said}");
-    load
+    assert!(requests > Some(0.0) && !said.contains("Non-2xx"), "{said}");
+    [requests, number(after("Requests/sec:")), p99].map(|n| n.unwrap_or(f64::NAN))
 }
 
 /// Parses a time such as `1.23ms`.

@@ -505,6 +505,30 @@ fn a_hook_that_panics_is_dropped_and_reported() {
     assert_eq!(lines(&told).len(), 3);
 }
 
+/// Whatever the number of hooks that panic, four lines account for them.
+#[test]
+fn many_hooks_that_panic_have_four_lines() {
+    for hooks in [1, 4, 5, 9] {
+        let drain = Drain::new();
+        let mut shutdown = Shutdown::with_timer(&drain, |_| pending::<()>());
+        for hook in 0..hooks {
+            shutdown = shutdown.on_progress(SECOND, move |_| panic!("hook {hook}"));
+        }
+        let mut run = pin!(shutdown.run(pending::<()>()));
+        goes_on(&mut run);
+        drain.begin();
+        let text = block_on(run).to_string();
+        let mut expected: Vec<_> = (0..hooks.min(4))
+            .map(|hook| format!("a progress hook panicked: hook {hook}"))
+            .collect();
+        if hooks > 4 {
+            expected[3] += &format!(" (and {} more)", hooks - 4);
+        }
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[..lines.len() - 1], expected);
+    }
+}
+
 /// People wonder why a drain with nothing in flight goes on: connections that are idle are shown.
 #[test]
 fn idle_connections_are_counted_apart_from_work() {

@@ -250,6 +250,26 @@ fn a_connection_is_abandoned_once() {
     assert_eq!(count(), 4);
 }
 
+/// S8: what is abandoned stays idle, and a connection at work counts once, however often it says
+/// so.
+#[test]
+fn work_counts_once_and_not_after_it_was_abandoned() {
+    let drain = Drain::new();
+    let mut connection = ConnectionGuard::new(drain.guard().unwrap());
+    connection.work();
+    assert_eq!(drain.in_flight(), 1);
+    connection.rest();
+    connection.rest();
+    assert_eq!(drain.in_flight(), 0);
+    connection.work();
+    assert_eq!(drain.in_flight(), 1);
+    connection.abandon();
+    connection.work();
+    assert_eq!(drain.in_flight(), 0);
+    drop(connection);
+    assert_eq!(drain.in_flight(), 0);
+}
+
 /// S8: a connection that a panic drops has failed, and is not abandoned; nor is a connection that
 /// ends while the drain runs.
 #[test]
@@ -343,6 +363,57 @@ fn print_and_exit() {
     let _guard = drain.guard().unwrap().labeled("x".repeat(1 << 20));
     let code = block_on(drain.finish(ready(()))).exit_status(7).report();
     std::process::exit(if code == ExitCode::from(7) { 7 } else { 1 });
+}
+
+/// The part of `a_report_that_is_read_is_printed_at_once` that runs in another process.
+#[test]
+#[ignore = "a part of a_report_that_is_read_is_printed_at_once"]
+fn print_to_a_reader() {
+    struct Bomb;
+    impl std::fmt::Display for Bomb {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("a failure without words");
+        }
+    }
+    impl std::fmt::Debug for Bomb {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("Bomb")
+        }
+    }
+    impl std::error::Error for Bomb {}
+
+    let print = |result: Result<(), Box<dyn std::error::Error + Send + Sync>>| {
+        let drain = Drain::tracked();
+        let _guard = drain.guard().unwrap().labeled("the label");
+        let shutdown = Shutdown::with_timer(&drain, a_moment).abort_grace(Duration::ZERO);
+        let report = block_on(shutdown.run(async { result }));
+        let began = Instant::now();
+        report.report();
+        began.elapsed()
+    };
+    // One that isn't printed is given up after a second.
+    let took = [print(Ok(())), print(Err(Box::new(Bomb)))];
+    let in_time = took.iter().all(|took| *took < Duration::from_secs(1));
+    std::process::exit(if in_time { 7 } else { 1 });
+}
+
+/// L3: the exit waits until the report is printed, and no longer, even if printing panics.
+#[test]
+fn a_report_that_is_read_is_printed_at_once() {
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "--ignored",
+            "--nocapture",
+            "report::print_to_a_reader",
+        ])
+        .stdout(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stderr);
+    assert_eq!(child.status.code(), Some(7), "{said}");
+    assert!(said.contains("the label"), "{said}");
+    assert!(said.contains("aborted: 1 in flight"), "{said}");
 }
 
 /// L3: printing the report neither prevents nor delays the exit, and does not change its status,

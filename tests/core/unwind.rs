@@ -45,6 +45,20 @@ fn a_guarded_future_that_panics_keeps_its_guard_until_dropped() {
     assert_eq!(drain.phase(), Phase::Drained);
 }
 
+/// A thread that is to begin the drain when it ends begins it, also if it panics, and not before.
+#[test]
+fn a_panic_begins_what_is_to_begin() {
+    let drain = Drain::new();
+    let begin = drain.begin_on_drop();
+    assert_eq!(drain.phase(), Phase::Running);
+    let worker = thread::spawn(move || {
+        let _begin = begin;
+        panic!("the worker fails");
+    });
+    assert!(worker.join().is_err());
+    assert_eq!(drain.phase(), Phase::Drained);
+}
+
 /// S6: wakers that panic don't prevent the other wakes, before or after them in the list, and the
 /// drain still works.
 #[test]
