@@ -160,6 +160,32 @@ fn a_count_of_zero_does_not_end_a_running_drain() {
     assert!(!ready(&mut drained, &waker));
 }
 
+/// S3 S4: an observer sees what a handle sees, gives guards as long as that does, and does not keep
+/// the drain running.
+#[test]
+fn an_observer_sees_what_a_handle_sees() {
+    let drain = Drain::tracked();
+    let observer = drain.observer();
+    assert_eq!((observer.in_flight(), observer.deadline()), (0, None));
+    assert!(!observer.is_draining());
+    let guards = [observer.guard().unwrap(), observer.admit().unwrap()];
+    assert_eq!((observer.in_flight(), drain.in_flight()), (2, 2));
+    assert_eq!(observer.stragglers().total(), 2);
+    let deadline = Instant::now() + Duration::from_secs(1000);
+    drain.begin_with_deadline(deadline);
+    assert!(observer.is_draining());
+    assert_eq!(observer.deadline(), Some(deadline));
+    assert!(observer.admit().is_err());
+    drop((observer.guard().unwrap(), guards));
+    assert_eq!(observer.phase(), Phase::Drained);
+    assert!(observer.guard().is_err());
+
+    let drain = Drain::new();
+    let observer = drain.observer();
+    drop(drain);
+    assert_eq!(observer.phase(), Phase::Drained);
+}
+
 /// A drain without handles could not be begun, so the last handle's drop begins it.
 #[test]
 fn the_last_handles_drop_begins_the_drain() {

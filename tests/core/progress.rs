@@ -235,7 +235,7 @@ fn a_hook_is_told_why_a_shutdown_began_and_what_was_left() {
 fn a_hook_is_told_of_work_that_aborting_ends_at_once() {
     let drain = Drain::new();
     let work = cell();
-    *work.lock().unwrap() = Some(drain.guard().unwrap());
+    *work.lock().unwrap() = Some([drain.guard(), drain.guard()]);
     let end = on_wake(move || drop(work.lock().unwrap().take()));
     let mut aborting = drain.until_aborting();
     assert!(!polling::ready(&mut aborting, &end));
@@ -243,12 +243,12 @@ fn a_hook_is_told_of_work_that_aborting_ends_at_once() {
     let shutdown = Shutdown::with_timer(&drain, |_| ready(())).on_progress(Duration::MAX, hook);
     drain.begin();
     let report = block_on(shutdown.run(pending::<()>()));
-    assert_eq!(report.stragglers().total(), 1);
+    assert_eq!(report.stragglers().total(), 2);
     assert_eq!(
         lines(&told)[1..],
         [
-            "the grace period is over: aborting, 1 in flight, at most 1 s",
-            "1 abandoned: drained",
+            "the grace period is over: aborting, 2 in flight, at most 1 s",
+            "2 abandoned: drained",
         ]
     );
 }

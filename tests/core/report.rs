@@ -250,6 +250,20 @@ fn a_connection_is_abandoned_once() {
     assert_eq!(count(), 4);
 }
 
+/// S8: what a child has abandoned counts once, while the child lives and after its end.
+#[test]
+fn the_abandoned_work_of_a_child_counts_once() {
+    let drain = Drain::new();
+    let child = drain.child();
+    let mut connection = ConnectionGuard::new(child.guard().unwrap());
+    drain.begin();
+    connection.abandon();
+    let count = || block_on(drain.finish(ready(()))).stragglers().total();
+    assert_eq!(count(), 1);
+    drop((connection, child));
+    assert_eq!(count(), 1);
+}
+
 /// S8: what is abandoned stays idle, and a connection at work counts once, however often it says
 /// so.
 #[test]

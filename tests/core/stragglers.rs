@@ -244,6 +244,36 @@ fn a_tracked_child_drains_whose_first_guard_came_late() {
     assert_eq!(drain.phase(), Phase::Drained);
 }
 
+/// S8: when the records of a peak are given back, those of the guards that are left move: a guard
+/// still names its own work, and takes away its own record.
+#[test]
+fn a_guard_keeps_its_record_when_that_moves() {
+    let drain = tracked();
+    let guards = (0..1000).map(|n| drain.guard().unwrap().labeled(format!("first {n}")));
+    let mut guards: Vec<_> = guards.enumerate().collect();
+    guards.retain(|(n, _)| n % 8 == 7);
+    assert_eq!(drain.in_flight(), 125); // gives the others' records back
+    let labels = || {
+        let mut labels: Vec<_> = drain
+            .stragglers()
+            .iter()
+            .map(|straggler| straggler.label.clone().unwrap().into_owned())
+            .collect();
+        labels.sort();
+        labels
+    };
+    let relabeled = guards
+        .into_iter()
+        .map(|(n, guard)| (n, guard.labeled(format!("then {n}"))));
+    let mut guards: Vec<_> = relabeled.collect();
+    for _ in 0..2 {
+        let mut expected: Vec<_> = guards.iter().map(|(n, _)| format!("then {n}")).collect();
+        expected.sort();
+        assert_eq!(labels(), expected);
+        guards.retain(|(n, _)| n % 3 == 0);
+    }
+}
+
 /// C5: the records of a peak of tracked guards are given back, with their labels: by the next call
 /// that counts, or little by little by new guards.
 #[test]
