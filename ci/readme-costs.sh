@@ -28,9 +28,11 @@ def interval(case):
 
 
 def origin():
-    """Where and when: one line for each run."""
-    runs = sorted({(l["date"], l["machine"]) for l in lines if "date" in l})
-    return "; ".join(f"{date}, on {machine}" for date, machine in runs)
+    """When and where: the days of each machine."""
+    days = {}
+    for date, machine in sorted({(l["date"], l["machine"]) for l in lines if "date" in l}):
+        days.setdefault(machine, []).append(date)
+    return "; ".join(f"{' and '.join(dates)}, on {machine}" for machine, dates in days.items())
 
 
 def targets():

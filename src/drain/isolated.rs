@@ -80,6 +80,7 @@ mod tests {
     #[test]
     fn isolated_values_are_apart() {
         let (chosen, spacers) = isolated(8, || Arc::new([0_u64; 4]));
+        assert_eq!(chosen.len(), 8);
         let mut all: Vec<_> = chosen.iter().chain(&spacers).map(address).collect();
         all.sort_unstable();
         for value in &chosen {

@@ -170,6 +170,20 @@ fn work_that_ends_at_once_is_not_registered() {
     assert_eq!(Arc::strong_count(&woken), owners + 1);
 }
 
+/// A stream that carries a guard is terminated when the stream in it is.
+#[test]
+fn a_guarded_stream_is_terminated_with_its_stream() {
+    let drain = Drain::new();
+    let mut ticks = drain
+        .guard()
+        .unwrap()
+        .wrap(drain.run_until_draining(stream::once(1)));
+    assert!(!FusedStream::is_terminated(&ticks));
+    assert_eq!(block_on(ticks.next()), Some(1));
+    assert_eq!(block_on(ticks.next()), None);
+    assert!(FusedStream::is_terminated(&ticks));
+}
+
 /// L1: a wrapper is terminated once it was ready, by itself or because of the phase, and not
 /// before.
 #[test]

@@ -522,7 +522,7 @@ fn many_hooks_that_panic_have_four_lines() {
             .map(|hook| format!("a progress hook panicked: hook {hook}"))
             .collect();
         if hooks > 4 {
-            expected[3] += &format!(" (and {} more)", hooks - 4);
+            expected[3] = format!("{} (and {} more)", expected[3], hooks - 4);
         }
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines[..lines.len() - 1], expected);

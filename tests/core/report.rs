@@ -354,6 +354,46 @@ fn a_report_has_at_most_20_lines() {
     }
 }
 
+/// As many groups as there are lines have a line each, and large numbers have commas.
+#[test]
+fn a_group_has_a_line_if_there_is_room() {
+    let drain = Drain::tracked();
+    let labels = (0..20).flat_map(|label| [label, label]);
+    let guards = labels.map(|label| drain.guard().unwrap().labeled(label.to_string()));
+    let _guards: Vec<_> = guards.collect();
+    let text = drain.stragglers().to_string();
+    assert_eq!(text.lines().count(), 20, "{text}");
+    assert!(!text.contains("others"), "{text}");
+
+    let drain = Drain::new();
+    let mut guards: Vec<_> = (0..1_000).map(|_| drain.guard()).collect();
+    let said = |number| format!("still in flight: {number} untracked");
+    assert_eq!(drain.stragglers().to_string(), said("1,000"));
+    guards.pop();
+    assert_eq!(drain.stragglers().to_string(), said("999"));
+}
+
+/// S8: a report begins with the oldest work, of whatever child.
+#[test]
+fn a_report_begins_with_the_oldest_work() {
+    let drain = Drain::tracked();
+    let child = drain.child();
+    let _first = child.guard().unwrap().labeled("first");
+    // The clock of ages ticks every 10 ms or more often.
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(30) {
+        std::hint::spin_loop();
+    }
+    let _second = drain.guard().unwrap().labeled("second");
+    let report = block_on(drain.finish(ready(())));
+    let labels: Vec<_> = report
+        .stragglers()
+        .iter()
+        .map(|straggler| straggler.label.as_deref())
+        .collect();
+    assert_eq!(labels, [Some("first"), Some("second")]);
+}
+
 /// Abandoned work has an exit status of its own; a failure takes precedence.
 #[test]
 fn the_exit_status_tells_abandoned_from_failed() {
