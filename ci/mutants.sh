@@ -80,9 +80,8 @@ done
 mutants 7 --skip wide --skip million --skip deep --skip moves -- ${SHARD:+--shard "$SHARD"}
 caught=$(cat "$out"/{caught,timeout}.txt | wc -l)
 if [ -s "$out/missed.txt" ]; then
-    files=()
     while read -r mutant; do
-        files+=(--re "^$(sed 's/[^A-Za-z0-9 _:/-]/\\&/g' <<<"$mutant")\$")
+        files+=(--re "^$(sed 's/[][(){}.*+?|^$\\]/\\&/g' <<<"$mutant")\$")
     done <"$out/missed.txt"
     mutants 60
     caught=$((caught + $(cat "$out"/{caught,timeout}.txt | wc -l)))

@@ -236,18 +236,25 @@ fn a_connection_is_abandoned_once() {
     let drain = Drain::new();
     let serve = || ConnectionGuard::new(drain.guard().unwrap()).abandoned_if_dropped();
     let (at_work, mut idle, mut answered, mut lost) = (serve(), serve(), serve(), serve());
+    let (mut unacknowledged, mut again) = (serve(), serve());
     idle.rest();
+    unacknowledged.rest();
+    again.rest();
+    again.work();
     drain.begin();
     lost.abandon();
     drain.abort();
     answered.rest();
     answered.abandon();
+    again.abandon();
     drop((at_work, answered, lost));
     let count = || block_on(drain.finish(ready(()))).stragglers().total();
-    assert_eq!(count(), 3);
+    assert_eq!(count(), 4);
     idle.work();
     drop(idle);
-    assert_eq!(count(), 4);
+    assert_eq!(count(), 5);
+    unacknowledged.abandon();
+    assert_eq!(count(), 6);
 }
 
 /// S8: what a child has abandoned counts once, while the child lives and after its end.
@@ -282,6 +289,23 @@ fn work_counts_once_and_not_after_it_was_abandoned() {
     assert_eq!(drain.in_flight(), 0);
     drop(connection);
     assert_eq!(drain.in_flight(), 0);
+}
+
+/// S8: without tracking, work that was lost and work that was alive are told apart by number.
+#[test]
+fn lost_work_is_counted_apart_from_work_that_was_alive() {
+    let drain = Drain::new();
+    let _alive = [drain.guard(), drain.guard()];
+    let mut lost: Vec<_> = (0..3)
+        .map(|_| ConnectionGuard::new(drain.guard().unwrap()))
+        .collect();
+    drain.begin();
+    lost.iter_mut().for_each(ConnectionGuard::abandon);
+    let text = block_on(drain.finish(ready(()))).to_string();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    assert!(lines.contains(&"still in flight: 2 untracked"), "{text}");
+    assert!(lines.contains(&"abandoned: 3 untracked"), "{text}");
 }
 
 /// S8: a connection that a panic drops has failed, and is not abandoned; nor is a connection that
