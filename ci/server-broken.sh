@@ -85,7 +85,7 @@ broken substitute-leaves-its-program net::os::linux::substitute::tests::another_
 broken substitute-of-a-member net::os::linux::substitute::tests::a_group_is_left_alone net/os/linux/substitute.rs \
     'if in_group && ' 'if false && in_group && '
 broken substitute-takes-connections net::os::linux::substitute::tests::a_closing_listener_queues_no_peer \
-    net/os/linux/substitute.rs 'drop_syns(&SockRef::from(&socket))?;' ''
+    net/os/linux/group.rs 'drop_syns(&SockRef::from(&socket))?;' ''
 broken connection-that-joins-overlooked net::os::linux::sock_diag::tests::a_request_is_judged_by_its_timer \
     net/os/linux/sock_diag.rs '(0, _) => None,' ''
 broken queue-not-emptied listener::all_50_queued_connections_are_answered net/incoming.rs \

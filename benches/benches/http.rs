@@ -34,6 +34,8 @@ const BOXED: &str = "async-drain, boxed tasks";
 const AGAIN: &str = "without the drain, again";
 /// The other servers are started less often, since their third digit doesn't matter.
 const FOR_ORIENTATION: usize = 8;
+/// What is measured over HTTP/1.
+const CASES: [&str; 3] = ["requests/s", "p99", "CPU time"];
 /// The rounds of each start.
 const ROUNDS: usize = 4;
 
@@ -93,16 +95,16 @@ fn versus(figures: &mut Figures, contenders: &[(&str, &PathBuf)], starts: usize)
         }
     }
     for ((who, _), ratios) in contenders.iter().zip(&ratios) {
-        for (case, ratios) in ["requests/s", "p99", "CPU time"].iter().zip(ratios) {
+        for (case, ratios) in CASES.iter().zip(ratios) {
             figures.add(case, who, ratios.median());
         }
     }
-    for (case, ratios) in ["requests/s", "p99", "CPU time"].iter().zip(&ratios[2]) {
+    for (case, ratios) in CASES.iter().zip(&ratios[2]) {
         let (from, to) = ratios.interval();
         println!("two servers without the drain: {case} {from:.2} to {to:.2}");
     }
     let [per_second, p99, cpu] = &ratios[1];
-    for (case, ratios) in [("requests/s", per_second), ("p99", p99), ("CPU time", cpu)] {
+    for (case, ratios) in CASES.iter().zip(&ratios[1]) {
         sure(figures, case, ratios);
     }
     figures.interval(

@@ -15,6 +15,7 @@ use futures_lite::{
 
 const A_MOMENT: Duration = Duration::from_millis(1);
 
+use crate::stragglers::pass;
 use testkit::polling::{self, cell, on_wake};
 
 /// Fires as soon as the clock has moved.
@@ -403,11 +404,7 @@ fn a_report_begins_with_the_oldest_work() {
     let drain = Drain::tracked();
     let child = drain.child();
     let _first = child.guard().unwrap().labeled("first");
-    // The clock of ages ticks every 10 ms or more often.
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_millis(30) {
-        std::hint::spin_loop();
-    }
+    pass(Duration::from_millis(30)); // the clock of ages ticks every 10 ms or more often
     let _second = drain.guard().unwrap().labeled("second");
     let report = block_on(drain.finish(ready(())));
     let labels: Vec<_> = report
@@ -431,6 +428,16 @@ fn the_exit_status_tells_abandoned_from_failed() {
     let shutdown = Shutdown::with_timer(&drain, a_moment).abort_grace(Duration::ZERO);
     let failed = block_on(shutdown.run(server)).exit_status(3);
     assert_eq!(failed.report(), ExitCode::FAILURE);
+}
+
+/// Returns a process that runs an ignored test alone, with a pipe as its stderr.
+fn another_process(test: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args(["--exact", "--ignored", "--nocapture", test])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    command
 }
 
 /// The part of `printing_changes_neither_the_exit_nor_its_status` that runs in another process.
@@ -478,14 +485,7 @@ fn print_to_a_reader() {
 /// L3: the exit waits until the report is printed, and no longer, even if printing panics.
 #[test]
 fn a_report_that_is_read_is_printed_at_once() {
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "--ignored",
-            "--nocapture",
-            "report::print_to_a_reader",
-        ])
-        .stdout(Stdio::null())
+    let child = another_process("report::print_to_a_reader")
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&child.stderr);
@@ -499,17 +499,7 @@ fn a_report_that_is_read_is_printed_at_once() {
 #[test]
 fn printing_changes_neither_the_exit_nor_its_status() {
     for closed in [true, false] {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "--ignored",
-                "--nocapture",
-                "report::print_and_exit",
-            ])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = another_process("report::print_and_exit").spawn().unwrap();
         let stderr = child.stderr.take();
         let kept = stderr.filter(|_| !closed);
         let status = child.wait().unwrap();

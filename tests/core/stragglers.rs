@@ -45,7 +45,7 @@ fn age(drain: &Drain) -> Duration {
 }
 
 /// Spins until the clock says that `time` has passed, since ages are what is tested here.
-fn pass(time: Duration) {
+pub(crate) fn pass(time: Duration) {
     let began = Instant::now();
     while began.elapsed() < time {}
 }

@@ -220,20 +220,33 @@ struct ProbeMember {
 
 impl ProbeMember {
     fn join(member: BorrowedFd<'_>, address: SocketAddr) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        if address.is_ipv6() {
-            socket.set_only_v6(SockRef::from(&member).only_v6()?)?;
-        }
-        socket.set_reuse_port(true)?;
-        drop_syns(&SockRef::from(&socket))?;
-        socket.bind(&address.into())?;
-        let cookie = socket.cookie()?;
-        socket.listen(1)?;
+        let socket = join_without_peers(member, address)?;
         Ok(Self {
+            cookie: socket.cookie()?,
             _socket: socket,
-            cookie,
         })
     }
+}
+
+/// Creates a socket that listens beside `member` at its `address`, and drops every SYN.
+pub(super) fn join_without_peers(
+    member: BorrowedFd<'_>,
+    address: SocketAddr,
+) -> io::Result<Socket> {
+    let member = SockRef::from(&member);
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(member.only_v6()?)?;
+    }
+    if let Some(interface) = member.device()? {
+        socket.bind_device(Some(&interface))?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    drop_syns(&SockRef::from(&socket))?;
+    socket.bind(&address.into())?;
+    socket.listen(1)?;
+    Ok(socket)
 }
 
 fn cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {

@@ -13,12 +13,9 @@ use std::{
 };
 
 use async_drain_os::reuseport;
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{SockRef, Socket};
 
-use super::{
-    drop_syns,
-    group::{siblings_and_self, to},
-};
+use super::group::{join_without_peers, siblings_and_self, to};
 
 /// A socket that gets the new connection requests of a listener, and drops them.
 #[derive(Debug)]
@@ -42,7 +39,7 @@ impl Substitute {
             return Err(io::ErrorKind::AddrInUse.into());
         }
         socket.set_reuse_port(true)?;
-        let substitute = Self::join(&socket, address);
+        let substitute = Self::join(listener, address);
         // The kernel looks at the newest listener of an IPv4 address first, so the group needs only
         // the substitute to be in it. That of an IPv6 address it looks at last.
         if !in_group && (address.is_ipv4() || substitute.is_err()) {
@@ -51,21 +48,10 @@ impl Substitute {
         substitute
     }
 
-    fn join(listener: &SockRef<'_>, address: SocketAddr) -> io::Result<Self> {
+    fn join(listener: BorrowedFd<'_>, address: SocketAddr) -> io::Result<Self> {
         /// The listener began to listen before.
         const SECOND_MEMBER: u32 = 1;
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        if address.is_ipv6() {
-            socket.set_only_v6(listener.only_v6()?)?;
-        }
-        if let Some(interface) = listener.device()? {
-            socket.bind_device(Some(&interface))?;
-        }
-        socket.set_reuse_address(true)?;
-        socket.set_reuse_port(true)?;
-        drop_syns(&SockRef::from(&socket))?;
-        socket.bind(&address.into())?;
-        socket.listen(1)?;
+        let socket = join_without_peers(listener, address)?;
         reuseport::attach(&socket, &[to(SECOND_MEMBER)])?;
         Ok(Self(socket))
     }

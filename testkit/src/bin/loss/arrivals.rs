@@ -6,8 +6,7 @@ use smol::{LocalExecutor, Task, Timer, lock::Semaphore};
 use std::cell::Cell;
 use std::io::Result;
 use std::time::Duration;
-use testkit::meter::http1::{Http1, head};
-use testkit::meter::tally::{Expected, Tally};
+use testkit::meter::tally::Tally;
 
 /// The time from one client to the next.
 const PERIOD: Duration = Duration::from_micros(50);
@@ -29,8 +28,10 @@ pub(crate) async fn run(round: &Round<'_>) -> Result<Tally> {
         while !is_refused.get() && !round.is_over() {
             let place = room.acquire().await;
             clients.push(executor.spawn(async {
-                let tally = client(round).await?;
-                is_refused.set(is_refused.get() || tally.refused > 0);
+                let mut tally = Tally::default();
+                if !round.one_request(&mut tally).await? {
+                    is_refused.set(true);
+                }
                 drop(place);
                 Ok(tally)
             }));
@@ -44,15 +45,4 @@ pub(crate) async fn run(round: &Round<'_>) -> Result<Tally> {
         Ok(total)
     };
     executor.run(arrive).await
-}
-
-async fn client(round: &Round<'_>) -> Result<Tally> {
-    let mut tally = Tally::default();
-    if let Some(stream) = round.connect(&mut tally).await? {
-        let outcome = Http1::new(stream)
-            .ask(&head("GET", "/", "connection: close\r\n"))
-            .await;
-        round.record(&mut tally, outcome, Expected::OK)?;
-    }
-    Ok(tally)
 }

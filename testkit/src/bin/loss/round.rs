@@ -101,17 +101,24 @@ impl<'a> Round<'a> {
         Ok(())
     }
 
-    /// Makes sure that all connections opened before have been accepted: they are accepted in
-    /// order, and a later one is answered.
-    pub(crate) async fn probe(&self) -> Result<()> {
-        let mut uncounted = Tally::default();
-        let Some(stream) = self.connect(&mut uncounted).await? else {
-            return Ok(());
+    /// Sends one request on a connection of its own, and counts how that went; returns whether it
+    /// was connected.
+    pub(crate) async fn one_request(&self, tally: &mut Tally) -> Result<bool> {
+        let Some(stream) = self.connect(tally).await? else {
+            return Ok(false);
         };
         let outcome = Http1::new(stream)
             .ask(&head("GET", "/", "connection: close\r\n"))
             .await;
-        self.record(&mut uncounted, outcome, Expected::OK)
+        self.record(tally, outcome, Expected::OK)?;
+        Ok(true)
+    }
+
+    /// Makes sure that all connections opened before have been accepted: they are accepted in
+    /// order, and a later one is answered.
+    pub(crate) async fn probe(&self) -> Result<()> {
+        self.one_request(&mut Tally::default()).await?;
+        Ok(())
     }
 
     /// Runs one client per connection, and `stop` once each of them is ready for the signal or has

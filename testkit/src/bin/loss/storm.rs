@@ -4,8 +4,7 @@ use crate::round::{Round, random_pause};
 use std::io::Result;
 use std::time::Duration;
 use testkit::meter::gate::Hold;
-use testkit::meter::http1::{Http1, head};
-use testkit::meter::tally::{Expected, Tally};
+use testkit::meter::tally::Tally;
 
 /// The longest time from the first connection to the signal.
 const AT_MOST: Duration = Duration::from_millis(100);
@@ -22,16 +21,7 @@ pub(crate) async fn run(round: &Round<'_>) -> Result<Tally> {
 async fn client(round: &Round<'_>, hold: Hold) -> Result<Tally> {
     let mut hold = Some(hold);
     let mut tally = Tally::default();
-    let request = head("GET", "/", "connection: close\r\n");
-    while !round.is_over() {
-        let Some(stream) = round.connect(&mut tally).await? else {
-            break;
-        };
-        round.record(
-            &mut tally,
-            Http1::new(stream).ask(&request).await,
-            Expected::OK,
-        )?;
+    while !round.is_over() && round.one_request(&mut tally).await? {
         drop(hold.take());
     }
     Ok(tally)
