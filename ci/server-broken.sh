@@ -160,7 +160,7 @@ broken watchdog-not-called-again systemd::a_watched_server_says_that_it_is_alive
 broken ready-in-spite-of-a-hold systemd::a_server_that_warms_up_is_ready_when_it_is_warm systemd/notify.rs \
     'progress.phase == Phase::Running && progress.ready' 'progress.phase == Phase::Running'
 broken alive-though-blocked systemd::a_server_whose_executor_is_blocked_does_not_say_that_it_is_alive shutdown/hooks.rs \
-    'self.pulse.is_none() || asked && self.is_polled(cx)' 'asked || true'
+    'self.poll_check.is_none() || asked && self.is_polled(cx)' 'asked || true'
 broken a-supervisor-that-is-gone-is-fatal systemd::a_server_goes_on_without_a_supervisor_that_is_gone systemd/notify.rs \
     '        warn(&error);
         None' '        panic!("{error}")'
@@ -200,13 +200,13 @@ broken handshake-not-raced idle::a_stalled_tls_handshake_ends_with_the_first_req
     'ready!(closing.poll_handshake(cx));' 'ready!(closing.poll_aborting(cx));'
 broken preface-in-pieces-is-a-head idle::half_an_http2_preface_ends_with_the_first_request_grace hyper/framing/mod.rs \
     'Position(stage & !(Position::IN_HEAD | Position::HEAD_BEGUN) |' 'Position(stage |'
-broken silent-http2-peer-not-asked idle::an_http2_peer_that_asks_for_nothing_ends_with_the_first_request_grace hyper/closing.rs \
+broken silent-http2-peer-not-asked idle::an_http2_peer_that_asks_for_nothing_ends_with_the_first_request_grace hyper/closing/mod.rs \
     'let end = told.and_then(' 'let end = told.filter(|_| !http2).and_then('
-broken mute-http2-peer-waited-for idle::an_http2_peer_that_answers_no_ping_does_not_hold_the_process hyper/closing.rs \
+broken mute-http2-peer-waited-for idle::an_http2_peer_that_answers_no_ping_does_not_hold_the_process hyper/closing/asked.rs \
     'filter(|_| !reacted)' 'filter(|_| false && !reacted)'
-broken reacting-peer-is-cut http2::an_upload_that_was_answered_early_is_not_cut hyper/closing.rs \
+broken reacting-peer-is-cut http2::an_upload_that_was_answered_early_is_not_cut hyper/closing/asked.rs \
     'filter(|_| !reacted)' 'filter(|_| { let _ = reacted; true })'
-broken tunnel-of-a-silent-peer-is-cut http2::a_tunnel_is_not_cut_while_its_peer_sends_nothing hyper/closing.rs \
+broken tunnel-of-a-silent-peer-is-cut http2::a_tunnel_is_not_cut_while_its_peer_sends_nothing hyper/closing/asked.rs \
     'if tunnel || self.tunnel {' 'if false && (tunnel || self.tunnel) {'
 broken tunnel-task-is-nothing-known http2::a_tunnel_is_not_cut_while_its_peer_sends_nothing hyper/spawn.rs \
     'tunnel: Tunnel::next(),' 'tunnel: None,'
@@ -217,7 +217,7 @@ broken unread-pings-are-work http2::a_flood_of_pings_is_not_work hyper/activity/
     'return position.is_http2()
                 && ' 'return false && position.is_http2()
                 && '
-broken slow-acknowledgements-are-cut http2::a_reader_whose_kernel_acknowledges_slowly_gets_all_of_it hyper/closing.rs \
+broken slow-acknowledgements-are-cut http2::a_reader_whose_kernel_acknowledges_slowly_gets_all_of_it hyper/closing/asked.rs \
     'if *before != acknowledged && missing > 0 {' 'if false && *before != acknowledged && missing > 0 {'
 broken bytes-of-http2-are-missed http2::a_flood_of_pings_is_not_work net/linger.rs \
     'self.own.saturating_add(bytes)' '{ let _ = bytes; 0 }'
@@ -231,7 +231,7 @@ broken handshake-begun-by-the-accept-loop limits::a_panic_that_begins_a_handshak
             },' 'stage: Stage::Handshake { handshake: handshake.handshake(conn) },'
 broken keep-alive-grace-from-before-draining idle::an_idle_connection_may_place_one_more_request net/idle.rs \
     'Self::SinceRunning => Some(told),' 'Self::SinceRunning => told.checked_sub(Duration::from_secs(60)),'
-broken no-time-after-a-goaway idle::an_http2_connection_that_was_idle_for_long_may_place_one_more_request hyper/closing.rs \
+broken no-time-after-a-goaway idle::an_http2_connection_that_was_idle_for_long_may_place_one_more_request hyper/closing/asked.rs \
     'due.has_passed(timer::later(since, GOAWAY))' 'due.has_passed(since)'
 broken one-goaway streams::a_stream_between_the_goaways_is_served_and_a_later_one_may_be_retried hyper/watch.rs \
     'conn.graceful_shutdown();' 'drop(conn);'
@@ -263,7 +263,7 @@ broken a-peer-that-leaves-is-abandoned close::a_peer_that_leaves_in_the_middle_o
     'if let Some(guard) = this.guard.as_mut() {' 'if let Some(guard) = this.guard.as_mut().filter(|_| false) {'
 broken a-reset-by-the-peer-is-a-loss linger::a_connection_that_its_peer_has_reset_is_not_reported net/os/mod.rs \
     '.is_ok_and(|peer| peer.as_socket().is_some())' '.map_or(true, |peer| peer.as_socket().is_some())'
-broken bytes-on-their-way-are-idle close::answers_on_their_way_count_as_in_flight hyper/closing.rs \
+broken bytes-on-their-way-are-idle close::answers_on_their_way_count_as_in_flight hyper/closing/mod.rs \
     '&& !delivering' ''
 broken tls-cut close::tls_ends_with_close_notify hyper/io.rs \
     'self.conn().poll_close(cx)' '{ let _ = cx; Poll::Ready(io::Result::Ok(())) }'
@@ -277,12 +277,20 @@ broken no-body-is-owed close::a_rejected_upload_that_pauses_is_not_reset hyper/a
     'if self.position().is_in_body() {' 'if false {'
 broken every-body-is-owed pipelined::a_peer_that_pipelined_before_it_uploaded_does_not_hold_the_exit hyper/activity/socket.rs \
     'if self.position().is_in_body() {' 'if true {'
+broken end-of-a-refused-upgrade-is-dropped close::a_client_that_is_not_granted_an_upgrade_gets_its_answer_whole hyper/io.rs \
+    'self.give_back.is_some() && self.activity.takes_all()' 'false'
+broken upgraded-loss-is-not-reported dropped::bytes_that_an_upgraded_connection_loses_are_reported hyper/activity/requests.rs \
+    'delivery.set_guarded(false);' 'let _ = delivery;'
 broken half-closed-peer-dropped close::a_half_closed_client_is_answered hyper/server.rs \
     'builder.http1().half_close(true);' ''
 
-broken no-limit-for-a-head limits::half_a_head_is_closed_while_running hyper/closing.rs \
-    'if self.is_head_late(due) {' 'if false && self.is_head_late(due) {'
-broken one-limit-for-all-heads limits::heads_that_follow_each_other_have_a_time_each hyper/closing.rs \
+broken no-limit-for-a-head limits::half_a_head_is_closed_while_running hyper/closing/mod.rs \
+    'if self.is_head_late(stopping, due) {' 'if false && self.is_head_late(stopping, due) {'
+broken half-a-head-cuts-its-neighbours limits::an_http2_head_that_is_not_continued_cuts_no_answer_of_a_server_that_stops \
+    hyper/closing/unfinished.rs '!stopping || activity.is_answered()' '!stopping || activity.is_answered() || true'
+broken idle-limit-advertised-too-early limits::no_idle_limit_is_advertised_before_a_request_has_arrived hyper/service.rs \
+    'if !self.activity().is_in_body() {' 'if true {'
+broken one-limit-for-all-heads limits::heads_that_follow_each_other_have_a_time_each hyper/closing/unfinished.rs \
     'if self.requests_before != requests {' 'if false && self.requests_before != requests {'
 broken http2-head-ends-with-its-first-frame limits::an_http2_head_that_is_not_continued_is_closed_while_running hyper/framing/frames.rs \
     'self.open = flags & END_HEADERS == 0;' 'self.open = false && flags & END_HEADERS == 0;'
@@ -296,17 +304,17 @@ broken http2-head-begins-with-a-type limits::a_frame_that_stops_before_its_type_
     '(1..TYPED).contains(&self.come) && self.greeted' 'false'
 broken http2-head-of-the-handshake limits::a_preface_without_settings_is_closed_while_running hyper/framing/frames.rs \
     '!self.greeted' 'false && !self.greeted'
-broken aborting-not-waited-for by_hand::aborting_wakes_a_watched_connection_in_each_phase hyper/closing.rs \
+broken aborting-not-waited-for by_hand::aborting_wakes_a_watched_connection_in_each_phase hyper/closing/mod.rs \
     'if self.poll_aborting(cx).is_ready() {
                 return Next::Cut;
             }' ''
-broken window-ignores-a-late-deadline limits::the_window_ends_within_a_grace_period_that_is_known_late hyper/closing.rs \
+broken window-ignores-a-late-deadline limits::the_window_ends_within_a_grace_period_that_is_known_late hyper/closing/window.rs \
     'self.is_leaving() || fits(drawn.at)' 'self.is_leaving() || fits(drawn.at) || true'
-broken late-deadline-is-not-looked-for limits::the_window_ends_within_a_grace_period_that_is_known_late hyper/closing.rs \
+broken late-deadline-is-not-looked-for limits::the_window_ends_within_a_grace_period_that_is_known_late hyper/closing/window.rs \
     'if deadline.is_none() {' 'if false && deadline.is_none() {'
-broken late-deadline-is-looked-for-once limits::the_window_ends_within_a_grace_period_that_is_known_late hyper/closing.rs \
+broken late-deadline-is-looked-for-once limits::the_window_ends_within_a_grace_period_that_is_known_late hyper/closing/window.rs \
     'late = late.saturating_mul(2);' 'late = Duration::MAX;'
-broken no-limit-for-a-handshake limits::a_stalled_handshake_is_closed_while_running hyper/closing.rs \
+broken no-limit-for-a-handshake limits::a_stalled_handshake_is_closed_while_running hyper/closing/unfinished.rs \
     'if due.has_passed(this.unfinished) || due.has_passed(silence) {' 'if due.has_passed(silence) {'
 broken hypers-limit-between-requests limits::hypers_own_timers_work hyper/server.rs \
     '.timer(ReactorTimer)
@@ -314,7 +322,11 @@ broken hypers-limit-between-requests limits::hypers_own_timers_work hyper/server
 broken dropped-is-done dropped::a_connection_that_is_dropped_at_work_with_its_executor_is_abandoned hyper/watch.rs \
     'guard.map(ConnectionGuard::abandoned_if_dropped)' 'guard.map(|mut guard| { guard.finished(); guard })'
 broken stalled-connections-sleep stalled::a_request_that_comes_with_the_end_of_an_answer_is_answered \
-    hyper/watch.rs 'if stalled.is_some() && stalled != before {' 'if stalled.is_some() && stalled == before {'
+    hyper/watch.rs 'if this.stalled.is_some() || this.closing.is_unflushed() {' 'if this.closing.is_unflushed() {'
+broken stalled-connections-keep-others-waiting stalled::a_peer_that_pipelines_without_end_lets_others_run \
+    hyper/watch.rs '            this.closing.report(before_poll, this.guard.as_mut());' \
+    '            if this.closing.stalled().is_some() { continue; }
+            this.closing.report(before_poll, this.guard.as_mut());'
 broken only-heads-stall stalled::a_request_that_comes_with_the_end_of_an_answer_is_answered \
     hyper/activity/queries.rs '!position.is_http2_for_good()
                 && !position.is_in_body()' '!position.is_http2_for_good()
@@ -327,39 +339,39 @@ broken declined-tls-upgrades-are-dropped close::a_refused_tunnel_ends_with_close
 
 # --- limits while the server runs, and lame duck
 
-broken idle-for-ever limits::an_idle_connection_is_closed_after_its_limit hyper/closing.rs \
+broken idle-for-ever limits::an_idle_connection_is_closed_after_its_limit hyper/closing/mod.rs \
     'if due.has_passed(self.idle_end()) {' 'if false && due.has_passed(self.idle_end()) {'
-broken idle-limit-without-its-buffer limits::an_idle_connection_is_closed_after_its_limit hyper/closing.rs \
+broken idle-limit-without-its-buffer limits::an_idle_connection_is_closed_after_its_limit hyper/closing/mod.rs \
     'timer::later(Some(idle), limit.checked_add(IDLE_BUFFER)?)' 'timer::later(Some(idle), limit)'
 broken idle-since-the-first-answer limits::an_idle_limit_is_advertised_and_followed_by_the_keep_alive_grace \
-    hyper/closing.rs 'if self.requests_at_idle != requests {' 'if false && self.requests_at_idle != requests {'
+    hyper/closing/mod.rs 'if self.requests_at_idle != requests {' 'if false && self.requests_at_idle != requests {'
 broken idle-limit-not-advertised limits::an_idle_limit_is_advertised_and_followed_by_the_keep_alive_grace \
     hyper/service.rs 'request.advertise(limit, response);' 'let _ = limit;'
-broken idle-http2-is-not-told limits::an_idle_http2_connection_gets_two_goaways hyper/closing.rs \
+broken idle-http2-is-not-told limits::an_idle_http2_connection_gets_two_goaways hyper/closing/mod.rs \
     'if http2 && !silent && self.is_leaving() {' 'if false && http2 && !silent && self.is_leaving() {'
-broken never-aged limits::an_aged_connection_is_told_with_its_next_answer hyper/closing.rs \
+broken never-aged limits::an_aged_connection_is_told_with_its_next_answer hyper/closing/mod.rs \
     'self.age.as_ref().and_then(|age| age.at)' 'None'
-broken no-age-grace limits::an_aged_connection_is_cut_after_its_grace hyper/closing.rs \
+broken no-age-grace limits::an_aged_connection_is_cut_after_its_grace hyper/closing/mod.rs \
     'self.age.as_ref().and_then(|age| age.cut)' 'None'
-broken handlers-not-told-of-an-age age::handlers_are_told_of_their_connections_age hyper/closing.rs \
+broken handlers-not-told-of-an-age age::handlers_are_told_of_their_connections_age hyper/closing/aged.rs \
     'handlers.begin(age);' 'let _ = handlers;'
-broken no-guard-on-an-aged-connection age::a_request_on_an_aged_connection_gets_a_guard hyper/closing.rs \
+broken no-guard-on-an-aged-connection age::a_request_on_an_aged_connection_gets_a_guard hyper/closing/mod.rs \
     'age.presence = Some(presence);' 'drop((age, presence));'
 broken no-guard-on-a-late-connection age::a_request_on_a_connection_accepted_while_draining_gets_a_guard \
     hyper/age.rs 'Some(child).filter(|_| presence.is_some())' 'Some(child)'
-broken an-upgrade-ends-the-age age::an_upgraded_connection_is_told_of_its_age hyper/closing.rs \
+broken an-upgrade-ends-the-age age::an_upgraded_connection_is_told_of_its_age hyper/closing/mod.rs \
     'handlers.keep(&age);' 'let _ = handlers;'
-broken a-cut-by-age-is-not-reported age::a_cut_by_age_is_reported_if_the_shutdown_is_under_way hyper/closing.rs \
+broken a-cut-by-age-is-not-reported age::a_cut_by_age_is_reported_if_the_shutdown_is_under_way hyper/closing/aged.rs \
     'guard.abandon();' ''
 broken handlers-of-a-cut-connection-are-not-reported \
-    age::a_cut_by_age_is_reported_if_the_shutdown_is_under_way hyper/closing.rs \
+    age::a_cut_by_age_is_reported_if_the_shutdown_is_under_way hyper/closing/aged.rs \
     'handlers.abort(age);' 'let _ = (handlers, &age);'
 broken a-watch-holds-its-handlers by_hand::a_watch_that_has_ended_holds_nothing hyper/watch.rs \
     'this.closing.ended();' ''
 broken a-watch-without-limits by_hand::a_watched_connection_has_an_idle_limit hyper/watch.rs \
     'self.closing.set_limits(SharedLimits::new(limits), None);' 'let _ = SharedLimits::new(limits);'
 broken unknown-activity-is-idle by_hand::the_age_of_a_connection_whose_activity_is_unknown_ends_it \
-    hyper/closing.rs 'is_none_or(Activity::has_tunnel)' 'is_some_and(Activity::has_tunnel)'
+    hyper/closing/mod.rs 'is_none_or(Activity::has_tunnel)' 'is_some_and(Activity::has_tunnel)'
 broken the-window-is-ignored limits::peers_are_told_to_leave_over_the_window hyper/activity/leaving.rs \
     'self.0.leaving.store(Leaving::WHEN_TOLD, Ordering::Relaxed);' ''
 broken timer-without-a-note limits::an_aged_connection_is_told_with_its_next_answer hyper/alarm.rs \
@@ -372,16 +384,16 @@ broken limit-of-connections-while-draining limits::a_connection_beyond_the_limit
                 && ' 'true && '
 broken room-unnoticed limits::a_connection_beyond_the_limit_waits_for_another_to_end net/backoff.rs \
     'self.released.awaited.store(true, Ordering::SeqCst);' ''
-broken all-told-at-once limits::peers_are_told_to_leave_over_the_window hyper/closing.rs \
+broken all-told-at-once limits::peers_are_told_to_leave_over_the_window hyper/closing/mod.rs \
     'let stopped = if self.limits().spread.is_zero()' 'let stopped = if true'
-broken window-beyond-the-grace-period limits::the_window_ends_within_the_grace_period hyper/closing.rs \
+broken window-beyond-the-grace-period limits::the_window_ends_within_the_grace_period hyper/closing/window.rs \
     'self.limits().spread.min(room)' '{ let _ = room; self.limits().spread }'
 broken none-spared-in-lame-duck farewell::peers_that_connect_in_lame_duck_are_told_when_draining_begins \
     hyper/activity/leaving.rs 'latch.is(if self.0.spared {' 'latch.is(if false && self.0.spared {'
 broken all-spared-in-lame-duck signals::lame_duck_serves_and_then_drains hyper/activity/leaving.rs \
     'latch.is(if self.0.spared {' 'latch.is(if true || self.0.spared {'
 broken probers-spared-in-lame-duck probes::a_connection_of_a_prober_ends_in_lame_duck hyper/probes.rs \
-    'if self.readiness.phase() >= Phase::LameDuck &&' 'if false &&'
+    'if self.readiness.phase() >= Phase::LameDuck {' 'if false {'
 
 # --- guards and aborting
 

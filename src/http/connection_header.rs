@@ -33,7 +33,7 @@ impl RequestKind {
         }
     }
 
-    /// Looks whether the peer keeps the connection after the answer.
+    /// Notes whether the peer keeps the connection after the answer.
     #[cfg(feature = "hyper")]
     pub(crate) fn kept_alive<B>(mut self, request: &Request<B>) -> Self {
         let says = |wanted: &str| {
@@ -61,7 +61,7 @@ impl RequestKind {
                 .any(|name| response.headers().contains_key(name))
         {
             let headers = response.headers_mut();
-            // The one names the other as an option of this connection (RFC 9110, 7.6.1).
+            // `Connection` must list `Keep-Alive`, which is for this hop alone (RFC 9110, 7.6.1).
             headers.insert(CONNECTION, HeaderValue::from_static("keep-alive"));
             headers.insert(KEEP_ALIVE, limit.clone());
         }

@@ -14,7 +14,7 @@ use std::{
 use async_io::Timer;
 
 /// A timer that costs nothing while it is not needed, and one load at each look while it is set: it
-/// leaves a note when it fires, so that no look reads the clock.
+/// sets a flag when it fires, so that no look reads the clock.
 ///
 /// It is set again lazily. If its time moves on, it fires at the earlier time and is set to the
 /// later one then.
@@ -25,15 +25,16 @@ pub(super) struct Alarm(Option<Box<Set>>);
 struct Set {
     timer: Timer,
     at: Instant,
-    /// The waker in `note`, for comparison.
+    /// The waker in `target`, for comparison.
     task: Waker,
-    note: Arc<Note>,
-    /// Wakes `note`.
+    target: Arc<Target>,
+    /// Wakes `target`.
     waker: Waker,
 }
 
+/// What the timer wakes.
 #[derive(Debug)]
-struct Note {
+struct Target {
     /// Set by the reactor when the timer fires, under the lock of `task`. Cleared when the timer is
     /// set again, before the lock is taken for the new task. A look reads it without the lock.
     fired: AtomicBool,
@@ -45,19 +46,19 @@ impl Alarm {
     /// Returns whether it has fired since it was last set.
     #[inline]
     pub(super) fn has_fired(&self) -> bool {
-        (self.0.as_ref()).is_some_and(|set| set.note.fired.load(Ordering::Acquire))
+        (self.0.as_ref()).is_some_and(|set| set.target.fired.load(Ordering::Acquire))
     }
 
-    /// Has the task woken at `at` or, if it was set to an earlier time, then: it is to look again.
-    /// Ready if the time has come.
+    /// Wakes the task at `at` or, if it was set to an earlier time, then, so that the task looks
+    /// again. Ready if the time has come.
     pub(super) fn set(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let set = match &mut self.0 {
             Some(set) => {
-                let fired = set.note.fired.load(Ordering::Acquire);
+                let fired = set.target.fired.load(Ordering::Acquire);
                 if !fired && set.at <= at {
                     set.register(cx.waker());
                     // Look after registering: a timer that fires from now on finds this waker.
-                    return if set.note.fired.load(Ordering::Acquire) {
+                    return if set.target.fired.load(Ordering::Acquire) {
                         Poll::Ready(())
                     } else {
                         Poll::Pending
@@ -69,11 +70,11 @@ impl Alarm {
             }
             None => self.0.insert(Box::new(Set::new(at, cx.waker()))),
         };
-        set.note.reset(cx.waker().clone());
+        set.target.reset(cx.waker().clone());
         set.task.clone_from(cx.waker());
         let fired = Pin::new(&mut set.timer).poll(&mut Context::from_waker(&set.waker));
         if fired.is_ready() {
-            set.note.fired.store(true, Ordering::Release);
+            set.target.fired.store(true, Ordering::Release);
         }
         fired.map(|_| ())
     }
@@ -81,7 +82,7 @@ impl Alarm {
 
 impl Set {
     fn new(at: Instant, task: &Waker) -> Self {
-        let note = Arc::new(Note {
+        let target = Arc::new(Target {
             fired: AtomicBool::new(false),
             task: Mutex::new(None),
         });
@@ -89,8 +90,8 @@ impl Set {
             timer: Timer::at(at),
             at,
             task: task.clone(),
-            waker: Waker::from(Arc::clone(&note)),
-            note,
+            waker: Waker::from(Arc::clone(&target)),
+            target,
         }
     }
 
@@ -98,22 +99,22 @@ impl Set {
     fn register(&mut self, task: &Waker) {
         if !self.task.will_wake(task) {
             self.task.clone_from(task);
-            self.note.register(task.clone());
+            self.target.register(task.clone());
         }
     }
 }
 
-impl Note {
+impl Target {
     // Wakers are cloned, woken and dropped outside the lock (S6).
     fn register(&self, task: Waker) {
         let old = self.task().replace(task);
         drop(old);
     }
 
-    /// Takes the note back, and has `task` woken by the next one.
+    /// Clears the flag, and makes `task` the one to wake.
     fn reset(&self, task: Waker) {
-        // In this order: if the timer is firing for its old time, and wakes the new task, that task
-        // must find the note.
+        // In this order: if the timer is firing for its old time and wakes the new task, that task
+        // must find the flag set.
         self.fired.store(false, Ordering::Release);
         self.register(task);
     }
@@ -124,7 +125,7 @@ impl Note {
     }
 }
 
-impl Wake for Note {
+impl Wake for Target {
     fn wake(self: Arc<Self>) {
         let mut current = self.task();
         // A task that registers afterwards finds it.

@@ -1,5 +1,5 @@
 use std::{
-    io,
+    io, mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -8,7 +8,11 @@ use std::{
 use ::hyper::rt::{Read, ReadBufCursor, Write};
 use futures_io::{AsyncRead, AsyncWrite};
 
-use super::{activity::Activity, read_buffer};
+use super::{
+    activity::{Activity, Unclosed},
+    backlog::Backlog,
+    read_buffer,
+};
 use crate::net::Delivery;
 
 impl Activity {
@@ -26,24 +30,20 @@ impl Activity {
         self.wrap(conn, delivery, Some(|conn| Box::new(conn)))
     }
 
-    fn wrap<C>(
-        &self,
-        conn: C,
-        delivery: Arc<Delivery>,
-        give_back: Option<fn(C) -> Unclosed>,
-    ) -> Io<C> {
+    fn wrap<C>(&self, conn: C, delivery: Arc<Delivery>, give_back: Option<GiveBack<C>>) -> Io<C> {
         self.set_socket(delivery);
         Io {
             conn: Some(conn),
             activity: self.clone(),
             closed: false,
             give_back,
+            backlog: Backlog::default(),
         }
     }
 }
 
-/// A connection that hyper has dropped without closing it.
-pub(super) type Unclosed = Box<dyn AsyncWrite + Unpin + Send>;
+/// Makes one type of all connections that are given back.
+type GiveBack<C> = fn(C) -> Box<dyn AsyncWrite + Unpin + Send>;
 
 /// A futures-io connection for hyper, which reports what it is doing; returned by
 /// [`Activity::io`].
@@ -55,7 +55,9 @@ pub struct Io<C> {
     /// Set once the connection's own close has ended.
     closed: bool,
     /// Set if the activity wants a connection that is dropped unclosed.
-    give_back: Option<fn(C) -> Unclosed>,
+    give_back: Option<GiveBack<C>>,
+    /// What hyper has written at an answer's end and the socket has not taken.
+    backlog: Backlog,
 }
 
 impl<C> Io<C> {
@@ -74,7 +76,9 @@ impl<C> Drop for Io<C> {
         if let (false, Some(give_back), Some(conn)) =
             (self.closed, self.give_back, self.conn.take())
         {
-            self.activity.left_unclosed(|| give_back(conn));
+            let backlog = mem::take(&mut self.backlog);
+            let unclosed = || Unclosed::new(give_back(conn), backlog);
+            self.activity.left_unclosed(unclosed);
         }
     }
 }
@@ -83,12 +87,57 @@ impl<C: AsyncWrite + Unpin> Io<C> {
     /// Closes the connection by its own close (Z8).
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.closed {
+            // If that fails, the peer is gone, and so does the close.
+            let _ = ready!(self.poll_backlog(cx));
             self.activity.ends();
             let end = ready!(self.conn().poll_close(cx));
             self.closed = true;
             end?;
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+impl<C: AsyncWrite + Unpin> Io<C> {
+    /// Returns whether to take what the socket doesn't: it is the end of an answer, and hyper may
+    /// drop the connection with it (see [`left_unclosed`](Activity::left_unclosed)).
+    fn takes_all(&self) -> bool {
+        self.give_back.is_some() && self.activity.takes_all()
+    }
+
+    /// Writes what was taken before.
+    #[inline]
+    fn poll_backlog(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.backlog.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        let Some(conn) = &mut self.conn else {
+            unreachable!("only `drop` takes it")
+        };
+        let written = self.backlog.poll_write_to(conn, cx);
+        self.activity.set_blocked(written.is_pending());
+        written
+    }
+
+    /// Writes by `write`, behind what was taken before.
+    #[inline]
+    fn poll_write_by(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+        write: impl FnOnce(Pin<&mut C>, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let written = match self.poll_backlog(cx) {
+            Poll::Ready(Ok(())) => write(self.conn(), cx),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        };
+        self.activity.set_blocked(written.is_pending());
+        if written.is_pending() && self.takes_all() {
+            self.backlog.push(buf);
+            return Poll::Ready(Ok(buf.len()));
+        }
+        written
     }
 }
 
@@ -128,9 +177,7 @@ impl<C: AsyncWrite + Unpin> Write for Io<C> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = self.conn().poll_write(cx, buf);
-        self.activity.set_blocked(written.is_pending());
-        written
+        self.poll_write_by(cx, buf, |conn, cx| conn.poll_write(cx, buf))
     }
 
     #[inline]
@@ -139,14 +186,19 @@ impl<C: AsyncWrite + Unpin> Write for Io<C> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = self.conn().poll_write_vectored(cx, bufs);
-        self.activity.set_blocked(written.is_pending());
-        written
+        let first = bufs.iter().find(|buf| !buf.is_empty());
+        let first = first.map_or(&[][..], |buf| buf);
+        self.poll_write_by(cx, first, |conn, cx| conn.poll_write_vectored(cx, bufs))
     }
 
     #[inline]
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = self.conn().poll_flush(cx);
+        // hyper flushes once it has written all that it has.
+        self.activity.set_takes_all(false);
+        let flushed = match self.poll_backlog(cx) {
+            Poll::Ready(Ok(())) => self.conn().poll_flush(cx),
+            unwritten => unwritten,
+        };
         self.activity.set_blocked(flushed.is_pending());
         if flushed.is_ready() {
             self.activity.set_flushed();

@@ -79,12 +79,13 @@ impl Limits {
     ///
     /// Choose it longer than the idle timeout of the balancer in front, so that the balancer closes
     /// first. Answers of HTTP/1 advertise it in whole seconds (`Keep-Alive: timeout=75`), unless
-    /// they close the connection or their handler sets `Connection` itself. The connection then
-    /// stays open for a second longer, since a request that was sent just in time takes a while to
-    /// arrive; for the keep-alive grace, in which one more request is answered with `Connection:
-    /// close`; and is closed. HTTP/2 is told by two GOAWAYs after that second.
+    /// they close the connection or their handler sets `Connection` itself. After the limit, the
+    /// connection stays open for another second, since a request that was sent just in time takes a
+    /// while to arrive. Then the keep-alive grace begins, in which one more request is answered
+    /// with `Connection: close`; at its end the connection is closed. HTTP/2 is told by two GOAWAYs
+    /// after that second.
     ///
-    /// A silent connection is as good as idle, and a tunnel is neither. An answer that has no other
+    /// A silent connection counts as idle; a tunnel does not. An answer that has no other
     /// header costs the allocation of its header map.
     #[must_use]
     pub fn idle(mut self, limit: Duration) -> Self {
@@ -190,7 +191,7 @@ impl Limits {
             .idle
             .filter(|&limit| Instant::now().checked_add(limit).is_some());
         let seconds = limit?.as_secs();
-        // A second or less is nothing to count on, and no header can say less than a second.
+        // Less than a second is nothing to count on, and the header has whole seconds.
         HeaderValue::from_str(&format!("timeout={seconds}"))
             .ok()
             .filter(|_| seconds > 0)

@@ -1,11 +1,12 @@
 //! Servers on hyper 1 that stop without losing a request: [`Server`], and
 //! [`Drain::watch`](crate::Drain::watch) for an accept loop of your own.
 //!
-//! hyper depends on tokio's `sync` module and on nothing else of tokio, so no runtime is needed.
+//! Of tokio, hyper uses the modules `sync` and `io` and nothing else, so no runtime is needed.
 
 mod activity;
 mod age;
 mod alarm;
+mod backlog;
 mod closing;
 mod connection;
 mod framing;

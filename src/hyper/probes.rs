@@ -7,8 +7,8 @@ use std::{
 };
 
 use ::http::{
-    Method, Request, Response, StatusCode, Version,
-    header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue},
+    Method, Request, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue},
 };
 use ::hyper::{
     body::{Body, Frame, SizeHint},
@@ -16,7 +16,7 @@ use ::hyper::{
 };
 use pin_project_lite::pin_project;
 
-use crate::{Phase, Readiness};
+use crate::{Phase, Readiness, http::RequestKind};
 
 /// Answers readiness and liveness probes, and passes all other requests on to a service.
 ///
@@ -130,8 +130,8 @@ impl Settings {
         if is_head {
             headers.insert(CONTENT_LENGTH, length.into());
         }
-        if self.readiness.phase() >= Phase::LameDuck && request.version() < Version::HTTP_2 {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        if self.readiness.phase() >= Phase::LameDuck {
+            RequestKind::of(request).say_close(&mut response);
         }
         Some(response)
     }

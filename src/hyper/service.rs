@@ -10,6 +10,7 @@ use ::hyper::{
     Request, Response, Version,
     body::{Body as HttpBody, Frame, SizeHint},
     service::Service,
+    upgrade::OnUpgrade,
 };
 use pin_project_lite::pin_project;
 
@@ -66,6 +67,9 @@ where
     fn call(&self, mut request: Request<Q>) -> Self::Future {
         let http2 = request.version() == Version::HTTP_2;
         let body = (!http2).then(|| body_of(request.body()));
+        if request.extensions().get::<OnUpgrade>().is_some() {
+            self.activity.set_upgradable();
+        }
         let unanswered = (self.activity).request(body, |label| http::label(&request, label));
         if let Some(peer) = self.peer {
             request.extensions_mut().insert(peer);
@@ -151,7 +155,10 @@ impl<B: HttpBody> Keep<B> for Unanswered {
         if self.activity().is_leaving() {
             request.say_close(response);
         } else if let Some(limit) = self.activity().advertised() {
-            request.advertise(limit, response);
+            // hyper may close a connection whose request it has not read to its end.
+            if !self.activity().is_in_body() {
+                request.advertise(limit, response);
+            }
         }
         if request.is_tunnel(response.status()) {
             self.upgraded();

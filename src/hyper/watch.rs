@@ -29,6 +29,8 @@ pin_project! {
         conn: Option<C>,
         closing: Closing,
         guard: Option<ConnectionGuard>,
+        // How many requests had come when it was last polled again because hyper was stalled.
+        stalled: Option<usize>,
     }
 }
 
@@ -78,6 +80,7 @@ impl<C: GracefulConnection> Watch<C> {
             conn: Some(conn),
             closing,
             guard: guard.map(ConnectionGuard::abandoned_if_dropped),
+            stalled: None,
         }
     }
 
@@ -120,8 +123,9 @@ impl<C: GracefulConnection> Watch<C> {
         self
     }
 
-    /// Sets how long a connection that has sent nothing may still send its first request, from now
-    /// on; five seconds by default. It is never shorter than the keep-alive grace.
+    /// Sets how long after this watch was created a silent connection may still send its first
+    /// request, once draining has begun; five seconds by default. It is never shorter than the
+    /// keep-alive grace.
     pub fn first_request_grace(mut self, grace: Duration) -> Self {
         self.closing.idleness.graces.first_request = grace;
         self
@@ -133,7 +137,6 @@ impl<C: GracefulConnection> Future for Watch<C> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let mut stalled = None;
         let result = loop {
             if this.closing.is_aborting() {
                 break Ok(());
@@ -160,12 +163,14 @@ impl<C: GracefulConnection> Future for Watch<C> {
                     result => result,
                 };
             }
-            // hyper would not be woken. Go on for as long as that brings a further request.
-            let before = mem::replace(&mut stalled, this.closing.stalled());
-            if stalled.is_some() && stalled != before {
-                continue;
-            }
             this.closing.report(before_poll, this.guard.as_mut());
+            // hyper would not be woken. Poll it again for as long as that brings a further request;
+            // other tasks run in between.
+            let before = *this.stalled;
+            *this.stalled = (this.closing.stalled()).filter(|&requests| before != Some(requests));
+            if this.stalled.is_some() || this.closing.is_unflushed() {
+                cx.waker().wake_by_ref();
+            }
             match this.closing.next(cx) {
                 Next::Wait => return Poll::Pending,
                 Next::Cut => break Ok(()),

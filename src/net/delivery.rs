@@ -8,7 +8,8 @@ use crate::drain::connection_guard::Deliver;
 ///
 /// Its [`Linger`](super::Linger) writes it. The owner of the connection's guard reads it after each
 /// poll that closes the connection, and when the connection is dropped.
-// Relaxed throughout: both run in the task of the connection.
+// Relaxed throughout: both run in the task of the connection. One that is upgraded is sent to
+// another task, which orders what was written before.
 #[derive(Debug, Default)]
 pub(crate) struct Delivery {
     /// Set by `Linger` while the connection is closing and its peer has not acknowledged all bytes.
@@ -20,6 +21,9 @@ pub(crate) struct Delivery {
     unended: AtomicBool,
     /// Set by the protocol while it writes bytes of its own rather than of an answer.
     own: AtomicBool,
+    /// Set while the connection's guard reports what is lost, and `Linger` doesn't. Cleared by the
+    /// protocol before it hands the connection on without the guard.
+    guarded: AtomicBool,
     /// Set by the protocol if it needs `acknowledged` and `missing`.
     watched: AtomicBool,
     /// How many bytes the peer had acknowledged at the last look; set by `Linger`.
@@ -74,6 +78,15 @@ impl Delivery {
     #[inline]
     pub(super) fn is_own(&self) -> bool {
         self.own.load(Ordering::Relaxed)
+    }
+
+    /// Sets whether the connection's guard reports what is lost, rather than `Linger`.
+    pub(crate) fn set_guarded(&self, guarded: bool) {
+        self.guarded.store(guarded, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_guarded(&self) -> bool {
+        self.guarded.load(Ordering::Relaxed)
     }
 
     /// Makes `Linger` record what the peer has acknowledged whenever a read or write has to wait.

@@ -71,8 +71,6 @@ pub struct Linger<C: Transport> {
     delivery: Arc<Delivery>,
     /// Where losses are reported; `None` unless the connection was accepted by `Incoming`.
     record: Option<LossRecord>,
-    /// Cleared by [`delivery`](Self::delivery), whose caller reports losses instead.
-    reports_losses: bool,
     // After the connection, so that it is dropped later.
     descriptor: Descriptor,
 }
@@ -116,7 +114,6 @@ impl<C: Transport> Linger<C> {
             ended: AtomicBool::new(false),
             delivery: Arc::default(),
             record: None,
-            reports_losses: true,
             descriptor: Descriptor::default(),
         }
     }
@@ -141,7 +138,7 @@ impl<C: Transport> Linger<C> {
     ///
     /// The caller reports losses from now on.
     pub(crate) fn delivery(&mut self) -> Arc<Delivery> {
-        self.reports_losses = false;
+        self.delivery.set_guarded(true);
         Arc::clone(&self.delivery)
     }
 
@@ -301,7 +298,7 @@ impl<C: Transport> Linger<C> {
 
     fn report_loss(&mut self) {
         self.delivery.set_lost();
-        if let (true, Some(record)) = (self.reports_losses, &self.record) {
+        if let (false, Some(record)) = (self.delivery.is_guarded(), &self.record) {
             record.abandon();
         }
     }

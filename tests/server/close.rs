@@ -52,25 +52,32 @@ fn rejected(conn: &mut Conn, body: &[u8]) {
 /// clear do, is closed with as much care.
 #[test]
 fn a_client_that_is_not_granted_an_upgrade_gets_its_answer_whole() {
-    const SIZE: usize = 300_000;
-    let body = vec![b'u'; 200_000];
-    let mut server = hyper(&[]);
-    let mut conn = connect(&server);
-    overtaken(&server);
-    server.signal(Signal::TERM).expect("a live process");
-    refused(server.addr());
-    let head = format!(
-        "POST /bytes/{SIZE} HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\nupgrade: h2c\r\n\
-         content-length: {}\r\n\r\n",
-        body.len()
-    );
-    conn.send(&[head.as_bytes(), &body].concat())
-        .expect("no reset while the body is sent");
-    let head = conn.read_head().expect("a head");
-    assert!(head.closes(), "{head:?}");
-    assert_eq!(conn.read_body().expect("a whole body").len(), SIZE);
-    assert!(conn.is_eof(TIMEOUT).expect("no reset"));
-    drained(&mut server);
+    // More than the sockets take at once.
+    const SIZE: usize = 20_000_000;
+    for (request, body) in [
+        ("GET /full", Vec::new()),
+        ("POST /bytes", vec![b'u'; 200_000]),
+        ("POST /full", vec![b'u'; 200_000]),
+    ] {
+        let mut server = hyper(&[]);
+        let mut conn = connect(&server);
+        overtaken(&server);
+        server.signal(Signal::TERM).expect("a live process");
+        refused(server.addr());
+        let head = format!(
+            "{request}/{SIZE} HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\nupgrade: h2c\r\n\
+             content-length: {}\r\n\r\n",
+            body.len()
+        );
+        conn.send(&[head.as_bytes(), &body].concat())
+            .expect("no reset while the body is sent");
+        let head = conn.read_head().expect("a head");
+        assert!(head.closes(), "{head:?}");
+        let answer = conn.read_body().expect("a whole body");
+        assert_eq!(answer.len(), SIZE, "{request}");
+        assert!(conn.is_eof(TIMEOUT).expect("no reset"));
+        drained(&mut server);
+    }
 }
 
 /// Z8: and if it speaks TLS, with close_notify.

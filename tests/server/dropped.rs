@@ -2,18 +2,25 @@
 
 use std::{
     convert::Infallible,
-    io,
-    net::{SocketAddr, TcpListener},
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
     rc::Rc,
     thread,
     time::Duration,
 };
 
-use async_drain::{Drain, hyper::Server};
+use async_drain::{
+    Drain, Guard,
+    hyper::{FromHyper, Server},
+};
 use async_executor::LocalExecutor;
-use futures_lite::future::{block_on, zip};
+use futures_lite::{
+    AsyncWrite, AsyncWriteExt,
+    future::{block_on, zip},
+};
 use hyper::{Request, Response, body::Incoming, service::service_fn};
 use smol::{Async, future::pending};
+use socket2::{Domain, Socket, Type};
 use testkit::{
     client::Conn,
     subject::{hello, refused},
@@ -99,4 +106,57 @@ fn an_executor_that_runs_until_drained_abandons_nothing() {
     for (_, server) in servers {
         server.join().expect("no panic").expect("no failure");
     }
+}
+
+/// S8: what an upgraded connection loses is in the report, though the server's guard is gone.
+#[test]
+fn bytes_that_an_upgraded_connection_loses_are_reported() {
+    let drain = Drain::tracked();
+    let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 0)).expect("a free port");
+    let addr = listener.get_ref().local_addr().expect("a bound listener");
+    let (guards, guard) = smol::channel::bounded(1);
+    let (ends, end) = smol::channel::bounded(1);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let (guard, ends) = (guard.clone(), ends.clone());
+        async move {
+            let upgraded = hyper::upgrade::on(&mut request);
+            smol::spawn(async move {
+                let guard: Guard = guard.recv().await.expect("the test gives one");
+                let mut io = guard.wrap(FromHyper::new(upgraded.await.expect("a tunnel")));
+                write_and_close(&mut io).await;
+                drop(io);
+                ends.send(()).await.expect("the test listens");
+            })
+            .detach();
+            Ok::<_, Infallible>(Response::new(String::new()))
+        }
+    });
+    let serving = Server::new(&drain, |task| smol::spawn(task).detach())
+        .stall_limit(Duration::from_millis(100))
+        .serve(listener, service);
+    smol::spawn(async { drop(serving.await) }).detach();
+    // Its kernel buffers about 64 KB, and it reads no more than the head.
+    let peer = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a descriptor");
+    peer.set_recv_buffer_size(32 * 1024).expect("a socket");
+    peer.connect(&addr.into()).expect("the server listens");
+    let mut peer = TcpStream::from(peer);
+    peer.write_all(b"CONNECT tunnel:80 HTTP/1.1\r\nhost: tunnel:80\r\n\r\n")
+        .expect("an open connection");
+    peer.read_exact(&mut [0; 12]).expect("a head");
+    guards
+        .send_blocking(drain.guard().expect("it runs"))
+        .expect("the task listens");
+    drain.enter_lame_duck();
+    end.recv_blocking().expect("the task ends");
+    let report = block_on(drain.finish_within(Duration::from_secs(5)));
+    assert!(!report.is_drained(), "{report}");
+    assert_eq!(report.stragglers().total(), 1, "{report}");
+}
+
+/// Writes more than the peer takes and less than the kernel does, and closes.
+async fn write_and_close(io: &mut (impl AsyncWrite + Unpin)) {
+    io.write_all(&[b'x'; 500_000])
+        .await
+        .expect("an open connection");
+    io.close().await.expect("no error");
 }

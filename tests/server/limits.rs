@@ -17,6 +17,7 @@ use hyper::{Request, Response, body::Incoming, service::service_fn};
 use smol::{Async, future::pending};
 use testkit::{
     client::Conn,
+    frames::{Frame, Session},
     h2::{Answer, H2Conn},
     subject::{TIMEOUT, hello},
 };
@@ -138,6 +139,37 @@ fn an_http2_head_that_is_not_continued_is_closed_while_running() {
     heads_of_http2_are_closed(|conn| {
         conn.begin_head("/").expect("an open connection");
     });
+}
+
+/// Z5 Z13: a peer that stops within a head, as if it hung, still gets its other answers from a
+/// server that stops: the grace period alone limits these.
+#[test]
+fn an_http2_head_that_is_not_continued_cuts_no_answer_of_a_server_that_stops() {
+    let (drain, addr) = serve_with(Limits::new().head(SHORT), LONG);
+    let mut peer = TcpStream::connect(addr).expect("the server listens");
+    peer.set_read_timeout(Some(TIMEOUT)).expect("a socket");
+    let mut session = Session::new();
+    let slow = session.request("GET", "/slow", true);
+    session.begin_head("/");
+    // Nothing else is sent, not even the acknowledgement of a PING.
+    peer.write_all(&session.take_output())
+        .expect("an open connection");
+    while drain.in_flight() == 0 {
+        thread::yield_now();
+    }
+    drain.begin();
+    let mut chunk = [0; 1024];
+    let answered = loop {
+        match session.next_frame().expect("valid frames") {
+            Some(Frame::Headers { stream, status, .. }) if stream == slow => break status,
+            Some(_) => continue,
+            None => {}
+        }
+        let read = peer.read(&mut chunk).expect("no reset");
+        assert_ne!(read, 0, "the connection ended before the answer");
+        session.fill(&chunk[..read]);
+    };
+    assert_eq!(answered, Some(200));
 }
 
 /// Z13: so is half of a frame that begins a head.
@@ -306,6 +338,19 @@ fn an_idle_limit_is_advertised_and_followed_by_the_keep_alive_grace() {
     thread::sleep(limit + BUFFER * 2);
     hello(&mut conn, true);
     assert!(is_closed(conn.socket()));
+}
+
+/// Z14: it is not advertised while a request is still arriving, since hyper may close the
+/// connection with the answer: that says `close` then, or nothing.
+#[test]
+fn no_idle_limit_is_advertised_before_a_request_has_arrived() {
+    let (_drain, addr) = serve_with(Limits::new().idle(LONG), LONG);
+    let mut conn = Conn::open(addr).expect("the server listens");
+    conn.send(b"POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 100000\r\n\r\nabc")
+        .expect("an open connection");
+    let head = conn.read_response().expect("a whole answer").head;
+    assert_eq!(head.header("keep-alive"), None, "{head:?}");
+    assert!(!head.has_option("keep-alive"), "{head:?}");
 }
 
 /// Z14: over HTTP/2, the peer is told by two GOAWAYs, and a stream between them is served.

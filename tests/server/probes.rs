@@ -115,6 +115,12 @@ fn a_connection_of_a_prober_ends_in_lame_duck() {
         // A prober that connects only now is told, too, although other peers are spared.
         let (head, _) = get(&mut connect(&server), "/readyz");
         assert!(head.closes(), "{head:?}");
+        // Nor does hyper add `keep-alive`, for which HTTP/1.0 has to ask.
+        let mut old = connect(&server);
+        old.send(b"GET /readyz HTTP/1.0\r\nconnection: keep-alive\r\n\r\n")
+            .expect("an open connection");
+        let head = old.read_response().expect("a whole answer").head;
+        assert_eq!(head.header("connection"), Some("close"), "{head:?}");
         let (head, alive) = get(&mut prober, "/livez");
         assert_eq!((head.status, alive.as_str()), (200, "alive\n"), "{mode}");
         assert!(head.closes(), "{head:?}");

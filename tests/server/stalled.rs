@@ -158,3 +158,61 @@ fn a_request_that_comes_with_the_end_of_an_answer_is_answered() {
     });
     assert_eq!(answers, [2; 4]);
 }
+
+/// A peer that sends requests without end, and takes all answers.
+#[derive(Clone, Default)]
+struct Endless(Arc<Mutex<usize>>);
+
+impl AsyncRead for Endless {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut reads = self.0.lock().expect("no panic");
+        *reads += 1;
+        assert!(*reads < 1_000, "the poll does not end");
+        buf[..GET.len()].copy_from_slice(GET.as_bytes());
+        Poll::Ready(Ok(GET.len()))
+    }
+}
+
+impl AsyncWrite for Endless {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// L3: a peer that pipelines without end lets other tasks run, such as the shutdown, and is cut
+/// when aborting begins.
+#[test]
+fn a_peer_that_pipelines_without_end_lets_others_run() {
+    let drain = Drain::new();
+    let peer = Endless::default();
+    let activity = Activity::new(&drain);
+    let service = service_fn(async |_: Request<Incoming>| {
+        Ok::<_, Infallible>(Response::new(String::from("hello")))
+    });
+    let conn = http1::Builder::new()
+        .serve_connection(activity.io(peer.clone()), activity.service(service));
+    let mut conn = pin!(drain.watch(conn).activity(activity));
+    let (woken, waker) = Wakes::new();
+    for polls in 1..=3 {
+        assert!(poll(conn.as_mut(), &waker).is_pending());
+        assert!(woken.count() >= polls, "it goes on");
+    }
+    drain.abort();
+    assert!(poll(conn.as_mut(), &waker).is_ready());
+}

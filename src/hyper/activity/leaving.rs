@@ -35,7 +35,7 @@ impl Activity {
         }
     }
 
-    /// Has answers tell the peer to leave from now on.
+    /// Makes answers tell the peer to leave from now on.
     pub(in crate::hyper) fn set_leaving(&self) {
         self.0.leaving.store(Leaving::NOW, Ordering::Relaxed);
     }

@@ -21,6 +21,8 @@
 //! | `told` | 2 | watch, after a poll | socket |
 //! | `reacted` | 2 | socket | watch |
 //! | `left` | 1 | watch | socket, watch |
+//! | `upgradable` | 1 | service | service |
+//! | `takes_all` | 1 | service, at an answer's end; cleared by the socket | socket |
 //! | `unclosed` | 1 | socket, when hyper drops it | watch |
 //! | `over` | 1, 2 | watch | socket, in HTTP/1 |
 //! | `leaving` | 1, 2 | watch | service, watch |
@@ -54,6 +56,7 @@ use std::{
 };
 
 use self::socket::Reads;
+pub(super) use self::unclosed::Unclosed;
 pub(super) use self::{
     requests::{Buffered, Unanswered},
     tunnel::Tunnel,
@@ -61,7 +64,6 @@ pub(super) use self::{
 use super::{
     age::HandlerDrain,
     framing::{Framing, Position},
-    io::Unclosed,
     limits::SharedLimits,
 };
 use crate::{
@@ -111,6 +113,10 @@ struct State {
     starved: AtomicBool,
     /// What a poll of the connection has read: a `Reads`.
     reads: AtomicU8,
+    /// Set once a request of HTTP/1 has asked for an upgrade.
+    upgradable: AtomicBool,
+    /// Set from the end of an answer of an `upgradable` connection until hyper has written it.
+    takes_all: AtomicBool,
     /// The connection of HTTP/1 that hyper has dropped without closing it, set by its `Io`.
     unclosed: Mutex<Option<Unclosed>>,
     /// Set by the watch when it ends: nothing is put into `unclosed` any longer.
@@ -160,6 +166,8 @@ impl Activity {
             blocked: AtomicBool::default(),
             starved: AtomicBool::new(true),
             reads: AtomicU8::new(Reads::UNBOUNDED),
+            upgradable: AtomicBool::default(),
+            takes_all: AtomicBool::default(),
             unclosed: Mutex::default(),
             over: AtomicBool::default(),
             told: AtomicBool::default(),
@@ -204,6 +212,11 @@ impl Activity {
     /// Returns whether the connection has become a tunnel as a whole, and is no longer HTTP.
     pub(super) fn is_upgraded(&self) -> bool {
         self.position().is_upgraded()
+    }
+
+    /// Returns whether the rest of a request has yet to arrive.
+    pub(super) fn is_in_body(&self) -> bool {
+        self.position().is_in_body()
     }
 
     #[inline]

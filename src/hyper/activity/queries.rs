@@ -13,15 +13,29 @@ impl Activity {
             return false;
         }
         let position = self.position();
+        if position.is_http2() && !self.is_flushed() {
+            return false;
+        }
         if self.0.blocked.load(Ordering::Relaxed) {
             // What a peer of HTTP/2 doesn't read may be nothing but acknowledgements of its own
             // PINGs.
             return position.is_http2()
                 && !position.is_head_begun()
-                && !self.0.copied.load(Ordering::Relaxed)
-                && self.ended() == self.0.flushed.load(Ordering::Relaxed);
+                && !self.0.copied.load(Ordering::Relaxed);
         }
         !position.is_head_begun() && !position.is_in_body()
+    }
+
+    /// Returns whether all answers that h2 has been given had left it after the last poll.
+    fn is_flushed(&self) -> bool {
+        self.ended() == self.0.flushed.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether an answer of HTTP/2 ended too late for the last poll, which would have
+    /// written it: the next one does.
+    #[inline]
+    pub(in crate::hyper) fn is_unflushed(&self) -> bool {
+        self.is_http2() && !self.is_flushed() && !self.0.blocked.load(Ordering::Relaxed)
     }
 
     /// Notes that a watch begins to poll the connection. Pass the result, which is how many answers
@@ -65,11 +79,11 @@ impl Activity {
     /// Returns whether all answers of HTTP/2 have left h2, and no tunnel writes: until the next
     /// request, whatever is written belongs to HTTP/2 itself.
     fn is_written(&self) -> bool {
-        // `ended` and `copied` last: what ends in another thread sets them before it is missing in
-        // the two counts.
+        // `ended` and `copied` last: another thread sets them before it lowers the two counts that
+        // are read above.
         self.is_answered()
             && !self.has_tunnel()
-            && self.ended() == self.0.flushed.load(Ordering::Relaxed)
+            && self.is_flushed()
             && !self.0.copied.load(Ordering::Relaxed)
             && self.position().is_http2_for_good()
     }
@@ -114,8 +128,8 @@ impl Activity {
         self.0.reacted.load(Ordering::Relaxed)
     }
 
-    /// Returns how many bytes the peer had acknowledged, and how many it had not, when a read or
-    /// write last waited for it after it was asked to leave.
+    /// Returns how many bytes the peer had acknowledged, and how many it had not, as of the last
+    /// read or write that had to wait after the peer was asked to leave.
     pub(in crate::hyper) fn acknowledged(&self) -> (usize, usize) {
         (self.0.socket.get()).map_or((0, 0), |delivery| delivery.acknowledged())
     }

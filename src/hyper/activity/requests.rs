@@ -94,6 +94,10 @@ impl Unanswered {
             Tunnel::announce(&self.activity);
         } else {
             self.activity.frame(Framing::upgraded);
+            // The guard goes, and the connection is another task's.
+            if let Some(delivery) = self.activity.0.socket.get() {
+                delivery.set_guarded(false);
+            }
         }
     }
 }
@@ -104,7 +108,7 @@ impl Drop for Unanswered {
         // Before `unanswered`: a poll that finds the connection answered must know that the answer
         // may not be flushed.
         match self.of {
-            Of::Http1 => {}
+            Of::Http1 => self.activity.answer_ends(),
             Of::Http2 => _ = self.activity.0.ended.fetch_add(1, Ordering::Relaxed),
             Of::Tunnel => {
                 self.activity.0.ended.fetch_add(1, Ordering::Relaxed);
