@@ -255,7 +255,7 @@ broken forget-no-child test:tree::a_dropped_child_gives_its_place_back drain/par
     'let removed = nodes.try_remove(key);' 'let removed = nodes.get(key).cloned();'
 
 broken the-parent-is-not-let-go loom:begin_vs_end_of_a_child drain/tree.rs \
-    '(place, state.give_up_kept(part))' '(place, { let _ = part; Released::Alive })'
+    '(place, state.give_up_kept())' '(place, { let _ = part; Released::Alive })'
 
 broken the-end-recurses test:tree::deep::a_deep_tree_begins_from_the_top drain/tree.rs \
     'Released::Empty => Some(StdArc::clone(this)),' 'Released::Empty => {
@@ -309,13 +309,13 @@ broken a-hold-is-given-up-in-two-steps loom:abort_vs_end_of_an_idle_connection d
 
 broken the-kept-are-given-up-in-two-steps loom:abort_vs_begin_while_idle drain/raise.rs \
     '            let released = if begun {
-                state.release(part)' \
+                state.release()' \
     '            let released = if begun {
                 let kept = state.kept.take();
                 drop(state);
                 state = lock(&part.state);
                 drop(kept);
-                state.release(part)'
+                state.release()'
 
 broken lost-and-counted loom:abort_vs_connection drain/counts.rs \
     'work.set_uncounted(self.part_at(work.part()).tally.end_presence());' \
@@ -488,7 +488,7 @@ broken work-that-aborting-ends-is-not-told test:progress::a_hook_is_told_of_work
     'progress.in_flight.max(self.stage.aborted)' 'progress.in_flight'
 
 broken polled-though-blocked test:progress::a_hook_is_told_whether_the_executor_is_blocked shutdown/hooks.rs \
-    'self.pulse.is_none() || asked && self.is_polled(cx)' 'asked || true'
+    'self.poll_check.is_none() || asked && self.is_polled(cx)' 'asked || true'
 
 broken a-stream-of-requests-panics-through test:progress::a_stream_of_requests_that_panics_is_dropped_and_reported \
     shutdown/requests.rs \

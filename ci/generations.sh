@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Restarts that no client may notice, of each kind that docs/guide/hand-over.md describes: one
-# generation of a server after the other takes over, under load from clients that count and from
-# wrk. Nothing may be lost or refused, and no connect may take a second. 20 generations, or as many
-# as the first argument says. PROFILE=dev takes what `cargo test` has built.
+# Restarts that no client may notice, of each kind that docs/guide/hand-over.md
+# describes but socket activation (ci/systemd.sh): one generation of a server after the other takes
+# over, under load from clients that count and from wrk. Nothing may be lost or refused, and no
+# connect may take a second. 20 generations, or as many as the first argument says. PROFILE=dev
+# takes what `cargo test` has built.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

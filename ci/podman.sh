@@ -75,7 +75,8 @@ listening() {
     done
 }
 
-# Starts the container `server` with these settings, and a request of so many seconds in it.
+# Starts the container `server` with these settings, and a request in it that takes that many
+# seconds.
 run() {
     local seconds=$1
     shift

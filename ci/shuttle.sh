@@ -1,7 +1,6 @@
 #!/bin/sh
 # The models of many threads (src/drain/models/shuttle.rs), and loom's, under shuttle: random
-# interleavings and those of PCT, so many of each. With a name: only the models whose names contain
-# it.
+# interleavings and as many of PCT. With a name: only the models whose names contain it.
 #
 # Shuttle knows no order but SeqCst, and so nothing of missing Acquires and Releases: those are for
 # ci/loom.sh.

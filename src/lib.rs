@@ -81,7 +81,7 @@
 //! | grace period | the longest that draining may last |
 //! | abort grace | the longest that aborting may last |
 //! | idle | a connection between requests: the drain waits for it, but it is not in flight |
-//! | straggler | a guard that is still alive when its time is up |
+//! | straggler | a guard that is still alive, or work that was abandoned |
 //! | observer | an [`Observer`] watches a drain and takes guards, but doesn't keep it running |
 //!
 //! # Features
@@ -101,8 +101,8 @@
 //! # What it costs, and when to use something else
 //!
 //! A guard costs about two atomic instructions on memory that no other core writes to, allocates
-//! nothing, and is one pointer. Waiting for a phase costs a lock at the first poll, and a load at
-//! each later one.
+//! nothing, and is one pointer. The guards of a child share one count. Waiting for a phase costs a
+//! lock at the first poll, and a load at each later one.
 //!
 //! To wait for a known set of tasks, join them. To tell tasks to stop, and no more, a cancellation
 //! token is smaller. On tokio there is `tokio_util::task::TaskTracker`; the core of this crate

@@ -33,13 +33,13 @@ impl Drain {
     /// complete the drain is not drained.
     ///
     /// This gives trillium what it lacks: a grace period, a report, and one end for the server and
-    /// all else. All that the swansong guards counts here as one piece of work from this call on,
-    /// so call it before the task is spawned. A swansong that is shut down by other hands ends the
-    /// drive, and leaves the drain running.
+    /// all else. All that the swansong guards counts here as one piece of work. This call takes the
+    /// guard for it, so make it before you spawn the drive. If other code shuts the swansong down,
+    /// the drive ends, and the drain goes on running.
     ///
-    /// swansong knows no abort. Work of its that has not finished when aborting begins is waited
-    /// for until the abort grace is over, and ends with the process; to give it up at once, drive
-    /// with [`run_until_aborting`](Drain::run_until_aborting).
+    /// swansong knows no abort. Work that it guards and that has not finished when aborting begins
+    /// is waited for until the abort grace is over, and ends with the process; to give it up at
+    /// once, drive with [`run_until_aborting`](Drain::run_until_aborting).
     ///
     /// ```
     /// use async_drain::Drain;

@@ -19,8 +19,8 @@ pub(crate) trait Deliver: fmt::Debug + Send + Sync + UnwindSafe + RefUnwindSafe 
     fn is_lost(&self) -> bool;
 }
 
-/// Holds the guard of a connection, which is at work only at times: idle, it must still be closed
-/// with care, but is not in flight.
+/// Holds the guard of a connection that is at work at times and idle in between. An idle one is not
+/// in flight, but must still be closed with care.
 ///
 /// It keeps the drain from being drained for as long as it lives, and counts as in flight only
 /// while it is at work.
@@ -63,7 +63,7 @@ pub struct ConnectionGuard {
     /// Set by a server for which being dropped at work is a loss, cleared once the connection has
     /// ended by itself.
     abandoned_if_dropped: bool,
-    /// What became of the bytes that were written, set if the connection tells.
+    /// What became of the bytes that were written; set if the connection reports it.
     delivery: Option<Arc<dyn Deliver>>,
 }
 

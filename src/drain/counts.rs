@@ -33,8 +33,8 @@ impl Node {
     }
 
     /// Records work as abandoned (S8); its label, place and age are in `entry`. If aborting has
-    /// begun and the work was alive then, it is recorded already: `work` tells that of a
-    /// connection, and other work was alive.
+    /// begun and the work was alive then, it is recorded already. For a connection, `work` tells
+    /// whether it was; a plain guard always was.
     pub(crate) fn abandon(&self, work: Option<&WorkState>, entry: Option<&Entry>) {
         let known = entry.and_then(Entry::straggler);
         let mut state = lock(&self.first().state);
@@ -111,7 +111,7 @@ impl Node {
         sum
     }
 
-    /// Returns how many guards are alive here, of which so many are in `kept` seats.
+    /// Returns how many guards are alive here, of which `kept` are in kept seats.
     fn own_in_flight(&self, kept: usize) -> usize {
         let work: isize = self.parts().map(Part::count).sum();
         kept.saturating_add_signed(work)

@@ -61,7 +61,7 @@ impl Entry {
         drop(old);
     }
 
-    /// Ties the guard to a connection: it is at work only while `work` tells so.
+    /// Ties the guard to a connection: it is at work only while `work` says so.
     pub(crate) fn set_work(&self, work: &StdArc<WorkState>) {
         let work = Some(StdArc::clone(work));
         let old = self.with(|record| mem::replace(&mut record.work, work));

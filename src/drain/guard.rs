@@ -14,8 +14,9 @@ use crate::{
 /// Represents one piece of work that must finish before its [`Drain`](crate::Drain) is drained.
 ///
 /// A guard is one pointer. Creating and dropping one allocates nothing and writes to no memory that
-/// other cores write to, unless the drain [tracks](crate::Drain::tracked) its guards. A clone is a
-/// guard of its own. A guard does not keep the drain running.
+/// other cores write to, unless the drain [tracks](crate::Drain::tracked) its guards, or is a
+/// [child](crate::Drain::child): its guards share one count, which the first of them allocates. A
+/// clone is a guard of its own. A guard does not keep the drain running.
 ///
 /// Work whose guard is dropped is done, whatever dropped it: its own end, a panic, a destructor,
 /// another thread, or a task that was cancelled or went down with its executor. The report can't

@@ -54,8 +54,8 @@ impl Latch {
         self.0.load(Ordering::Acquire) >= phase as u8
     }
 
-    /// Like [`is`](Self::is), for a caller that has acquired the raise by other means if it must
-    /// see it.
+    /// Like [`is`](Self::is), without ordering: a caller that must see a raise has acquired it
+    /// already.
     #[inline]
     pub(crate) fn is_relaxed(&self, phase: Phase) -> bool {
         self.0.load(Ordering::Relaxed) >= phase as u8
@@ -197,7 +197,7 @@ impl WaitList {
     }
 }
 
-/// Returns which of the wait lists are for `phase`.
+/// Returns the index of the wakers that wait for `phase`.
 #[inline]
 fn place(phase: Phase) -> usize {
     phase as usize - 1

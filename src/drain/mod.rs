@@ -23,8 +23,8 @@
 //!
 //! `kept → Seat → Node → kept` is a cycle on purpose: while the drain runs, it holds the counts
 //! above zero. Beginning the drain drops `kept`, and with it the cycle; since the last handle
-//! begins the drain, none is left behind. From then on guards keep the seats, seats keep the node,
-//! and the end of the last seat is drained, which cuts the other cycles.
+//! begins the drain, none is left behind. From then on guards keep the seats, and seats keep the
+//! node. When the last seat ends, the drain is drained, which cuts the other cycles.
 //!
 //! A child is one allocation: its only part is in the node, and its seat and its wait list are
 //! created by its first guard and its first wait. As long as a part has children, it keeps its
@@ -38,15 +38,15 @@
 //! | part | what the threads of one core share of a node: a shard, a wait list, some children |
 //! | seat | what a guard points to: a shard or, if guards are tracked, an entry of its own |
 //! | shard | a seat that the guards of some threads share: one per core, a child has one |
-//! | kept | the first `Arc` of a seat, which the part or the registry has while running |
-//! | presence | an `Arc` of a seat that is not work: kept, or of an idle connection |
+//! | kept | the first `Arc` of a seat, until draining begins; a part with children has it longer |
+//! | presence | an `Arc` of a seat that is not work: kept, of an idle connection, or a server's |
 //! | tally | how many presences there are that a part does not keep |
 //! | latch | the phase as a level that only rises |
 //! | wait list | the wakers that wait for a phase |
 //! | settled | the phase to which all nodes below have been moved |
 //! | look | the count that is made when aborting begins |
 //! | record | label, place and age of a tracked guard |
-//! | details | what few nodes have: the limit of a phase, the abandoned work |
+//! | details | what a child has only once it needs it: the limit of a phase, the abandoned work |
 //!
 //! # Ordering edges
 //!
@@ -79,8 +79,8 @@
 //! `phase`, `sync`, `thread_index`, `tally`, `isolated` and `work_state` import nothing of the
 //! rest. `node`, `part`, `seat`, `latch` and, for tracked guards, `registry`, `record_list`,
 //! `record` and `entry` own each other, as drawn above; `raise`, `tree`, `counts` and `presence`
-//! are methods of `Node`. Of the crate, this module imports the errors, the values of the report
-//! and the clock.
+//! are methods of `Node`. Of the crate, this module imports the errors, the values of the report,
+//! the clock, and the wrappers of `ext`.
 
 pub(crate) mod connection_guard;
 mod counts;
@@ -134,6 +134,10 @@ use crate::{Drained, Refused, Stragglers};
 ///
 /// A guard costs about two atomic instructions on a cache line of its own core. Nothing here polls,
 /// sleeps or needs a runtime.
+///
+/// To wait for known tasks, join them: a guard carries no result. To tell tasks to stop, and no
+/// more, use a cancellation token. On tokio, `TaskTracker` counts tasks as this does; a drain works
+/// there, too, and adds phases, deadlines and the report.
 ///
 /// ```
 /// use async_drain::Drain;

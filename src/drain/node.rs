@@ -53,17 +53,18 @@ pub(crate) struct Node {
 
 /// The parts of a drain that is not a child, one per core.
 struct Shards {
-    /// The seats of the parts, over and over, so that a guard finds its own without asking how many
-    /// there are (C1). Empty ones if guards are tracked, since those take another way.
+    /// The seats of the parts, repeated until the array is full, so that a guard finds its own
+    /// without asking how many there are (C1). Empty ones if guards are tracked, since those take
+    /// another way.
     seats: [Weak<Seat>; MOST_SHARDS],
     parts: Vec<CachePadded<Part>>,
 }
 
-/// More cores share shards. A power of two.
+/// The most shards, a power of two. If there are more cores, some share one.
 pub(crate) const MOST_SHARDS: usize = if cfg!(any(loom, shuttle)) { 4 } else { 256 };
 
 impl Node {
-    /// Creates the node of a drain with so many parts, a power of two.
+    /// Creates the node of a drain with this number of parts, a power of two.
     pub(crate) fn new(parts: usize, tracked: bool) -> StdArc<Self> {
         let (nodes, other_nodes) = isolated(1, || StdArc::new(Self::with(parts, tracked)));
         let node = StdArc::clone(&nodes[0]);
@@ -207,7 +208,7 @@ impl Node {
 
     #[cold]
     fn first_registry(&self) -> Option<&Registry> {
-        // Locked, so that `follow` finds the registry, or this finds that it has been there.
+        // Locked, so that `follow` finds the registry, or this sees what `follow` has released.
         let state = lock(&self.first().state);
         let new = || Registry::new(self.several().len(), state.is_released());
         self.registry.get_or_init(|| Box::new(new()));
@@ -240,7 +241,7 @@ impl Node {
     }
 
     /// Returns a seat for a guard that was asked for at `place`, if draining has begun or there is
-    /// no `own` seat. Out of line, and the whole of the rest, so that the hot path of
+    /// no `own` seat. Out of line, and all of the slower cases, so that the hot path of
     /// `Drain::guard` is short (C1).
     #[cold]
     #[inline(never)]

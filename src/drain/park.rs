@@ -8,7 +8,7 @@ use std::{
 
 /// The sleep of one thread, which its wakers end.
 ///
-/// [`std::thread::park`] doesn't do: its token belongs to the thread, and other code that runs on
+/// [`std::thread::park`] won't do: its token belongs to the thread, and other code that runs on
 /// it may be about to wait for the same token.
 #[derive(Default)]
 pub(crate) struct Parker(Arc<Token>);

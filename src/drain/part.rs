@@ -40,11 +40,11 @@ pub(crate) struct State {
     closed: bool,
     /// Set while the node has a parent and has not drained.
     pub(crate) parent: Option<StdArc<Node>>,
-    /// What few drains have. Only in the part that is the node's own.
+    /// The details of the node, only in its first part. A child has none until it needs them.
     pub(crate) details: Option<Box<Details>>,
 }
 
-/// What giving up the first `Arc` of a shard has come to.
+/// The outcome of giving up the first `Arc` of a shard.
 #[must_use = "what has ended is dropped, and its shard ended, without a lock"]
 pub(crate) enum Released {
     /// The shard goes on, for the guards or the children that it has.
@@ -57,13 +57,13 @@ pub(crate) enum Released {
 
 impl State {
     /// Gives up `kept`, once draining has begun and no child is left.
-    pub(crate) fn give_up_kept(&mut self, part: &Part) -> Released {
+    pub(crate) fn give_up_kept(&mut self) -> Released {
         if !self.released || self.closed || !self.children.is_empty() {
             return Released::Alive;
         }
         match self.kept.take() {
             Some(kept) => Seat::give_up(kept).map_or(Released::Alive, Released::Seat),
-            None if part.seat.get().is_some() => Released::Alive,
+            // A part that has had a seat, and is not closed, has kept it until here.
             None => {
                 self.closed = true;
                 Released::Empty
@@ -87,9 +87,9 @@ impl State {
         self.released
     }
 
-    pub(crate) fn release(&mut self, part: &Part) -> Released {
+    pub(crate) fn release(&mut self) -> Released {
         self.released = true;
-        self.give_up_kept(part)
+        self.give_up_kept()
     }
 }
 
@@ -190,8 +190,8 @@ impl Part {
         self.tally.count(|| self.owners(&state))
     }
 
-    /// Like [`count`](Self::count), but exact (E7 E8). A shard that ends by this is put with the
-    /// `ended`.
+    /// Like [`count`](Self::count), but exact (E7 E8). A shard that ends by this is added
+    /// to `ended`.
     pub(crate) fn look(&self, state: &State, ended: &mut Vec<Seat>) -> isize {
         self.tally.look(|| {
             if let Some(seat) = self.seat() {
@@ -271,7 +271,7 @@ impl Children {
 }
 
 impl Part {
-    /// Puts all children with `into`. It holds the lock only for a few at a time.
+    /// Appends all children to `into`. It holds the lock only for a few at a time.
     pub(crate) fn children(&self, into: &mut Vec<StdArc<Node>>) {
         let mut from = 0;
         loop {

@@ -58,11 +58,11 @@ impl Node {
     }
 
     /// Like [`presence`](Self::presence), for a task of a server, of which there is one per
-    /// request: it takes no lock while the drain runs.
+    /// connection or per stream of HTTP/2: it takes no lock while the drain runs.
     ///
-    /// While it is created it may be counted as work. It is created when there is work, so then it
-    /// is not the only one. One that ends in the instant in which a running drain is aborted by
-    /// hand may be counted, too.
+    /// A new one may be counted as work for a moment, in which there is other work: a connection is
+    /// in flight when its task is created. One that ends in the instant in which a running drain is
+    /// aborted by hand may be counted, too.
     pub(crate) fn presence_for_task(this: &StdArc<Self>) -> Option<Presence> {
         let seat = Self::shard_seat(this)?;
         let tally = &this.part_at(seat.part()).tally;

@@ -19,7 +19,8 @@
 //!     that is not work, does both halves of it under the `state` of its part; so does one that
 //!     keeps the first `Arc` of a shard, or gives it up. A connection that becomes idle or active
 //!     can't, since that is the hot path. It learns from its own read-modify-write on which side of
-//!     the count it was (`Tally::look`), and so whether its work was counted.
+//!     the count it was (`Tally::look`), and so whether its work was counted. A server's task can't
+//!     either, and may be counted (`presence_for_task`).
 
 use std::{iter, time::Instant};
 
@@ -181,7 +182,7 @@ impl Node {
     /// Waits until an abort that is counting has finished counting.
     #[inline]
     pub(super) fn wait_for_look(&self) {
-        // E7: Relaxed, since what the caller did before has acquired the raise if it must be seen.
+        // E7: Relaxed: a caller that must see the raise has acquired it by what it did before.
         if self.latch.is_relaxed(Phase::Draining) {
             self.wait_for_state();
         }
@@ -269,7 +270,7 @@ impl Node {
         let (childless, list, released, ended) = {
             let mut state = lock(&part.state);
             let released = if begun {
-                state.release(part)
+                state.release()
             } else {
                 Released::Alive
             };

@@ -97,7 +97,7 @@ impl Readiness {
 
     /// Returns whether the program should get new work.
     ///
-    /// It costs two loads from lines that are written only when the answer changes.
+    /// It costs two loads and takes no lock.
     #[inline]
     #[must_use]
     pub fn is_ready(&self) -> bool {
@@ -288,5 +288,37 @@ impl fmt::Debug for Hold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let why = self.holds.state().reasons.get(self.key).cloned();
         f.debug_tuple("Hold").field(&why).finish()
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use std::{
+        sync::Arc,
+        task::{Context, Wake, Waker},
+    };
+
+    use super::UntilReady;
+    use crate::Drain;
+
+    struct Task;
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    /// A server that is dropped while it waits leaves nothing of its task behind.
+    #[test]
+    fn a_wait_that_is_given_up_keeps_no_waker() {
+        let drain = Drain::new();
+        let _hold = drain.readiness().hold("warming up");
+        let task = Arc::new(Task);
+        let mut wait = UntilReady::new(drain.node());
+        let waker = Waker::from(Arc::clone(&task));
+        assert!(wait.poll(&Context::from_waker(&waker)).is_pending());
+        drop(waker);
+        assert_eq!(Arc::strong_count(&task), 2);
+        drop(wait);
+        assert_eq!(Arc::strong_count(&task), 1);
     }
 }

@@ -173,8 +173,8 @@ impl Records {
         None
     }
 
-    /// Looks whether a record is vacant, and frees it if most are, unless more than so many `walks`
-    /// are under way. Returns whether it was freed: then another one may be in its place.
+    /// Frees a record if it is vacant and most are, unless more than `walks` readers are under way.
+    /// Returns whether it was freed: then another one may be in its place.
     fn look_at(&mut self, index: usize, walks: u32, freed: &mut Vec<Record>) -> bool {
         let Some(record) = self.all.get(index) else {
             return false;
@@ -193,5 +193,40 @@ impl Records {
             self.all.shrink_to(self.all.capacity() / 2);
         }
         true
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::{RecordList, Records};
+    use crate::Drain;
+
+    /// To free a record moves another one into its place: none moves past a reader.
+    #[test]
+    fn a_reader_misses_no_guard_while_records_are_freed() {
+        type Reader<'a> = (&'a RecordList, usize);
+        let drain = Drain::tracked();
+        let mut guards: Vec<_> = (0..4 * Records::STEP)
+            .map(|_| drain.guard().unwrap())
+            .collect();
+        guards.drain(..2 * Records::STEP);
+        let registry = drain.node().registry_of_guards().unwrap();
+        let lists = (0..drain.node().parts().count()).map(|index| registry.list(index));
+        let list = lists.max_by_key(|list| list.lock().all.len()).unwrap();
+
+        // Between two steps, new guards and another reader look for records to free.
+        let before = |(list, _): &mut Reader<'_>| {
+            for _ in 0..Records::STEP {
+                drop(list.lock_and_sweep());
+            }
+            list.walk(&mut (), |()| (), &|(), _| ());
+        };
+        let mut reader = (list, 0);
+        list.walk(&mut reader, before, &|(_, found), _| *found += 1);
+        assert_eq!(reader.1, guards.len());
+        assert!(
+            list.lock().all.len() < 4 * Records::STEP,
+            "nothing was freed"
+        );
     }
 }

@@ -37,7 +37,8 @@ type Known = (
 );
 
 impl Registry {
-    /// Creates the registry of a node with so many parts, `released` if draining has begun.
+    /// Creates the registry of a node with `several` parts, or 0 for a child; `released` if
+    /// draining has begun.
     pub(crate) fn new(several: usize, released: bool) -> Self {
         let list = || RecordList::new(released);
         Self {
@@ -131,7 +132,7 @@ impl Registry {
         seat
     }
 
-    /// Drops the kept `Arc`s of `node`, whose states are locked. What has ended is put with the
+    /// Drops the kept `Arc`s of `node`, whose states are locked. What has ended is added to
     /// `ended`.
     pub(crate) fn release(&self, node: &Node, ended: &mut Vec<Seat>) {
         for list in self.lists() {
@@ -151,7 +152,7 @@ impl Registry {
     }
 
     /// Returns how many guards are in kept seats, and so not counted by the shards, and what is
-    /// known of all that are at work: exactly, with the lists locked.
+    /// known of all that are at work: exactly, since each list is read at once under its lock.
     pub(crate) fn look(&self, now: Timestamp) -> (usize, Vec<Straggler>) {
         let (mut kept, mut known) = (0, Vec::new());
         for list in self.lists() {

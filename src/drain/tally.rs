@@ -13,12 +13,13 @@
 //!     Across shards, `last_shard` does: a read-modify-write by which the last owner of each shard
 //!     releases, and the very last one acquires. From there, E1 of the latch carries it on.
 //! E4. The same is visible to a caller that is refused a guard, and so is the raise to draining (S4
-//!     S5). Every owner of a shard releases its count, the thread that begins after its raise. A
+//!     S5). Every owner of a shard releases its count, and the thread that begins the drain
+//!     does so after its raise. A
 //!     caller that has found each count at zero acquires them by a fence, since `Weak::upgrade`
 //!     acquires only if it succeeds. A shard that never had a seat is closed under its lock.
 //! E5. `count` is never too low because an idle connection comes or goes while it runs: each
 //!     presence that it subtracts is one that it finds among the seats, or finds ended. `look` is
-//!     exact; see E7 and E8 of the node.
+//!     exact; see E7 and E8 in `raise`.
 
 use std::sync::atomic;
 
@@ -130,7 +131,7 @@ impl Tally {
     }
 }
 
-/// Returns how many of so many `seats` are work. That is negative by what is counted elsewhere: the
+/// Returns how many of the `seats` are work. That is negative by what is counted elsewhere: the
 /// guards in the registry's seats, and one that became idle while we counted.
 fn work(seats: usize, begun: usize, ended: usize) -> isize {
     let presences = (begun & !LOOKED).wrapping_sub(ended & !LOOKED);

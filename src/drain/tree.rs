@@ -32,8 +32,8 @@ impl Ended {
         state.list.take()
     }
 
-    /// Has the parent forget `node`, and ends what ends with that: a loop, not a recursion, for the
-    /// same reason as in `raise`.
+    /// Removes `node` from its parent, and ends what ends with that: a loop, not a recursion, for
+    /// the same reason as in `raise`.
     pub(super) fn leave(self, node: &Node) {
         let mut next = self.leave_one(node);
         while let Some(node) = next {
@@ -41,7 +41,7 @@ impl Ended {
         }
     }
 
-    /// Has the parent forget `node`. Returns the parent if a shard of it has no owner left.
+    /// Removes `node` from its parent. Returns the parent if a shard of it has no owner left.
     fn leave_one(self, node: &Node) -> Option<StdArc<Node>> {
         Node::forget_child(&self.parent?, node, self.has_details)
     }
@@ -99,7 +99,7 @@ impl Node {
         let (place, released) = {
             let mut state = lock(&part.state);
             let place = state.children.remove(child);
-            (place, state.give_up_kept(part))
+            (place, state.give_up_kept())
         };
         drop(place);
         match released {
@@ -118,7 +118,7 @@ impl Node {
             return;
         };
         details.ended = true;
-        // While the parent runs, a child that ends is only its own report's business, and records
+        // While the parent runs, a child that ends matters to its own report alone, and records
         // would pile up.
         if self.latch.is(Phase::LameDuck) {
             if let Some(abandoned) = &details.abandoned {

@@ -105,13 +105,14 @@ macro_rules! until {
                 self.0.is_reached()
             }
 
-            /// Blocks the calling thread until then. Don't call this on a thread of an executor.
+            /// Blocks the calling thread until the phase is reached. Don't call this on a thread of
+            /// an executor.
             pub fn wait(self) {
                 block_on(self, None);
             }
 
-            /// Blocks the calling thread until then, for at most `limit`; returns whether the phase
-            /// was reached.
+            /// Blocks the calling thread until the phase is reached, for at most `limit`; returns
+            /// whether it was.
             ///
             /// A duration that overflows [`Instant`] means no limit.
             #[must_use = "it tells whether the phase was reached in time"]

@@ -36,17 +36,17 @@ impl<T> Guarded<T> {
         &self.guard
     }
 
-    /// Returns what carries the guard.
+    /// Returns the wrapped value.
     pub fn get_ref(&self) -> &T {
         &self.inner
     }
 
-    /// Returns what carries the guard, mutably.
+    /// Returns the wrapped value, mutably.
     pub fn get_mut(&mut self) -> &mut T {
         &mut self.inner
     }
 
-    /// Returns what carried the guard, and the guard.
+    /// Returns the wrapped value and the guard.
     pub fn into_parts(self) -> (T, Guard) {
         (self.inner, self.guard)
     }

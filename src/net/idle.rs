@@ -168,7 +168,8 @@ impl Idleness {
         }
     }
 
-    /// Sets whether the connection is idle; `exactly` has the time read while the server runs, too.
+    /// Sets whether the connection is idle; if `exactly`, the time is read while the server runs,
+    /// too.
     #[inline]
     pub(crate) fn set_idle(&mut self, idle: bool, exactly: bool) {
         self.idle = match self.idle {

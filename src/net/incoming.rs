@@ -69,9 +69,10 @@ pub struct Connection<C: Transport> {
 ///
 /// [`Drain::accept`] returns this stream of [`Connection`]s. When draining begins, it tells the
 /// kernel to stop queueing new connections, yields those in the queue, and closes the listener; new
-/// peers are refused from then on. On Linux the stream ends when the queue is empty or aborting
-/// begins. On other systems connections can still join the queue, so the stream also ends after
-/// half a second, or half a second after file descriptors last ran out.
+/// peers are refused from then on. On Linux, the stream of a TCP listener, or of one from
+/// [`bind_unix`](super::bind_unix), ends when the queue is empty or aborting begins. Connections
+/// can still join the queue of any other, so its stream also ends after a second, or half a second
+/// after file descriptors last ran out.
 ///
 /// The drain can't become drained before this stream has ended or is dropped. But the stream is not
 /// a handle of the drain: if the last [`Drain`] is dropped, draining begins.
@@ -183,7 +184,7 @@ impl<A: Accept> Emptying<A> {
         self.stage == Stage::LastLook && self.bounded && now >= self.limit
     }
 
-    /// Has the task woken at `limit`.
+    /// Wakes the task at `limit`.
     fn wake_at_limit(&mut self, cx: &mut Context<'_>) {
         let timer = self.timer.get_or_insert_with(|| Timer::at(self.limit));
         if Pin::new(timer).poll(cx).is_ready() {

@@ -298,8 +298,8 @@ impl Listener for UnixListener {
 /// If `path` is a socket on which nobody listens, e.g. since a process was killed, it is replaced.
 /// When the listener is dropped, its path is removed, unless another socket has taken its place.
 /// (The listeners of std, async-io and smol do neither.) A lock on the directory keeps processes
-/// that do this at the same time from removing each other's sockets. To find out whether somebody
-/// listens is to connect: a server that does sees a connection without a byte.
+/// that do this at the same time from removing each other's sockets. It connects to find out
+/// whether a process listens: a live server sees a connection without a byte.
 ///
 /// ```
 /// # use async_drain::{Drain, net::bind_unix};

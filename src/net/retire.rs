@@ -192,7 +192,7 @@ pub(super) fn member(socket: BorrowedSocket<'_>, address: Option<SocketAddr>, ho
 /// Lets a TCP listener queue new peers again, for other holders of its socket. If it is `closing`,
 /// it doesn't get back its share of a group's new peers, and the result, if there is one, takes
 /// those that connect until the listener has closed.
-#[must_use = "dropped before the listener, it takes no peer"]
+#[must_use = "peers that connect before the listener has closed are reset without it"]
 pub(super) fn restore_tcp(
     socket: BorrowedSocket<'_>,
     stopped: &Stopped,

@@ -76,8 +76,7 @@ pub fn retire<L: Retire>(listener: L) -> Retired<L> {
 /// A member of a [`Group`] gets no new connections even so, until another member joins: close it.
 #[must_use = "dropping it lets the listener queue connections again"]
 pub struct Retired<L: Retire> {
-    // Closed before what takes its new peers in the meantime, and before a sibling that waits for
-    // its turn may retire.
+    // Closed before the substitute, and before a sibling that waits for its turn may retire.
     listener: L,
     substitute: Option<os::Substitute>,
     retirement: Retirement,

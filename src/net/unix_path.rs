@@ -18,7 +18,7 @@ use rustix::{
 };
 use socket2::{Domain, SockAddr, Socket, Type};
 
-/// How often a directory is tried to be locked, since others hold the lock for microseconds.
+/// How many times to try to lock a directory: others hold the lock for microseconds.
 const TRIES: u32 = 100;
 
 /// A path that a listener of this process has bound. The drop removes it, if it still leads there.

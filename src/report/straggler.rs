@@ -129,7 +129,7 @@ fn verb(lost: bool) -> &'static str {
 }
 
 impl Stragglers {
-    /// Writes at most so many lines, the last one without its end.
+    /// Writes at most `most` lines, the last one without its end.
     pub(crate) fn write(&self, f: &mut fmt::Formatter<'_>, most: usize) -> fmt::Result {
         let known_lost = self.known.iter().filter(|straggler| straggler.lost).count();
         let untracked_lost = self.lost - known_lost;
@@ -208,5 +208,34 @@ impl fmt::Display for Thousands {
             return write!(f, "{number}");
         }
         write!(f, "{},{:03}", Self(number / 1000), number % 1000)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{panic::Location, time::Duration};
+
+    use super::{MOST_LINES, Straggler, Stragglers};
+
+    /// Guards that come and go while a report looks may be counted and not known.
+    #[test]
+    fn the_lines_of_what_is_not_known_are_among_the_20() {
+        let known = (0..MOST_LINES + 5).map(|label| Straggler {
+            label: Some(label.to_string().into()),
+            place: Location::caller(),
+            age: Duration::ZERO,
+            lost: label % 2 == 0,
+        });
+        let known: Vec<_> = known.collect();
+        let known_lost = known.iter().filter(|straggler| straggler.lost).count();
+        let both = Stragglers {
+            total: known.len() + 7,
+            lost: known_lost + 3,
+            known,
+        };
+        let text = both.to_string();
+        assert_eq!(text.lines().count(), MOST_LINES, "{text}");
+        let ends = "\nstill in flight: 4 untracked\nabandoned: 3 untracked";
+        assert!(text.ends_with(ends), "{text}");
     }
 }

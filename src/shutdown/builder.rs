@@ -119,7 +119,7 @@ impl Shutdown {
     #[cfg_attr(not(feature = "signal"), doc = "`signal::termination`.")]
     ///
     /// It may be called again: the requests of all streams count together. The end of a stream has
-    /// no effect, and neither has its panic, but for a line of the report.
+    /// no effect. A panic ends only that stream: the hooks are warned, and the report has a line.
     pub fn on<R>(mut self, requests: R) -> Self
     where
         R: Stream + Send + 'static,
@@ -254,12 +254,13 @@ impl Shutdown {
     /// Calls `hook` with the [`Progress`] of the shutdown: at each event and, in between, at most
     /// once in `every` if anything has changed, the time that is left included.
     ///
-    /// It may be called again: each hook is called. The events are: this is running, the program is
-    /// [ready](crate::Readiness), a request to stop has come, a phase or step has begun or ended,
-    /// the server or a stream of requests has failed. Before the shutdown starts, only events bring
-    /// a call, unless the hook [asks for one](Progress::call_again_within). `every` is at least
-    /// 10 ms; a duration that overflows [`Instant`](std::time::Instant) means events only. The hook
-    /// is dropped when the shutdown is over.
+    /// It may be called again: each hook is called. The events are: this is polled for the first
+    /// time, the program is [ready](crate::Readiness), a request to stop has come, a phase or step
+    /// has begun or ended, the server or a stream of requests has failed. Before the shutdown
+    /// starts, only events bring a call, unless the hook [asks for
+    /// one](Progress::call_again_within). `every` is at least 10 ms; a duration that overflows
+    /// [`Instant`](std::time::Instant) means events only. The hook is dropped when the shutdown is
+    /// over.
     ///
     /// Hooks are called on a thread of their own, one after the other, in the order of the events;
     /// if the system has no thread to spare, by the thread that polls the shutdown. The shutdown
@@ -336,8 +337,9 @@ impl Shutdown {
     /// A thread of its own hears the requests and changes the phases. If the shutdown is over and
     /// this future is not polled within a quarter of a second, the executor counts as blocked, and
     /// the thread calls `stuck`, which usually prints the report and ends the process. If all work
-    /// is done, a blocked executor has until the end of the budget, or until the second request. If
-    /// `stuck` returns, this future resolves when it is polled again.
+    /// is done, a blocked executor has until lame duck, grace and abort grace are used up together,
+    /// or until the second request. If `stuck` returns, this future resolves when it is polled
+    /// again.
     ///
     /// ```no_run
     /// # use async_drain::{Drain, Shutdown, signal};

@@ -44,7 +44,7 @@ pub(super) struct Call {
     pub(super) hooks: Vec<usize>,
 }
 
-/// What came of a call.
+/// The outcome of a call.
 pub(super) enum Answer {
     /// The hook wants to be called again within this time.
     CallAgain(Duration),
@@ -69,7 +69,7 @@ impl Caller {
         }
     }
 
-    /// Has hooks told of something.
+    /// Calls hooks, on their thread.
     pub(super) fn call(&mut self, call: Call) {
         self.start();
         match &mut self.place {

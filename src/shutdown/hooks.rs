@@ -1,7 +1,7 @@
 //! The hooks of a shutdown: when each is called, and with what.
 //!
-//! A hook is called at each event and, from when the shutdown starts, at most as often as it was
-//! registered for, if what it would be told has changed. No timer runs for it while the drain runs,
+//! A hook is called at each event and, once the shutdown has started, at most once in its interval,
+//! if what it would be told has changed. No timer runs for it while the drain runs,
 //! unless the hook asked for its next call. One timer serves all hooks.
 //!
 //! Here is the schedule; `src/shutdown/calls.rs` makes the calls.
@@ -25,7 +25,7 @@ use crate::{Drain, Phase, drain::readiness::UntilReady};
 const LEAST: Duration = Duration::from_millis(10);
 
 /// Ready once the executor has polled the shutdown since this was first polled.
-pub(super) type Pulse = Box<dyn FnMut(&Context<'_>) -> Poll<()> + Send>;
+pub(super) type PollCheck = Box<dyn FnMut(&Context<'_>) -> Poll<()> + Send>;
 
 /// All hooks of a shutdown, and the stage that they are told of.
 #[derive(Default)]
@@ -34,9 +34,9 @@ pub(super) struct Hooks {
     caller: Caller,
     stage: Stage,
     /// The timer of the next call, and when that is due.
-    beat: Option<(Instant, Sleep)>,
+    next_call: Option<(Instant, Sleep)>,
     /// Set by a watchdog, which is not polled by the executor itself.
-    pulse: Option<Pulse>,
+    poll_check: Option<PollCheck>,
     /// The wait until the program is ready for the first time; set while it is not.
     unready: Option<UntilReady>,
 }
@@ -89,8 +89,8 @@ pub(super) struct Stage {
     pub(super) rest: Option<Duration>,
     /// Set if the stage itself is a reason for an operator to look.
     pub(super) warning: bool,
-    /// How much work was alive when aborting began, and 0 in other stages. The event of that tells
-    /// at least as much, although some of it may have ended by then.
+    /// How much work was alive when aborting began, and 0 in other stages. The event that aborting
+    /// has begun reports at least this much in flight, although some of it may have ended by then.
     pub(super) aborted: usize,
 }
 
@@ -134,8 +134,11 @@ impl Hooks {
 
     /// Sets how to learn that the executor is not blocked. Without it, the executor itself calls
     /// these methods.
-    pub(super) fn watch(&mut self, pulse: impl FnMut(&Context<'_>) -> Poll<()> + Send + 'static) {
-        self.pulse = Some(Box::new(pulse));
+    pub(super) fn watch(
+        &mut self,
+        poll_check: impl FnMut(&Context<'_>) -> Poll<()> + Send + 'static,
+    ) {
+        self.poll_check = Some(Box::new(poll_check));
     }
 
     fn is_empty(&self) -> bool {
@@ -171,7 +174,7 @@ impl Hooks {
             return;
         }
         let now = Instant::now();
-        let mut progress = self.progress(drain, now, self.pulse.is_none());
+        let mut progress = self.progress(drain, now, self.poll_check.is_none());
         progress.event = Some(event.into());
         progress.in_flight = progress.in_flight.max(self.stage.aborted);
         progress.warning |= warning;
@@ -180,33 +183,33 @@ impl Hooks {
         self.call(progress, now, |_| true);
     }
 
-    /// Has the hooks called that are due, and registers the task for the next call. It is never
+    /// Calls the hooks that are due, and registers the task for the next call. It is never
     /// ready: a hook doesn't move the shutdown. (`timer` is borrowed mutably because it is `Send`
     /// and not `Sync`.)
     pub(super) fn poll(&mut self, drain: &Drain, timer: &mut BoxTimer, cx: &mut Context<'_>) {
         if self.is_empty() {
-            self.beat = None;
+            self.next_call = None;
             return;
         }
         self.hear(cx);
         self.look_for_readiness(drain, cx);
         if self.all.iter().any(|hook| hook.asked == Next::Overdue) && self.is_polled(cx) {
-            self.beat(drain, Instant::now(), true);
+            self.call_due(drain, Instant::now(), true);
         }
         // Twice: the new timer must be polled. If that is ready as well, the task yields.
         for _ in 0..2 {
             let Some(due) = self.next_due() else {
-                self.beat = None;
+                self.next_call = None;
                 return;
             };
-            let beat = match &mut self.beat {
+            let sleep = match &mut self.next_call {
                 Some((at, sleep)) if *at == due => sleep,
-                beat => &mut beat.insert((due, timer(due))).1,
+                next => &mut next.insert((due, timer(due))).1,
             };
-            if beat.as_mut().poll(cx) == Poll::Pending {
+            if sleep.as_mut().poll(cx) == Poll::Pending {
                 return;
             }
-            self.beat = None;
+            self.next_call = None;
             // The timer decides what time it is.
             let now = Instant::now().max(due);
             let mut asked = false;
@@ -216,8 +219,8 @@ impl Hooks {
                     asked = true;
                 }
             }
-            let polled = self.pulse.is_none() || asked && self.is_polled(cx);
-            self.beat(drain, now, polled);
+            let polled = self.poll_check.is_none() || asked && self.is_polled(cx);
+            self.call_due(drain, now, polled);
         }
         cx.waker().wake_by_ref();
     }
@@ -253,7 +256,7 @@ impl Hooks {
     }
 
     fn is_polled(&mut self, cx: &Context<'_>) -> bool {
-        (self.pulse.as_mut()).is_none_or(|pulse| pulse(cx).is_ready())
+        (self.poll_check.as_mut()).is_none_or(|check| check(cx).is_ready())
     }
 
     /// Returns when the timer of the next call has to fire.
@@ -266,9 +269,9 @@ impl Hooks {
         due.chain(asked).min()
     }
 
-    /// Has the hooks called that are due `now`; those that asked for it only if the executor has
+    /// Calls the hooks that are due `now`; those that asked for it only if the executor has
     /// `polled` the shutdown.
-    fn beat(&mut self, drain: &Drain, now: Instant, polled: bool) {
+    fn call_due(&mut self, drain: &Drain, now: Instant, polled: bool) {
         let progress = self.progress(drain, now, polled);
         let told = told(&progress);
         self.call(progress, now, |hook| {
@@ -309,7 +312,7 @@ impl Hooks {
         }
     }
 
-    /// Has the hooks called that are `wanted`.
+    /// Calls the hooks that are `wanted`.
     fn call(
         &mut self,
         progress: Progress,

@@ -37,8 +37,8 @@ pub(super) struct Stages<'a, F> {
     timer: BoxTimer,
     requests: Requests,
     budget: Budget,
-    /// When the whole budget is used up, set when the shutdown starts. `None` until then, and if
-    /// nothing limits it.
+    /// When lame duck, grace and abort grace are used up together, set when the shutdown starts.
+    /// `None` until then, and if nothing limits it.
     ends: Option<Instant>,
     /// `None` once the server has ended.
     server: Pin<&'a mut Option<F>>,
@@ -425,7 +425,7 @@ where
         }
     }
 
-    /// Returns when the whole budget is used up; `None` means never.
+    /// Returns when lame duck, grace and abort grace are used up together; `None` means never.
     pub(super) fn ends(&self) -> Option<Instant> {
         self.ends
     }

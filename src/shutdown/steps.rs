@@ -25,7 +25,7 @@ pub struct Step {
     /// How long the step took, the wait for a blocked executor included.
     pub took: Duration,
     /// Why the step failed: its error, or that it panicked, used up its budget, or was not run
-    /// because the executor was blocked. `None` if it did what it should.
+    /// because its budget was zero or the executor was blocked. `None` if it succeeded.
     pub failure: Option<Box<dyn Error + Send + Sync>>,
 }
 

@@ -42,7 +42,7 @@ where
     let (mut worker, steps) = relay::split(mem::take(&mut shutdown.steps));
     shutdown.hooks.watch({
         let handover = Arc::clone(&handover);
-        move |cx| handover.poll_pulse(cx)
+        move |cx| handover.poll_check(cx)
     });
     thread::Builder::new().name("async-drain".into()).spawn({
         let handover = Arc::clone(&handover);
@@ -119,7 +119,9 @@ struct Cancel {
 
 impl Drop for Cancel {
     fn drop(&mut self) {
-        // The thread checks the flag before it sleeps.
+        // `Release`, so that what the task did before is visible to the user code that the thread
+        // drops; pairs with the loads in `Clock::block_on` and `give_to`. It comes before the wake,
+        // since the thread looks at it before it sleeps.
         self.handover.cancelled.store(true, Ordering::Release);
         self.thread.wake_by_ref();
     }
@@ -141,7 +143,7 @@ struct State {
     /// Why the server failed, set by the task.
     failure: Option<Box<dyn Error + Send + Sync>>,
     /// Whether the task has been polled since the thread asked for that.
-    pulse: Pulse,
+    poll_check: PollCheck,
     /// Woken when there is a report to take, and to be polled.
     task: Option<Waker>,
     /// Woken when the task has polled.
@@ -150,7 +152,7 @@ struct State {
 
 /// The thread's question whether the executor still polls the task.
 #[derive(Clone, Copy, Default, PartialEq)]
-enum Pulse {
+enum PollCheck {
     #[default]
     NotAsked,
     Asked,
@@ -174,8 +176,8 @@ impl Handover {
             let mut state = self.lock();
             let report = state.take();
             state.taken |= report.is_some();
-            if state.pulse == Pulse::Asked {
-                state.pulse = Pulse::Answered;
+            if state.poll_check == PollCheck::Asked {
+                state.poll_check = PollCheck::Answered;
             }
             (report, state.task.replace(task), state.thread.take())
         };
@@ -187,17 +189,17 @@ impl Handover {
     }
 
     /// Ready once the task has been polled since this was first called; then it begins anew.
-    fn poll_pulse(&self, cx: &Context<'_>) -> Poll<()> {
+    fn poll_check(&self, cx: &Context<'_>) -> Poll<()> {
         let thread = cx.waker().clone();
         let mut state = self.lock();
-        let (polled, task) = match state.pulse {
-            Pulse::NotAsked => (Poll::Pending, state.task.take()),
-            Pulse::Asked => (Poll::Pending, None),
-            Pulse::Answered => (Poll::Ready(()), None),
+        let (polled, task) = match state.poll_check {
+            PollCheck::NotAsked => (Poll::Pending, state.task.take()),
+            PollCheck::Asked => (Poll::Pending, None),
+            PollCheck::Answered => (Poll::Ready(()), None),
         };
-        state.pulse = match polled {
-            Poll::Pending => Pulse::Asked,
-            Poll::Ready(()) => Pulse::NotAsked,
+        state.poll_check = match polled {
+            Poll::Pending => PollCheck::Asked,
+            Poll::Ready(()) => PollCheck::NotAsked,
         };
         let replaced = state.thread.replace(thread);
         drop(state);
@@ -238,6 +240,7 @@ impl Handover {
     fn give_to(&self, stuck: impl FnOnce(&Report)) {
         let report = self.lock().take();
         if let Some(report) = report {
+            // Pairs with `Cancel::drop`.
             if !self.cancelled.load(Ordering::Acquire) {
                 stuck(&report);
             }
@@ -300,6 +303,7 @@ impl Clock {
         let mut future = pin!(future);
         let waker = parker.waker();
         let mut cx = Context::from_waker(&waker);
+        // Pairs with `Cancel::drop`.
         while !handover.cancelled.load(Ordering::Acquire) {
             *self.earliest() = None;
             if future.as_mut().poll(&mut cx).is_ready() {

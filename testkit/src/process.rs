@@ -35,7 +35,7 @@ pub struct Exit {
     pub status: ExitStatus,
     /// From the first signal to the exit; from the start, if there was no signal.
     pub elapsed: Duration,
-    /// When that was.
+    /// When the process exited.
     pub at: Instant,
     /// All that was written to stderr.
     pub stderr: String,
@@ -209,7 +209,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Both fail only if the process is gone, which is what they are for.
+        // Both fail only if the process is gone already.
         let _ = self.kill();
         let _ = self.child.wait();
     }

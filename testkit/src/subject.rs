@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 pub const TIMEOUT: Duration = Duration::from_secs(20);
 /// How late a server may end after the last byte that it had to write.
 const AFTER_THE_LAST_BYTE: Duration = Duration::from_millis(200);
-/// How late a server may do what it does at once, from the signal on: that takes time to arrive,
+/// How long after a signal a server may do what it does at once: the signal takes time to arrive,
 /// and then the listener retires.
 pub const AT_ONCE: Duration = Duration::from_millis(500);
 

@@ -294,12 +294,12 @@ fn a_hook_is_told_of_changes_at_most_once_in_its_interval() {
     drop(work);
     let _ = block_on(run);
     often.extend(all(&told_often));
-    let beats = |told: Vec<Progress>| {
-        let beats = told.into_iter().filter(|told| told.event.is_none());
-        beats.map(|told| told.in_flight).collect::<Vec<_>>()
+    let between_events = |told: Vec<Progress>| {
+        let between = told.into_iter().filter(|told| told.event.is_none());
+        between.map(|told| told.in_flight).collect::<Vec<_>>()
     };
-    assert_eq!(beats(often), [9, 8, 7]);
-    assert_eq!(beats(all(&told_seldom)), [7]);
+    assert_eq!(between_events(often), [9, 8, 7]);
+    assert_eq!(between_events(all(&told_seldom)), [7]);
 }
 
 /// A program that is not being stopped has no timer for its hooks, unless one of them asks.
@@ -648,9 +648,9 @@ fn a_blocked_executor_still_tells_its_hooks() {
     let (report, ()) = block_on(zip(run, blocked));
     assert!(!report.unwrap().is_drained());
     let told = all(&told);
-    let beats = told.iter().filter(|progress| progress.event.is_none());
-    assert!(beats.clone().count() >= 2, "{told:?}");
-    let late = beats.filter(|progress| progress.warning);
+    let between = told.iter().filter(|progress| progress.event.is_none());
+    assert!(between.clone().count() >= 2, "{told:?}");
+    let late = between.filter(|progress| progress.warning);
     assert!(
         late.count() >= 1,
         "more than half of the grace period has passed"

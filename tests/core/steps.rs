@@ -267,6 +267,25 @@ fn many_steps_that_fail_take_few_lines() {
     drop(guards);
 }
 
+/// As many failed steps as have lines are named; "1 more steps failed" would take as many.
+#[test]
+fn a_report_names_eight_failed_steps() {
+    for failed in [8, 9] {
+        let drain = Drain::new();
+        let mut shutdown = Shutdown::with_timer(&drain, |_| ready(())).on(stream::once(()));
+        for n in 0..failed {
+            shutdown = shutdown.then(n.to_string(), SECOND, || ready(Err::<(), _>("no")));
+        }
+        let text = block_on(shutdown.run(ready(Ok::<(), &str>(())))).to_string();
+        let named = text
+            .lines()
+            .filter(|line| line.starts_with("step "))
+            .count();
+        assert_eq!(named, if failed == 8 { 8 } else { 7 }, "{text}");
+        assert_eq!(text.contains("more steps failed"), failed > 8, "{text}");
+    }
+}
+
 /// A request that counts how often it would have ended the process.
 struct Request(Arc<AtomicUsize>);
 

@@ -1,6 +1,6 @@
-//! Systems other than Linux. A listener's queue can only be made shorter, and connection requests
-//! that are under way are not visible. No call tells what a peer has acknowledged: a close ends
-//! when the peer closes too, or at the stall limit.
+//! Systems other than Linux and Android. A listener's queue can only be made shorter, and
+//! connection requests that are under way are not visible. No call tells what a peer has
+//! acknowledged: a close ends when the peer closes too, or at the stall limit.
 
 #[cfg(unix)]
 use std::os::fd::BorrowedFd as BorrowedSocket;

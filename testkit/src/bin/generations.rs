@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Plays each kind of hand-over, and returns whether no client noticed any.
+/// Plays each kind of hand-over but socket activation, and returns whether no client noticed any.
 fn run(number: usize, directory: &std::path::Path, wrk: bool) -> io::Result<bool> {
     let server = directory.join("hyper");
     let example = |name: &str| {

@@ -11,8 +11,8 @@ use std::time::Duration;
 /// The window of a stream.
 const WINDOW: u32 = 64 * 1024;
 
-/// Asks for `path` on a fresh connection, and widens the window after each frame of the answer, of
-/// 16 KB at most, and a pause. `begun` is called after each.
+/// Asks for `path` on a fresh connection. After each frame of the answer (16 KB at most), it
+/// pauses, widens the window and calls `begun`.
 pub async fn read(stream: Stream, path: &str, pause: Duration, begun: impl FnMut()) -> Outcome {
     let mut conn = Http2::over(stream, Session::with_window(WINDOW));
     let stream = conn.session().request("GET", path, true);

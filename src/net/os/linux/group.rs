@@ -81,7 +81,7 @@ pub(in crate::net) fn steer(
         Err(error) => return Err(error),
     };
     let members = siblings_and_self(member, address)?;
-    // Every member accepts while this one has its turn.
+    // Member 0 accepts, even if it is this one: no other member retires during this turn.
     reuseport::attach(member, &[to(0)])?;
     match aim(member, address, members) {
         Ok(()) => Ok(Some(Steering {
@@ -150,7 +150,7 @@ pub(in crate::net) fn join(member: BorrowedFd<'_>, address: SocketAddr) {
 ///
 /// # Errors
 ///
-/// If it is alone.
+/// If it is alone, or bound to an interface.
 pub(super) fn siblings_and_self(member: BorrowedFd<'_>, address: SocketAddr) -> io::Result<usize> {
     let listeners = listeners(address)?;
     let own = cookie(member)?;
@@ -158,8 +158,7 @@ pub(super) fn siblings_and_self(member: BorrowedFd<'_>, address: SocketAddr) -> 
         .iter()
         .find(|found| found.cookie == own)
         .ok_or(io::ErrorKind::NotFound)?;
-    // What joins listeners to a group; the socket that is made to find the last one is not bound to
-    // an interface.
+    // What joins listeners to a group. Members that are bound to an interface are not steered.
     let key = |found: &Found| (found.local, found.interface, found.user);
     let members = listeners.iter().filter(|found| key(found) == key(own));
     match members.count() {

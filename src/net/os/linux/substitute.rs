@@ -22,7 +22,7 @@ use super::group::{join_without_peers, siblings_and_self, to};
 pub struct Substitute(Socket);
 
 impl Substitute {
-    /// Takes the new connection requests of `listener`, which drops SYNs still and is about to
+    /// Takes the new connection requests of `listener`, which still drops SYNs and is about to
     /// close.
     ///
     /// # Errors
@@ -41,7 +41,7 @@ impl Substitute {
         socket.set_reuse_port(true)?;
         let substitute = Self::join(listener, address);
         // The kernel looks at the newest listener of an IPv4 address first, so the group needs only
-        // the substitute to be in it. That of an IPv6 address it looks at last.
+        // the substitute to be in it. Of an IPv6 address, it looks at the newest last.
         if !in_group && (address.is_ipv4() || substitute.is_err()) {
             socket.set_reuse_port(false)?;
         }

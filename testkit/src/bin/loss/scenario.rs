@@ -25,7 +25,7 @@ pub(crate) struct Scenario {
     pub(crate) rounds: usize,
     /// The application protocol, where the connection is TLS.
     pub(crate) tls: Option<&'static str>,
-    /// Of the server, in place of those that all others have.
+    /// The server's settings, in place of the common ones.
     pub(crate) settings: &'static [(&'static str, &'static str)],
     kind: Kind,
 }

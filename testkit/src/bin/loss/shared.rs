@@ -64,7 +64,8 @@ impl Socket {
     }
 }
 
-/// Has the clients connect for each request, and the first generation told to stop in their midst.
+/// Lets the clients connect for each request, and tells the first generation to stop in their
+/// midst.
 pub(crate) async fn run(round: &Round<'_>) -> Result<Tally> {
     round
         .play(|hold| client(round, hold), async { round.signal() })

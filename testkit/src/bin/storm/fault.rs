@@ -63,8 +63,8 @@ pub(crate) struct Call {
     when: String,
 }
 
-/// What may fail. `epoll_create1` is also called at the start, which must succeed; `sendto` by the
-/// handler of signals, which can't try again, and needs not, as no call that does not block is ever
+/// What may fail. `epoll_create1` is also called at the start, which must succeed; `sendto` also by
+/// the signal handler, which can't try again and need not: a call that doesn't block is never
 /// interrupted.
 const CALLS: &[(&str, &[&str], Rhythm)] = &[
     (

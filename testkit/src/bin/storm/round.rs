@@ -25,7 +25,7 @@ pub(crate) struct Played {
     /// When the process could first notice the signal, and when it was last thawed.
     pub(crate) heard: Option<Instant>,
     pub(crate) thawed: Option<Instant>,
-    /// Of each lost request.
+    /// What is known of each lost request.
     pub(crate) losses: Vec<String>,
 }
 
