@@ -95,7 +95,7 @@ def variants():
         for name, catchers in re.findall(r'^broken ([\w-]+)\s+("[^"]*"|\S+)', text, re.MULTILINE):
             for catcher in catchers.strip('"').split():
                 kind, test = (only, catcher) if only else catcher.split(":", 1)
-                if kind == "server" and test.startswith("net::"):
+                if kind == "server" and test.startswith(("net::", "hyper::")):
                     kind, test = "unit", test.replace("::tests::", "::")
                 caught.setdefault((kind, test), []).append(name)
     return caught

@@ -177,6 +177,7 @@ impl<C: AsyncWrite + Unpin> Write for Io<C> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.activity.writes(buf);
         self.poll_write_by(cx, buf, |conn, cx| conn.poll_write(cx, buf))
     }
 
@@ -188,6 +189,7 @@ impl<C: AsyncWrite + Unpin> Write for Io<C> {
     ) -> Poll<io::Result<usize>> {
         let first = bufs.iter().find(|buf| !buf.is_empty());
         let first = first.map_or(&[][..], |buf| buf);
+        self.activity.writes(first);
         self.poll_write_by(cx, first, |conn, cx| conn.poll_write_vectored(cx, bufs))
     }
 

@@ -51,6 +51,14 @@ use crate::{
 /// The server observes its drain and doesn't keep it running: keep the
 /// [`Drain`](crate::Drain) itself until the program is to stop.
 ///
+/// # Peers that leave before their answer
+///
+/// A peer of HTTP/1 may end its sending after its request, as `nc -N` does, and still read the
+/// answer. One that has gone looks the same until something is written to it, so its handler runs
+/// to its end. If handlers wait for long, and no client of yours does that, let hyper drop the
+/// handlers of peers that have ended their sending, by
+/// [`configure`](Self::configure)`(|http| { http.http1().half_close(false); })`.
+///
 /// # What is cut while it is silent
 ///
 /// An HTTP/2 peer that has no request under way has five seconds to react to the first GOAWAY: any

@@ -9,6 +9,7 @@ use std::{
 use ::hyper::{
     Request, Response, Version,
     body::{Body as HttpBody, Frame, SizeHint},
+    header::EXPECT,
     service::Service,
     upgrade::OnUpgrade,
 };
@@ -69,6 +70,10 @@ where
         let body = (!http2).then(|| body_of(request.body()));
         if request.extensions().get::<OnUpgrade>().is_some() {
             self.activity.set_upgradable();
+        }
+        let expects = request.headers().get(EXPECT);
+        if expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+            self.activity.asks_to_continue();
         }
         let unanswered = (self.activity).request(body, |label| http::label(&request, label));
         if let Some(peer) = self.peer {

@@ -97,6 +97,30 @@ fn a_refused_tunnel_ends_with_close_notify() {
     drained(&mut server);
 }
 
+/// L2 Z8: a client that waits for `100 Continue` and is rejected instead owes no body, so the exit
+/// doesn't wait for one.
+#[test]
+fn a_client_that_was_not_told_to_continue_does_not_delay_the_exit() {
+    two_of_three(after_the_last_byte(), || {
+        let mut server = hyper(&[]);
+        let mut conn = connect(&server);
+        overtaken(&server);
+        server.signal(Signal::TERM).expect("a live process");
+        refused(server.addr());
+        conn.send(
+            b"POST /reject HTTP/1.1\r\nhost: test\r\nexpect: 100-Continue\r\n\
+              content-length: 5\r\n\r\n",
+        )
+        .expect("an open connection");
+        let answered = Instant::now();
+        let answer = conn.read_response().expect("a whole answer");
+        assert_eq!(answer.head.status, 401);
+        // The connection stays open, as that of a client that keeps it for later does.
+        drained(&mut server);
+        answered.elapsed()
+    });
+}
+
 /// Z8: a client that pauses after the answer, and sends more before it reads, is not reset.
 #[test]
 fn a_rejected_upload_that_pauses_is_not_reset() {

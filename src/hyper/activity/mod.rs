@@ -21,6 +21,7 @@
 //! | `told` | 2 | watch, after a poll | socket |
 //! | `reacted` | 2 | socket | watch |
 //! | `left` | 1 | watch | socket, watch |
+//! | `expects_continue` | 1 | service; cleared by the socket | socket |
 //! | `upgradable` | 1 | service | service |
 //! | `takes_all` | 1 | service, at an answer's end; cleared by the socket | socket |
 //! | `unclosed` | 1 | socket, when hyper drops it | watch |
@@ -113,6 +114,8 @@ struct State {
     starved: AtomicBool,
     /// What a poll of the connection has read: a `Reads`.
     reads: AtomicU8,
+    /// Set while a peer of HTTP/1 waits for `100 Continue` before it sends the body of its request.
+    expects_continue: AtomicBool,
     /// Set once a request of HTTP/1 has asked for an upgrade.
     upgradable: AtomicBool,
     /// Set from the end of an answer of an `upgradable` connection until hyper has written it.
@@ -166,6 +169,7 @@ impl Activity {
             blocked: AtomicBool::default(),
             starved: AtomicBool::new(true),
             reads: AtomicU8::new(Reads::UNBOUNDED),
+            expects_continue: AtomicBool::default(),
             upgradable: AtomicBool::default(),
             takes_all: AtomicBool::default(),
             unclosed: Mutex::default(),

@@ -134,3 +134,26 @@ impl Activity {
         (self.0.socket.get()).map_or((0, 0), |delivery| delivery.acknowledged())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Activity;
+    use crate::Drain;
+
+    /// S8: an answer that ends between h2's last write and the watch's look is not written: the
+    /// connection is at work, and is polled once more.
+    #[test]
+    fn an_answer_of_http2_that_ends_late_is_work() {
+        let activity = Activity::new(&Drain::new());
+        let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+        activity.received(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &settings[..]].concat());
+        let unanswered = activity.request(None, |_| ());
+        let ended = activity.poll_begins();
+        drop(unanswered);
+        activity.polled(ended, false);
+        assert!(activity.is_unflushed() && !activity.is_idle());
+        let ended = activity.poll_begins();
+        activity.polled(ended, false);
+        assert!(!activity.is_unflushed() && activity.is_idle());
+    }
+}

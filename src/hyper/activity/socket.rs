@@ -33,6 +33,7 @@ impl Activity {
         if position.is_upgraded() {
             return;
         }
+        self.set_expects_continue(false);
         if position.is_http2_for_good() && self.0.told.load(Ordering::Relaxed) && !bytes.is_empty()
         {
             self.0.reacted.store(true, Ordering::Relaxed);
@@ -66,6 +67,30 @@ impl Activity {
         self.0.reads.load(Ordering::Relaxed) == Reads::EXHAUSTED
     }
 
+    /// Notes that the peer of a request that has just been read waits for `100 Continue`, unless
+    /// its body has begun to arrive.
+    pub(in crate::hyper) fn asks_to_continue(&self) {
+        self.set_expects_continue(self.position().is_head_alone());
+    }
+
+    /// Notes that `bytes` are written: the peer no longer waits if they are `100 Continue`.
+    #[inline]
+    pub(in crate::hyper) fn writes(&self, bytes: &[u8]) {
+        const CONTINUE: &[u8] = b"HTTP/1.1 100 ";
+        if self.expects_continue() && bytes.windows(CONTINUE.len()).any(|line| line == CONTINUE) {
+            self.set_expects_continue(false);
+        }
+    }
+
+    fn expects_continue(&self) -> bool {
+        self.0.expects_continue.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn set_expects_continue(&self, expects: bool) {
+        self.0.expects_continue.store(expects, Ordering::Relaxed);
+    }
+
     #[inline]
     pub(in crate::hyper) fn set_blocked(&self, blocked: bool) {
         self.0.blocked.store(blocked, Ordering::Relaxed);
@@ -82,13 +107,47 @@ impl Activity {
         self.set_starved(true);
         if let Some(delivery) = self.0.socket.get() {
             delivery.set_unended(false);
-            delivery.expect(if self.position().is_in_body() {
-                Expected::Rest
-            } else if self.is_left() {
-                Expected::Nothing
-            } else {
-                Expected::Unknown
-            });
+            // A peer that has its answer without `100 Continue` sends no body.
+            delivery.expect(
+                if self.position().is_in_body() && !self.expects_continue() {
+                    Expected::Rest
+                } else if self.is_left() {
+                    Expected::Nothing
+                } else {
+                    Expected::Unknown
+                },
+            );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::super::framing::Body, Activity};
+    use crate::Drain;
+
+    /// Z8: a peer owes its body once it was told to continue, or has begun to send it.
+    #[test]
+    fn a_peer_waits_until_it_is_told_to_continue() {
+        let head = b"POST / HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n";
+        let asks = |arrived: &[u8]| {
+            let activity = Activity::new(&Drain::new());
+            activity.received(arrived);
+            activity.asks_to_continue();
+            drop(activity.request(Some(Body::Exact(5)), |_| ()));
+            activity
+        };
+        let waits = asks(head);
+        assert!(waits.expects_continue());
+        waits.writes(b"HTTP/1.1 401 Unauthorized\r\n\r\n");
+        assert!(waits.expects_continue());
+        waits.writes(b"HTTP/1.1 100 Continue\r\n\r\n");
+        assert!(!waits.expects_continue());
+
+        let sends = asks(head);
+        sends.received(b"a");
+        assert!(!sends.expects_continue());
+        let has_sent = asks(&[&head[..], b"a"].concat());
+        assert!(!has_sent.expects_continue());
     }
 }

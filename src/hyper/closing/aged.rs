@@ -14,16 +14,16 @@ impl Closing {
             self.expired = due.now;
             return;
         };
-        // Tell the peer first: a handler may answer as soon as it is told, and its answer must say
-        // `close`.
+        // Tell the peer first: a handler may answer as soon as it is told, and `close` belongs into
+        // that answer.
         activity.set_leaving();
         if let Some(handlers) = activity.handlers() {
             handlers.begin(age);
         }
     }
 
-    /// Ends the connection because its age grace is over. Returns `None` if it is idle and was asked
-    /// to end before.
+    /// Ends the connection because its age grace is over. Returns `None` if it is idle and was
+    /// asked to end before.
     pub(super) fn end_by_age(&mut self) -> Option<Next> {
         let age = self.age.as_mut()?;
         age.cut = None;
