@@ -283,6 +283,9 @@ broken a-creation-does-not-wait "loom:abort_vs_move_between_shards loom:abort_vs
 broken a-creation-in-haste-does-not-wait loom:abort_vs_move_between_shards drain/mod.rs \
     'if !self.node.latch.is_relaxed(Phase::Draining) =>' 'if !self.node.latch.is_relaxed(Phase::Drained) =>'
 
+broken counted-without-a-mark loom:abort_vs_move_to_the_parent drain/part.rs \
+    'if let Some(seat) = self.seat() {' 'if let (false, Some(seat)) = (true, self.seat()) {'
+
 broken counted-before-draining "loom:abort_vs_move_between_shards loom:abort_vs_move_to_the_parent" drain/raise.rs \
     'let begun = self.raise_uncounted(Phase::Draining, None);' 'let begun = false;'
 

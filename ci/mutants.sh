@@ -77,7 +77,7 @@ done
 
 # First without the tests that take most of the time, which mostly race threads: the others wait, so
 # many run at once. Then what has survived, by all of them.
-mutants 7 --skip wide --skip million --skip deep --skip moves -- ${SHARD:+--shard "$SHARD"}
+mutants 10 --skip wide --skip million --skip deep --skip moves -- ${SHARD:+--shard "$SHARD"}
 caught=$(cat "$out"/{caught,timeout}.txt | wc -l)
 if [ -s "$out/missed.txt" ]; then
     while read -r mutant; do

@@ -292,6 +292,17 @@ mod deep {
         assert!(line.iter().all(|drain| drain.phase() == Phase::Drained));
     }
 
+    /// A child has a seat of its own from its first guard on.
+    #[test]
+    fn children_that_have_had_guards_end_from_the_bottom() {
+        let line = line(10 * DEEP);
+        line.iter().for_each(|drain| drop(drain.guard().unwrap()));
+        let work = line[line.len() - 1].guard().unwrap();
+        line[0].begin();
+        drop(work);
+        assert!(line.iter().all(|drain| drain.phase() == Phase::Drained));
+    }
+
     #[test]
     fn handles_may_be_dropped_from_the_top() {
         check(DEEP, drop);
