@@ -87,7 +87,7 @@ impl<C: AsyncWrite + Unpin> Io<C> {
     /// Closes the connection by its own close (Z8).
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.closed {
-            // If that fails, the peer is gone, and so does the close.
+            // If this fails, the peer is gone, and the close ends at once.
             let _ = ready!(self.poll_backlog(cx));
             self.activity.ends();
             let end = ready!(self.conn().poll_close(cx));
