@@ -2,7 +2,7 @@
 
 use std::{
     cell::Cell,
-    future::{self, Future},
+    future,
     io::{ErrorKind, Read, Write},
     net::{TcpListener, TcpStream},
     rc::Rc,
@@ -16,7 +16,7 @@ use futures_lite::{AsyncReadExt, AsyncWriteExt, StreamExt, future::block_on};
 use http_types::{Request, Response, StatusCode, upgrade::Connection};
 use smol::{Async, LocalExecutor, channel};
 
-use crate::support::client::Conn;
+use crate::{scene::Scene, support::client::Conn};
 
 /// Neither the endpoint nor its executor is `Send`.
 #[test]
@@ -316,96 +316,5 @@ fn a_body_in_an_unknown_coding_is_refused() {
              0\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: test\r\n\r\n",
         ));
         assert_eq!(scene.read_to_end(), "");
-    }
-}
-
-/// A connection on an executor that the test polls, and the peer's end of it.
-struct Scene {
-    // Declared first, and so dropped before the peer.
-    executor: LocalExecutor<'static>,
-    peer: TcpStream,
-    /// How often the endpoint has been called.
-    called: Rc<Cell<usize>>,
-}
-
-impl Scene {
-    fn open<F, Fut>(drain: &Drain, endpoint: F) -> Self
-    where
-        F: Fn(Request) -> Fut + 'static,
-        Fut: Future<Output = http_types::Result<Response>> + 'static,
-    {
-        Self::of(drain, &Driver::new(drain), endpoint)
-    }
-
-    fn of<F, Fut>(drain: &Drain, driver: &Driver, endpoint: F) -> Self
-    where
-        F: Fn(Request) -> Fut + 'static,
-        Fut: Future<Output = http_types::Result<Response>> + 'static,
-    {
-        let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 0)).expect("a listener");
-        let addr = listener.get_ref().local_addr().expect("an address");
-        let peer = TcpStream::connect(addr).expect("a connection");
-        peer.set_nonblocking(true).expect("a socket");
-        let mut incoming = drain.accept(listener);
-        let connection = block_on(incoming.next());
-        let connection = connection.expect("one").expect("a connection");
-        let executor = LocalExecutor::new();
-        let called = Rc::new(Cell::new(0));
-        let count = Rc::clone(&called);
-        let serving = driver.drive(connection, move |request| {
-            count.set(count.get() + 1);
-            endpoint(request)
-        });
-        executor.spawn(async { drop(serving.await) }).detach();
-        Self {
-            executor,
-            peer,
-            called,
-        }
-    }
-
-    fn into_parts(self) -> (TcpStream, LocalExecutor<'static>) {
-        self.peer.set_nonblocking(false).expect("a socket");
-        (self.peer, self.executor)
-    }
-
-    fn send(&self, bytes: &str) {
-        let mut peer = &self.peer;
-        peer.write_all(bytes.as_bytes())
-            .expect("an open connection");
-    }
-
-    /// Sends a request, and runs the server until its handler waits or has ended.
-    fn request(&self, bytes: &str) {
-        let called = self.called.get();
-        self.send(bytes);
-        while self.called.get() == called || self.executor.try_tick() {
-            self.executor.try_tick();
-            thread::yield_now();
-        }
-    }
-
-    /// Reads an answer's head while the server runs.
-    fn read_head(&self) -> String {
-        self.read_until(|read| read.ends_with("\r\n\r\n"))
-    }
-
-    fn read_to_end(&self) -> String {
-        self.read_until(|_| false)
-    }
-
-    fn read_until(&self, done: impl Fn(&str) -> bool) -> String {
-        let mut read = String::new();
-        while !done(&read) {
-            self.executor.try_tick();
-            let mut byte = [0];
-            match (&self.peer).read(&mut byte) {
-                Ok(0) => break,
-                Ok(_) => read.push(char::from(byte[0])),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => thread::yield_now(),
-                Err(error) => panic!("{error}"),
-            }
-        }
-        read
     }
 }

@@ -9,6 +9,7 @@ mod idle;
 mod in_flight;
 mod middleware;
 mod newcomers;
+mod scene;
 mod websocket;
 
 use testkit as support;
