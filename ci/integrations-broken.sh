@@ -66,6 +66,8 @@ broken unknown-coding-read driver::a_body_in_an_unknown_coding_is_refused connec
 
 broken upload-discarded in_flight::an_upload_that_was_answered_early_is_read_by_its_handler connection.rs \
     'poll_fn(|cx| io.poll_body(cx)).await' 'true'
+broken upload-freed-by-the-last uploads::a_request_that_is_kept_does_not_cut_the_next_upload io.rs \
+    'if self.number == state.requests {' 'if self.number <= state.requests {'
 broken reader-left-asleep driver::a_task_that_reads_an_upload_is_woken_by_aborting io.rs \
     'wake(reader);' 'drop(reader);'
 

@@ -449,6 +449,8 @@ impl<C: Transport> AsyncWrite for RequestIo<C> {
 /// The body of a request as the endpoint gets it, which tells its connection when it is dropped.
 pub(crate) struct Upload<C: Transport> {
     io: Io<C>,
+    /// Which request it belongs to. A task may keep the request when the next one has begun.
+    number: usize,
     body: Body,
 }
 
@@ -459,11 +461,14 @@ impl<C: Transport + Send + 'static> Upload<C> {
         if length == Some(0) {
             return;
         }
-        io.state().body_held = true;
+        let mut state = io.state();
+        state.body_held = true;
+        let number = state.requests;
+        drop(state);
         let body = request.take_body();
         let mime = body.mime().clone();
         let io = io.clone();
-        let mut body = Body::from_reader(Self { io, body }, length);
+        let mut body = Body::from_reader(Self { io, number, body }, length);
         body.set_mime(mime);
         request.set_body(body);
     }
@@ -492,9 +497,11 @@ impl<C: Transport> AsyncBufRead for Upload<C> {
 impl<C: Transport> Drop for Upload<C> {
     fn drop(&mut self) {
         let mut state = self.io.state();
-        state.body_held = false;
-        let driver = state.driver.take();
-        drop(state);
-        wake(driver);
+        if self.number == state.requests {
+            state.body_held = false;
+            let driver = state.driver.take();
+            drop(state);
+            wake(driver);
+        }
     }
 }

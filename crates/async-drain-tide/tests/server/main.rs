@@ -10,6 +10,7 @@ mod in_flight;
 mod middleware;
 mod newcomers;
 mod scene;
+mod uploads;
 mod websocket;
 
 use testkit as support;
