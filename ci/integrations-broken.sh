@@ -94,6 +94,12 @@ broken gone-peer-abandoned driver::a_peer_that_disconnects_is_not_abandoned conn
     'guard.finished();' ''
 broken upgraded-abandoned driver::an_upgraded_connection_that_ends_is_not_abandoned io.rs \
     'guard.finished();' ''
+broken rejected-upload-awaited uploads::an_upload_that_was_rejected_does_not_hold_the_exit connection.rs \
+    'Timer::after(STALL_LIMIT).await;' 'std::future::pending::<()>().await;'
+broken upload-limited-while-running uploads::a_rejected_upload_has_no_limit_before_draining \
+    connection.rs 'io.until_draining().await;' ''
+broken rejected-upload-not-read uploads::a_rejected_upload_that_pauses_is_not_reset connection.rs \
+    'if upgrade.is_none() &&' 'if !close && upgrade.is_none() &&'
 
 broken loss-unreported in_flight::an_answer_that_its_peer_does_not_take_is_abandoned io.rs \
     'ConnectionGuard::new(guard).with_connection(&mut conn)' \

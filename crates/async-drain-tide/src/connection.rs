@@ -181,7 +181,7 @@ where
         return Ok(Then::Close);
     }
     if upgrade.is_none() && poll_fn(|cx| io.poll_body(cx)).await {
-        discard(body).await?;
+        close |= !discarded(io, body).await?;
     }
     if let Some(upgrade) = upgrade {
         upgrade.send(Connection::new(io.hand_over())).await;
@@ -234,7 +234,30 @@ async fn write<C: Transport>(io: &mut Io<C>, mut answer: Encoder) -> io::Result<
     .await
 }
 
-/// Reads and discards what the endpoint has left of a request's body.
+/// How long a peer that has its answer may go on with its upload once draining has begun. As in the
+/// close of a `Linger`, bytes that arrive don't extend it.
+const STALL_LIMIT: Duration = Duration::from_secs(2);
+
+/// Discards what the endpoint has left of a request's body, since a close would reset the peer
+/// before it has read its answer (Z8). Returns whether that was all of it.
+///
+/// The answer has been written, so this must not hold the exit.
+async fn discarded<C: Transport>(io: &Io<C>, body: impl AsyncRead + Unpin) -> io::Result<bool> {
+    let mut discarding = pin!(discard(body));
+    let mut limit = pin!(async {
+        io.until_draining().await;
+        Timer::after(STALL_LIMIT).await;
+    });
+    poll_fn(|cx| {
+        if let Poll::Ready(end) = discarding.as_mut().poll(cx) {
+            return Poll::Ready(end.map(|()| true));
+        }
+        limit.as_mut().poll(cx).map(|()| Ok(false))
+    })
+    .await
+}
+
+/// Reads and discards what is left of a request's body.
 async fn discard(mut body: impl AsyncRead + Unpin) -> io::Result<()> {
     let mut buf = [0; 1024];
     poll_fn(|cx| {

@@ -165,6 +165,14 @@ impl<C: Transport> Io<C> {
         self.clone()
     }
 
+    /// Waits until draining begins.
+    pub(crate) async fn until_draining(&self) {
+        let draining = (self.state().guard.as_ref()).map(|guard| guard.guard().until_draining());
+        if let Some(draining) = draining {
+            draining.await;
+        }
+    }
+
     pub(crate) fn is_handed_over(&self) -> bool {
         self.state().is_handed_over
     }
