@@ -63,6 +63,14 @@ broken limit-while-idle driver::a_head_that_is_never_completed_is_closed connect
 broken unknown-coding-read driver::a_body_in_an_unknown_coding_is_refused connection.rs \
     'if codings.is_some_and(|codings| codings.iter().count() > 1 || request.len().is_some()) {' \
     'if codings.is_none() && codings.is_some() {'
+broken value-beyond-ascii-decoded heads::a_header_value_that_is_not_ascii_gets_a_400 ahead/head.rs \
+    'self.beyond_ascii |= self.in_fields && !byte.is_ascii();' ''
+broken path-beyond-ascii-refused heads::a_path_that_is_not_ascii_is_served ahead/head.rs \
+    'self.in_fields && !byte' '!byte'
+broken refused-head-unanswered heads::a_header_value_that_is_not_ascii_gets_a_400 connection.rs \
+    'if io.is_head_refused() {' 'if false {'
+broken trailers-beyond-ascii-decoded heads::trailers_that_are_not_ascii_are_discarded ahead/mod.rs \
+    'Some(end) if !bytes[..end].is_ascii() => {' 'Some(end) if false => {'
 
 broken upload-discarded in_flight::an_upload_that_was_answered_early_is_read_by_its_handler connection.rs \
     'poll_fn(|cx| io.poll_body(cx)).await' 'true'

@@ -16,7 +16,7 @@ use async_h1::server::{Encoder, decode};
 use async_io::Timer;
 use futures_io::{AsyncRead, AsyncWrite};
 use http_types::{
-    Error, Request, Response, Result, StatusCode,
+    Error, Method, Request, Response, Result, StatusCode,
     headers::{TRANSFER_ENCODING, UPGRADE},
     upgrade::Connection,
 };
@@ -140,7 +140,14 @@ where
     F: Fn(Request) -> Fut,
     Fut: Future<Output = Result<Response>>,
 {
-    let Some((mut request, body)) = decode(RequestIo::new(io)).await? else {
+    let decoded = decode(RequestIo::new(io)).await;
+    // The only malformed head that is answered: to its peer, it is a valid one.
+    if io.is_head_refused() {
+        let mut refusal = Response::new(StatusCode::BadRequest);
+        header::close(refusal.as_mut());
+        write(&mut io.clone(), Encoder::new(refusal, Method::Get)).await?;
+    }
+    let Some((mut request, body)) = decoded? else {
         return Ok(Then::Close);
     };
     io.request(&request);

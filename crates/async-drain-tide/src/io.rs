@@ -123,6 +123,11 @@ impl<C: Transport> Io<C> {
         state.begun && state.ahead.is_in_head()
     }
 
+    /// Returns whether the head can't be read, because a header value is not ASCII.
+    pub(crate) fn is_head_refused(&self) -> bool {
+        self.state().ahead.is_beyond_ascii()
+    }
+
     /// Returns whether no request has ever been read.
     pub(crate) fn is_silent(&self) -> bool {
         self.state().requests == 0
@@ -236,18 +241,22 @@ impl<C: Transport> State<C> {
         conn.ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    /// Records that bytes of a request were handed out. Returns the task to wake if the last one
-    /// was.
-    fn received(&mut self) -> Option<Waker> {
+    /// Records that bytes of a request are handed out. Returns the task to wake if the last one is.
+    /// Fails if async-h1 must not get them.
+    fn received(&mut self) -> io::Result<Option<Waker>> {
         self.begun = true;
         if let Some(guard) = &mut self.guard {
             guard.work();
         }
-        if self.ahead.is_over() {
+        if self.ahead.is_beyond_ascii() {
+            let why = "only header values in ASCII are supported";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        }
+        Ok(if self.ahead.is_over() {
             self.driver.take()
         } else {
             None
-        }
+        })
     }
 
     /// Writes the rest of a `100 Continue`, so that the final answer doesn't begin in the middle of
@@ -309,7 +318,7 @@ impl<C: Transport> AsyncRead for Io<C> {
         }
         let kept = state.ahead.take(buf);
         if kept > 0 {
-            let driver = state.received();
+            let driver = state.received()?;
             drop(state);
             wake(driver);
             return Poll::Ready(Ok(kept));
@@ -339,7 +348,7 @@ impl<C: Transport> AsyncRead for Io<C> {
         let driver = if length == 0 && state.ahead.is_empty() {
             None
         } else {
-            state.received()
+            state.received()?
         };
         drop(state);
         wake(driver);

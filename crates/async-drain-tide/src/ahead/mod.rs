@@ -1,10 +1,11 @@
 mod chunks;
+mod head;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod property;
 
 use std::mem;
 
-use self::chunks::Chunks;
+use self::{chunks::Chunks, head::Head};
 
 /// Hands async-h1 the bytes of one message at a time, and keeps what was read beyond it.
 ///
@@ -12,11 +13,16 @@ use self::chunks::Chunks;
 /// the next request. Its decoder of chunked bodies fails if anything follows the trailers in the
 /// same read, and is never woken again if the trailers come in two reads. So async-h1 never gets a
 /// byte of the next message, and gets the trailers in one piece.
+///
+/// http-types holds header values in ASCII only, and async-h1 panics at others: such trailers are
+/// dropped, and such a head is not to be handed out.
 #[derive(Debug, Default)]
 pub(crate) struct Ahead {
     /// Bytes that have arrived and that async-h1 doesn't have yet.
     kept: Vec<u8>,
     part: Part,
+    /// Set once the head has a field that is not ASCII, until bytes of the next head arrive.
+    beyond_ascii: bool,
 }
 
 /// The part of a message that async-h1 is reading.
@@ -26,17 +32,13 @@ enum Part {
     /// 2.2).
     #[default]
     Blank,
-    /// A head, of whose terminator this many bytes have arrived.
-    Head(usize),
+    Head(Head),
     /// This many more bytes of a body.
     Body(u64),
     Chunks(Chunks),
     /// Everything that arrives: what follows an upgrade, or framing that async-h1 will reject.
     All,
 }
-
-/// The terminator of a head, as async-h1 recognises it.
-const END: &[u8; 4] = b"\r\n\r\n";
 
 /// The longest trailer section that async-h1 accepts, which is also the size of its buffer.
 const LONGEST_TRAILERS: usize = 8 * 1024;
@@ -74,6 +76,11 @@ impl Ahead {
         matches!(self.part, Part::Body(0))
     }
 
+    /// Returns whether the head has a field that is not ASCII: async-h1 must not get it.
+    pub(crate) fn is_beyond_ascii(&self) -> bool {
+        self.beyond_ascii
+    }
+
     /// Hands out bytes that were kept, and returns how many.
     pub(crate) fn take(&mut self, buf: &mut [u8]) -> usize {
         let mut kept = mem::take(&mut self.kept);
@@ -106,11 +113,17 @@ impl Ahead {
             if dropped == bytes.len() {
                 return (dropped, 0);
             }
-            self.part = Part::Head(0);
+            self.part = Part::Head(Head::default());
         }
-        let bytes = &bytes[dropped..];
+        let mut bytes = &bytes[dropped..];
         if let Part::Chunks(Chunks::Trailers) = self.part {
             match chunks::end_of_trailers(bytes) {
+                // Trailers may be discarded (RFC 9112, 7.1.2): only the empty line is left.
+                Some(end) if !bytes[..end].is_ascii() => {
+                    dropped = end - 1;
+                    bytes = &bytes[dropped..];
+                    self.part = Part::Body(1);
+                }
                 Some(end) => self.part = Part::Body(end as u64),
                 None if bytes.len() >= LONGEST_TRAILERS => self.part = Part::All,
                 None => return (dropped, 0),
@@ -125,13 +138,14 @@ impl Ahead {
                 *left -= length as u64;
                 length
             }
-            Part::Head(matched) => match end_of_head(matched, bytes) {
-                Some(end) => {
+            Part::Head(head) => {
+                let end = head.read(bytes);
+                self.beyond_ascii = head.beyond_ascii;
+                if end.is_some() {
                     self.part = Part::Body(0);
-                    end
                 }
-                None => bytes.len(),
-            },
+                end.unwrap_or(bytes.len())
+            }
             Part::Chunks(chunks) => {
                 let length = chunks.read(bytes);
                 if let Chunks::Malformed = chunks {
@@ -150,22 +164,6 @@ impl Ahead {
 fn blank(bytes: &[u8]) -> usize {
     let begun = bytes.iter().position(|byte| !b"\r\n".contains(byte));
     begun.unwrap_or(bytes.len())
-}
-
-/// Finds where the head ends in `bytes`. So many bytes of its terminator have `matched` before
-/// them.
-fn end_of_head(matched: &mut usize, bytes: &[u8]) -> Option<usize> {
-    for (index, &byte) in bytes.iter().enumerate() {
-        *matched = match byte {
-            byte if byte == END[*matched] => *matched + 1,
-            b'\r' => 1,
-            _ => 0,
-        };
-        if *matched == END.len() {
-            return Some(index + 1);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

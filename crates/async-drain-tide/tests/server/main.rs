@@ -5,6 +5,7 @@ mod async_std;
 mod driver;
 mod ending;
 mod example;
+mod heads;
 mod idle;
 mod in_flight;
 mod middleware;
