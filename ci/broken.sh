@@ -468,6 +468,11 @@ broken stuck-without-the-failure test:shutdown::the_watchdog_is_told_why_the_ser
     shutdown/watchdog.rs \
     'if let Some(error) = self.failure.take() {' 'if let Some(error) = None {'
 
+broken stuck-panics-through test:shutdown::a_stuck_that_panics_does_not_cost_the_report \
+    shutdown/watchdog.rs \
+    'catch_unwind(AssertUnwindSafe(|| stuck(&report)))' \
+    'Ok::<_, Box<dyn std::any::Any + Send>>(stuck(&report))'
+
 broken a-hook-panics-through test:progress::a_hook_that_panics_is_dropped_and_reported shutdown/calls.rs \
     'queue.lock().panics.push(message(payload));' 'std::panic::resume_unwind(payload);'
 

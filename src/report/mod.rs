@@ -46,7 +46,8 @@ pub struct Report {
     abandoned: Option<Abandoned>,
     /// Set if the server failed.
     failure: Option<Box<dyn Error + Send + Sync>>,
-    /// What went wrong beside the work: a line for each hook and stream that failed.
+    /// What went wrong beside the work: a line for each hook and stream that failed, and one if
+    /// `stuck` of the watchdog panicked.
     faults: Vec<String>,
     /// How each step ended, in order.
     steps: Vec<Step>,
@@ -104,6 +105,11 @@ impl Report {
     /// Adds with which messages streams of requests panicked.
     pub(crate) fn requests_panicked(&mut self, messages: &[String]) {
         self.panicked("a stream of requests to stop", messages);
+    }
+
+    /// Adds with which message the function for a blocked executor panicked.
+    pub(crate) fn stuck_panicked(&mut self, message: String) {
+        self.panicked("the watchdog's `stuck`", &[message]);
     }
 
     fn panicked(&mut self, what: &str, messages: &[String]) {

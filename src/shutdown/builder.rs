@@ -338,8 +338,8 @@ impl Shutdown {
     /// this future is not polled within a quarter of a second, the executor counts as blocked, and
     /// the thread calls `stuck`, which usually prints the report and ends the process. If all work
     /// is done, a blocked executor has until lame duck, grace and abort grace are used up together,
-    /// or until the second request. If `stuck` returns, this future resolves when it is polled
-    /// again.
+    /// or until the second request. If `stuck` returns or panics, this future resolves when it is
+    /// polled again, and the report has a line for the panic.
     ///
     /// ```no_run
     /// # use async_drain::{Drain, Shutdown, signal};

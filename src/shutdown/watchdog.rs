@@ -5,6 +5,7 @@ use std::{
     error::Error,
     future::{Future, pending, poll_fn},
     io, mem,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -15,7 +16,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{ServerEnd, builder::Shutdown, relay, stages::Stages, steps::Planned, timer::BoxTimer};
+use super::{
+    ServerEnd, builder::Shutdown, calls::message, relay, stages::Stages, steps::Planned,
+    timer::BoxTimer,
+};
 use crate::{Report, drain::park::Parker};
 
 /// How long the executor may take to poll the task that was woken for the report. After that it
@@ -236,13 +240,16 @@ impl Handover {
     }
 
     /// Calls `stuck` with the report, unless the task has taken it by now, and then offers it
-    /// again.
+    /// again, with a line if that panicked (S6).
     fn give_to(&self, stuck: impl FnOnce(&Report)) {
         let report = self.lock().take();
-        if let Some(report) = report {
+        if let Some(mut report) = report {
             // Pairs with `Cancel::drop`.
             if !self.cancelled.load(Ordering::Acquire) {
-                stuck(&report);
+                let called = catch_unwind(AssertUnwindSafe(|| stuck(&report)));
+                if let Err(payload) = called {
+                    report.stuck_panicked(message(payload));
+                }
             }
             self.offer(report);
         }

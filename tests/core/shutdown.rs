@@ -4,6 +4,7 @@ use std::{
     cell::Cell,
     future::{Pending, pending, ready},
     io,
+    panic::panic_any,
     pin::{Pin, pin},
     sync::mpsc,
     thread,
@@ -12,8 +13,9 @@ use std::{
 
 use async_channel::{Receiver, Sender, unbounded};
 use async_drain::{Drain, Phase, Report, Shutdown};
+use async_io::Timer;
 use futures_lite::{
-    future::{block_on, poll_once, zip},
+    future::{block_on, or, poll_once, zip},
     stream,
 };
 
@@ -389,6 +391,50 @@ fn the_watchdog_is_told_why_the_server_failed() {
     };
     let (report, ()) = block_on(zip(run, blocked));
     assert!(report.unwrap().failure().is_some());
+}
+
+/// S6, L3: a panic in `stuck`, e.g. of `eprintln!` if stderr is closed, costs the shutdown nothing
+/// but a line: it ends once the executor is no longer blocked.
+#[test]
+fn a_stuck_that_panics_does_not_cost_the_report() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("in the drop");
+        }
+    }
+    fn without_a_message() {
+        panic_any(Bomb);
+    }
+    let panics: [(fn(), _); 2] = [
+        (|| panic!("no stderr\nfor it"), "no stderr"),
+        (without_a_message, "it has no message"),
+    ];
+    for (panic, message) in panics {
+        let drain = Drain::new();
+        let _work = drain.guard().unwrap();
+        drain.begin();
+        let (telling, told) = mpsc::channel();
+        let shutdown = Shutdown::with_timer(&drain, never)
+            .grace(Duration::from_millis(1))
+            .abort_grace(Duration::from_millis(1));
+        let stuck = move |_: &Report| {
+            telling.send(()).unwrap();
+            panic();
+        };
+        let run = shutdown.run_with_watchdog(pending::<()>(), stuck);
+        let blocked = async {
+            told.recv_timeout(Duration::from_secs(20)).unwrap();
+        };
+        let too_late = async {
+            Timer::after(Duration::from_secs(10)).await;
+            panic!("the report is lost");
+        };
+        let (report, ()) = block_on(or(zip(run, blocked), too_late));
+        let text = report.unwrap().to_string();
+        let start = format!("the watchdog's `stuck` panicked: {message}\nstill in flight: 1 ");
+        assert!(text.starts_with(&start), "{text}");
+    }
 }
 
 /// Logs and readiness probes show these words.
