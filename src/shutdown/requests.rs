@@ -38,8 +38,8 @@ impl StopRequest for () {
     }
 }
 
-/// A request that arrives within this time of the last one that counted is the same request:
-/// wrappers, process groups and supervisors send a signal twice.
+/// A request that was made within this time of one that counted is the same request: wrappers,
+/// process groups and supervisors send a signal twice.
 ///
 /// The signal handler, in `crates/async-drain-os/src/signal.rs`, uses the same value.
 const SAME_REQUEST: Duration = Duration::from_millis(250);
@@ -52,9 +52,9 @@ const MOST_PER_POLL: usize = 64;
 #[derive(Default)]
 pub(super) struct Requests {
     streams: Vec<Pin<Box<dyn Stream<Item = Request> + Send>>>,
-    counted: usize,
-    /// When the last request that counted was made; `None` before the first.
-    last: Option<Instant>,
+    /// When the requests that counted were made. They need not be in order: of two streams, the one
+    /// that is polled later may yield the earlier request.
+    counted: Vec<Instant>,
     /// The name of the last request that counted.
     name: Cow<'static, str>,
     /// The messages of the streams and requests that panicked. They are user code.
@@ -103,10 +103,9 @@ impl Requests {
                         break;
                     }
                     Poll::Ready(Some(Request { at, request })) => {
-                        if is_another(self.last, at) {
-                            self.last = Some(at);
-                            self.counted += 1;
-                            let counted = self.counted;
+                        if is_another(&self.counted, at) {
+                            self.counted.push(at);
+                            let counted = self.counted();
                             let name = caught(&mut self.panics, || {
                                 if counted >= 3 {
                                     request.end_process();
@@ -137,12 +136,12 @@ impl Requests {
 
     /// Returns how many requests have counted.
     pub(super) fn counted(&self) -> usize {
-        self.counted
+        self.counted.len()
     }
 
     /// Returns the name of the last request that counted, and its number if it is not the first.
     pub(super) fn last_name(&self) -> Cow<'static, str> {
-        match self.counted {
+        match self.counted() {
             0 | 1 => self.name.clone(),
             counted => format!("{}, request {counted} to stop", self.name).into(),
         }
@@ -163,9 +162,10 @@ fn caught<T>(panics: &mut Vec<String>, run: impl FnOnce() -> T) -> Option<T> {
         .ok()
 }
 
-/// Returns whether a request made at `at` is a new one, not the `last` one repeated.
-fn is_another(last: Option<Instant>, at: Instant) -> bool {
-    last.is_none_or(|last| at.saturating_duration_since(last) >= SAME_REQUEST)
+/// Returns whether a request made at `at` is a new one, and none of those that have `counted`.
+fn is_another(counted: &[Instant], at: Instant) -> bool {
+    let mut counted = counted.iter();
+    counted.all(|&other| at.max(other) - at.min(other) >= SAME_REQUEST)
 }
 
 pin_project! {
@@ -221,16 +221,23 @@ mod tests {
 
     use super::{SAME_REQUEST, is_another};
 
-    /// L4: a request within 250 ms of the last one that counted is the same request.
+    /// L4: a request within 250 ms of one that counted is the same request, in either direction: of
+    /// two streams, the one that is polled later may yield the earlier request.
     #[test]
     fn requests_are_told_apart_by_their_time() {
         let first = Instant::now();
         let [tick, almost] = [1, 249].map(Duration::from_millis);
-        assert!(is_another(None, first));
-        assert!(!is_another(Some(first), first));
-        assert!(!is_another(Some(first), first + almost));
-        assert!(is_another(Some(first), first + SAME_REQUEST));
-        // From another stream, which was polled late.
-        assert!(!is_another(Some(first + tick), first));
+        let second = first + SAME_REQUEST;
+        assert!(is_another(&[], first));
+        for (counted, at, is_new) in [
+            ([first, first], first, false),
+            ([first, first], first + almost, false),
+            ([first, first], second, true),
+            ([second, second], first + tick, false),
+            ([second, second], first, true),
+            ([first, second], first, false),
+        ] {
+            assert_eq!(is_another(&counted, at), is_new);
+        }
     }
 }

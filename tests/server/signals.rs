@@ -298,11 +298,60 @@ fn signals_that_a_blocked_executor_finds_at_once_are_told_apart() {
     let mut heard = signal::catch([Caught::Usr1]).expect("a signal");
     let mut run = pin!(shutdown.run(pending::<()>()));
     assert!(block_on(poll_once(run.as_mut())).is_none());
-    for _ in 0..2 {
-        thread::sleep(SAME_REQUEST);
-        kill_process(rustix::process::getpid(), Signal::USR1).expect("this process");
-        assert_eq!(block_on(heard.next()), Some(Caught::Usr1));
-    }
+    request(&mut heard, Caught::Usr1);
+    request(&mut heard, Caught::Usr1);
+    assert!(block_on(poll_once(run.as_mut())).is_none());
+    assert_eq!(drain.phase(), Phase::Aborting);
+    drop(work);
+    assert_eq!(block_on(run).stragglers().total(), 1);
+}
+
+/// Sends a signal to this process, as another request, and returns once it has been counted.
+fn request(heard: &mut signal::Signals, signal: Caught) {
+    thread::sleep(SAME_REQUEST);
+    let number = Signal::from_named_raw(signal as i32).expect("a signal");
+    kill_process(rustix::process::getpid(), number).expect("this process");
+    assert_eq!(block_on(heard.next()), Some(signal));
+}
+
+/// L4: two requests are told apart even if the later one is found first, because a blocked executor
+/// finds both at once and polls its stream first.
+#[test]
+fn an_earlier_signal_of_a_stream_that_is_polled_later_is_a_request() {
+    let (first, second) = (Caught::Usr2, Caught::Alarm);
+    let drain = Drain::new();
+    let work = drain.guard().expect("a running drain");
+    let shutdown = Shutdown::new(&drain)
+        .on(signal::catch([second]).expect("a signal"))
+        .on(signal::catch([first]).expect("a signal"));
+    // Registered later, so that it sees a signal after that was counted.
+    let mut heard = signal::catch([first, second]).expect("signals");
+    let mut run = pin!(shutdown.run(pending::<()>()));
+    assert!(block_on(poll_once(run.as_mut())).is_none());
+    request(&mut heard, first);
+    request(&mut heard, second);
+    assert!(block_on(poll_once(run.as_mut())).is_none());
+    assert_eq!(drain.phase(), Phase::Aborting);
+    drop(work);
+    assert_eq!(block_on(run).stragglers().total(), 1);
+}
+
+/// L4: two streams of the same signal yield each request twice; each counts once. A third would end
+/// this process.
+#[test]
+fn a_request_that_two_streams_yield_counts_once() {
+    let drain = Drain::new();
+    let work = drain.guard().expect("a running drain");
+    let signal = Caught::Winch;
+    let shutdown = Shutdown::new(&drain)
+        .on(signal::catch([signal]).expect("a signal"))
+        .on(signal::catch([signal]).expect("a signal"));
+    // Registered later, so that it sees a signal after that was counted.
+    let mut heard = signal::catch([signal]).expect("a signal");
+    let mut run = pin!(shutdown.run(pending::<()>()));
+    assert!(block_on(poll_once(run.as_mut())).is_none());
+    request(&mut heard, signal);
+    request(&mut heard, signal);
     assert!(block_on(poll_once(run.as_mut())).is_none());
     assert_eq!(drain.phase(), Phase::Aborting);
     drop(work);

@@ -18,7 +18,7 @@ use std::{
 use signal_hook::SigId;
 use signal_hook::low_level;
 
-/// A signal that arrives within this time of the last request that counted is the same request.
+/// A signal that arrives within this time of a request that counted is the same request.
 #[cfg(unix)]
 const SAME_REQUEST_MS: u32 = 250;
 
@@ -69,7 +69,7 @@ impl Requests {
         (signal != 0).then_some((signal, Duration::from_millis(age.into())))
     }
 
-    /// Counts a signal, unless it belongs to the last request that counted. Returns whether it
+    /// Counts a signal, unless it belongs to a request that counted. Returns whether it
     /// makes the third request.
     ///
     /// Async-signal-safe: it uses only atomics.
@@ -97,7 +97,7 @@ impl Requests {
 /// Returns whether signals at these two times belong to the same request.
 #[cfg(unix)]
 fn is_same(at: u32, now: u32) -> bool {
-    now.wrapping_sub(at).wrapping_add(SLACK_MS) < SLACK_MS + SAME_REQUEST_MS
+    now.wrapping_sub(at).min(at.wrapping_sub(now)) < SAME_REQUEST_MS
 }
 
 /// Makes the handler of a signal count requests until this is dropped.
@@ -258,6 +258,16 @@ mod tests {
         assert!(!requests.hear(TERM, 1002));
         assert!(!requests.hear(INT, 1000));
         assert_eq!(seen(&requests, 1001), [(TERM, 0)]);
+    }
+
+    /// L4: a handler that is held up, so that a later signal counts first, counts its request.
+    #[test]
+    fn a_handler_that_is_held_up_counts_its_own_request() {
+        let requests = Requests::default();
+        assert!(!requests.hear(TERM, 1250));
+        assert!(!requests.hear(INT, 1001));
+        assert!(!requests.hear(INT, 1000));
+        assert_eq!(seen(&requests, 1250), [(TERM, 0), (INT, 250)]);
     }
 
     /// L4: the milliseconds wrap around once in 49 days, and may be zero.
