@@ -431,8 +431,14 @@ broken requests-are-compared-with-the-last signals::a_request_that_two_streams_y
     'let mut counted = counted.iter();' 'let mut counted = counted.iter().rev().take(1);'
 broken handler-does-not-count signals::a_third_signal_ends_a_process_that_polls_nothing ../crates/async-drain-os/src/signal.rs \
     'if third &&' 'if false && third &&'
+broken handler-counts-each-stream-alone \
+    signals::a_third_signal_ends_a_process_whichever_stream_caught_the_others ../crates/async-drain-os/src/signal.rs \
+    'Some(all) => (all, all.count(signal, now)),' 'Some(_) => (self, third),'
+broken earlier-signals-of-a-stream-are-lost \
+    signals::signals_that_arrive_before_the_shutdown_is_built_count_together ../crates/async-drain-os/src/signal.rs \
+    'all.count(signal, at);' 'let _ = (signal, at);'
 broken reloads-count signals::other_signals_are_not_counted_as_requests ../crates/async-drain-os/src/signal.rs \
-    'if third && requests.third_ends.load(Ordering::Relaxed) {' 'if third {'
+    'if third && all.third_ends.load(Ordering::Relaxed) {' 'if third {'
 broken pid-1-has-no-default-action signals::pid_1_ends_with_128_and_the_signals_number ../crates/async-drain-os/src/signal.rs \
     'std::process::id() == 1 &&' 'std::process::id() == 0 &&'
 

@@ -52,6 +52,9 @@ const MOST_PER_POLL: usize = 64;
 #[derive(Default)]
 pub(super) struct Requests {
     streams: Vec<Pin<Box<dyn Stream<Item = Request> + Send>>>,
+    /// What the signal handler counts of the streams.
+    #[cfg(feature = "signal")]
+    together: crate::signal::Together,
     /// When the requests that counted were made. They need not be in order: of two streams, the one
     /// that is polled later may yield the earlier request.
     counted: Vec<Instant>,
@@ -76,8 +79,18 @@ impl Requests {
         R: Stream + Send + 'static,
         R::Item: StopRequest,
     {
-        count_in_handler(&mut requests);
+        self.count_in_handler(&mut requests);
         self.streams.push(Box::pin(Timed { inner: requests }));
+    }
+
+    /// Makes the signal handler count, if `requests` is a stream of signals.
+    fn count_in_handler(&mut self, requests: &mut dyn Any) {
+        #[cfg(feature = "signal")]
+        if let Some(signals) = requests.downcast_mut::<crate::signal::Signals>() {
+            signals.count(&mut self.together);
+        }
+        #[cfg(not(feature = "signal"))]
+        let _ = (self, requests);
     }
 
     /// Ready with the number of requests so far when another one counts. From the third on, it
@@ -191,16 +204,6 @@ where
             request: Box::new(request),
         }))
     }
-}
-
-/// Makes the signal handler count, if `requests` is a stream of signals.
-fn count_in_handler(requests: &mut dyn Any) {
-    #[cfg(feature = "signal")]
-    if let Some(signals) = requests.downcast_mut::<crate::signal::Signals>() {
-        signals.count();
-    }
-    #[cfg(not(feature = "signal"))]
-    let _ = requests;
 }
 
 /// Returns when the request that `requests` has just yielded was made. The signal handler recorded

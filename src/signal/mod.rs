@@ -62,15 +62,16 @@ pub fn termination() -> io::Result<Signals> {
     let mut signals = catch([Signal::Term, Signal::Int])?;
     #[cfg(not(unix))]
     let mut signals = catch([Signal::Int])?;
-    signals.count();
+    signals.count(&mut Together::default());
     Ok(signals)
 }
 
 /// Catches signals from this call on, and yields each of them.
 ///
 /// If the stream is given to [`Shutdown::on`](crate::Shutdown::on) before it is read from, it
-/// yields requests to stop, like the stream of [`termination`]. Otherwise no number of signals ends
-/// the process.
+/// yields requests to stop, like the stream of [`termination`], and the signal handler counts the
+/// requests of all such streams of the shutdown together. Otherwise no number of signals ends the
+/// process.
 ///
 /// # Errors
 ///
@@ -121,8 +122,8 @@ pub struct Signals {
     /// lost. `None` once `inner` has failed.
     caught: Option<Caught>,
     inner: async_signal::Signals,
-    /// How many requests that the handler counted were yielded; `None` if the stream yields each
-    /// signal. Set by [`count`](Self::count).
+    /// How many requests that the handler counted were yielded, by this stream or by the one whose
+    /// signal made them; `None` if the stream yields each signal. Set by [`count`](Self::count).
     requests: Option<usize>,
     /// Whether a signal was yielded that was not counted.
     read: bool,
@@ -131,19 +132,27 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Yields requests as the signal handler counts them, from now on; the third one ends the
-    /// process.
+    /// Yields requests as the signal handler counts them, from now on, those of all streams
+    /// `together`; the third one ends the process.
     ///
     /// The handler has counted since the stream was made, so this has no effect once signals have
     /// been read.
-    pub(crate) fn count(&mut self) {
+    pub(crate) fn count(&mut self, together: &mut Together) {
         #[cfg(unix)]
-        if let (Some(caught), false) = (&self.caught, self.read) {
+        if let (Some(caught), false, None | Some(0)) = (&mut self.caught, self.read, self.requests)
+        {
+            match &together.requests {
+                Some(all) => {
+                    caught.requests.join(all);
+                    caught.requests = Arc::clone(all);
+                }
+                None => together.requests = Some(Arc::clone(&caught.requests)),
+            }
             caught.requests.end_at_third();
-            self.requests.get_or_insert(0);
+            self.requests = Some(0);
         }
         #[cfg(not(unix))]
-        let _ = self;
+        let _ = (self, together);
     }
 
     /// Returns when the request was made that was yielded last.
@@ -154,11 +163,16 @@ impl Signals {
     #[cfg(unix)]
     fn next_request(&mut self) -> Option<Signal> {
         let (caught, requests) = (self.caught.as_ref()?, self.requests.as_mut()?);
-        let (signal, age) = caught.requests.get(*requests)?;
-        *requests += 1;
-        self.last_at = Instant::now().checked_sub(age);
-        let mut signals = caught.signals.iter().copied();
-        signals.find(|caught| *caught as i32 == signal)
+        loop {
+            let (number, age) = caught.requests.get(*requests)?;
+            *requests += 1;
+            let mut signals = caught.signals.iter().copied();
+            // Another stream yields a request that was not made by one of these signals.
+            if let Some(signal) = signals.find(|signal| *signal as i32 == number) {
+                self.last_at = Instant::now().checked_sub(age);
+                return Some(signal);
+            }
+        }
     }
 
     #[cfg(not(unix))]
@@ -212,9 +226,18 @@ impl StopRequest for Signal {
     }
 }
 
+/// What the signal handler counts of all streams of signals that one shutdown has.
+#[derive(Default)]
+pub(crate) struct Together {
+    /// Those of the first stream, which the others have joined; `None` before it.
+    #[cfg(unix)]
+    requests: Option<Arc<handler::Requests>>,
+}
+
 /// Keeps signals from their default action while it exists.
 struct Caught {
     signals: Vec<Signal>,
+    /// What the handler counts, these signals or those of all streams of a shutdown.
     #[cfg(unix)]
     requests: Arc<handler::Requests>,
     #[cfg(unix)]

@@ -9,6 +9,7 @@ use async_drain::{Drain, Phase, Shutdown};
 use futures_lite::StreamExt;
 use futures_lite::future::{block_on, poll_once};
 use rustix::process::{Pid, Signal, kill_process};
+use std::any::Any;
 use std::future::pending;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
@@ -175,9 +176,20 @@ enum Role {
     Dropped,
     /// Catches SIGHUP for a purpose of its own.
     Reloads,
+    /// Has given a shutdown a stream for each of [`TOGETHER`], and polls nothing.
+    Together,
+    /// Has given each of these streams to a shutdown of its own.
+    Apart,
 }
 
-const ROLES: [Role; 3] = [Role::Blocked, Role::Dropped, Role::Reloads];
+const ROLES: [Role; 5] = [
+    Role::Blocked,
+    Role::Dropped,
+    Role::Reloads,
+    Role::Together,
+    Role::Apart,
+];
+const TOGETHER: [Caught; 4] = [Caught::Term, Caught::Hup, Caught::Usr1, Caught::Usr2];
 const READY: &str = "ready for signals";
 
 /// The process of a [`Role`], which is not a test, and its only thread.
@@ -188,13 +200,21 @@ fn in_a_role() {
         return;
     };
     let role = ROLES.iter().find(|role| format!("{role:?}") == name);
-    let caught = match role.expect("a role") {
-        Role::Blocked => Some(signal::termination().expect("signals")),
+    let caught: Box<dyn Any> = match role.expect("a role") {
+        Role::Blocked => Box::new(signal::termination().expect("signals")),
         Role::Dropped => {
             drop(signal::termination().expect("signals"));
-            None
+            Box::new(())
         }
-        Role::Reloads => Some(signal::catch([Caught::Hup]).expect("signals")),
+        Role::Reloads => Box::new(signal::catch([Caught::Hup]).expect("signals")),
+        Role::Together => {
+            let streams = TOGETHER.map(|signal| signal::catch([signal]).expect("a signal"));
+            let shutdown = Shutdown::new(&Drain::new());
+            Box::new(streams.into_iter().fold(shutdown, Shutdown::on))
+        }
+        Role::Apart => Box::new(TOGETHER.map(|signal| {
+            Shutdown::new(&Drain::new()).on(signal::catch([signal]).expect("a signal"))
+        })),
     };
     println!("{READY}");
     thread::sleep(TIMEOUT * 6);
@@ -251,8 +271,18 @@ impl InRole {
         signal: Signal,
         limit: usize,
     ) -> (usize, Option<ExitStatus>) {
-        for sent in 1..=limit {
+        self.send_until_it_ends(std::iter::repeat_n(signal, limit))
+    }
+
+    /// Sends these signals until the process ends.
+    fn send_until_it_ends(
+        &mut self,
+        signals: impl Iterator<Item = Signal>,
+    ) -> (usize, Option<ExitStatus>) {
+        let mut sent = 0;
+        for signal in signals {
             kill_process(self.pid, signal).expect("a live process");
+            sent += 1;
             let asked = Instant::now();
             while asked.elapsed() < SAME_REQUEST {
                 if let Some(status) = self.child.try_wait().expect("a child") {
@@ -261,7 +291,7 @@ impl InRole {
                 thread::sleep(Duration::from_millis(5));
             }
         }
-        (limit, None)
+        (sent, None)
     }
 }
 
@@ -288,6 +318,29 @@ fn a_third_signal_ends_a_process_that_polls_nothing() {
     assert!(sent >= 2, "{sent} and one before");
 }
 
+/// L4: the signal handler counts the requests of all streams of a shutdown together: of four
+/// signals that have a stream each, the third one ends the process.
+#[test]
+fn a_third_signal_ends_a_process_whichever_stream_caught_the_others() {
+    let mut process = InRole::start(Role::Together, &[]);
+    let (sent, status) = process.send_until_it_ends(each_twice());
+    let ended_by = status.and_then(|status| status.signal()).expect("an end");
+    assert!(TOGETHER.iter().any(|signal| *signal as i32 == ended_by));
+    assert!(sent >= 3, "{sent}");
+}
+
+/// L4: requests to one shutdown don't count for another.
+#[test]
+fn signals_of_several_shutdowns_are_not_counted_together() {
+    let mut process = InRole::start(Role::Apart, &[]);
+    assert_eq!(process.send_until_it_ends(each_twice()).1, None);
+}
+
+/// Returns each of [`TOGETHER`] twice: alone, none ends the process.
+fn each_twice() -> impl Iterator<Item = Signal> {
+    TOGETHER.into_iter().chain(TOGETHER).map(number)
+}
+
 /// L4: requests are timed by the signal handler: two that a blocked executor finds at once are two.
 #[test]
 fn signals_that_a_blocked_executor_finds_at_once_are_told_apart() {
@@ -309,9 +362,12 @@ fn signals_that_a_blocked_executor_finds_at_once_are_told_apart() {
 /// Sends a signal to this process, as another request, and returns once it has been counted.
 fn request(heard: &mut signal::Signals, signal: Caught) {
     thread::sleep(SAME_REQUEST);
-    let number = Signal::from_named_raw(signal as i32).expect("a signal");
-    kill_process(rustix::process::getpid(), number).expect("this process");
+    kill_process(rustix::process::getpid(), number(signal)).expect("this process");
     assert_eq!(block_on(heard.next()), Some(signal));
+}
+
+fn number(signal: Caught) -> Signal {
+    Signal::from_named_raw(signal as i32).expect("a signal")
 }
 
 /// L4: two requests are told apart even if the later one is found first, because a blocked executor
@@ -330,6 +386,28 @@ fn an_earlier_signal_of_a_stream_that_is_polled_later_is_a_request() {
     assert!(block_on(poll_once(run.as_mut())).is_none());
     request(&mut heard, first);
     request(&mut heard, second);
+    assert!(block_on(poll_once(run.as_mut())).is_none());
+    assert_eq!(drain.phase(), Phase::Aborting);
+    drop(work);
+    assert_eq!(block_on(run).stragglers().total(), 1);
+}
+
+/// L4: signals that arrived before their streams were given to a shutdown are requests, too.
+#[test]
+fn signals_that_arrive_before_the_shutdown_is_built_count_together() {
+    let drain = Drain::new();
+    let work = drain.guard().expect("a running drain");
+    let signals = [Caught::Vtalarm, Caught::Prof];
+    let streams = signals.map(|signal| signal::catch([signal]).expect("a signal"));
+    // Registered later, so that it sees a signal after that was counted.
+    let mut heard = signal::catch(signals).expect("signals");
+    for signal in signals {
+        request(&mut heard, signal);
+    }
+    let shutdown = streams
+        .into_iter()
+        .fold(Shutdown::new(&drain), Shutdown::on);
+    let mut run = pin!(shutdown.run(pending::<()>()));
     assert!(block_on(poll_once(run.as_mut())).is_none());
     assert_eq!(drain.phase(), Phase::Aborting);
     drop(work);

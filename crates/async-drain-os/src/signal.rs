@@ -8,8 +8,8 @@
 use std::{
     io,
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering, fence},
     },
     time::Duration,
 };
@@ -27,12 +27,16 @@ const SAME_REQUEST_MS: u32 = 250;
 const SLACK_MS: u32 = 1000;
 
 /// The requests to stop that signals have made: the first two, since the third ends the process.
+///
+/// Each stream of signals has its own, until it [joins](Self::join) those of another stream.
 #[cfg(unix)]
 #[derive(Debug, Default)]
 pub struct Requests {
     counted: [Counted; 2],
     /// Set by [`end_at_third`](Self::end_at_third) if a third request ends the process.
     third_ends: AtomicBool,
+    /// Set by [`join`](Self::join): the requests among which these count.
+    joined: OnceLock<Arc<Requests>>,
 }
 
 /// One request. Both fields are zero until the handler that makes the request sets `at` and then
@@ -54,26 +58,49 @@ impl Requests {
         self.third_ends.store(true, Ordering::Relaxed);
     }
 
+    /// Makes these requests, those so far included, count among `all`, which have joined no others.
+    pub fn join(&self, all: &Arc<Self>) {
+        // An `Err` can't come: each stream joins once.
+        let _ = self.joined.set(Arc::clone(all));
+        // SeqCst: pairs with the fence in `hear`. A handler that this call overtakes, so that it
+        // doesn't see `all`, has counted before: its request is found here.
+        fence(Ordering::SeqCst);
+        for counted in &self.counted {
+            if let Some((signal, at)) = counted.get() {
+                all.count(signal, at);
+            }
+        }
+    }
+
     /// Returns the `n`th request, counted from zero: its signal, and how long ago it was made.
     pub fn get(&self, n: usize) -> Option<(i32, Duration)> {
         self.at(n, now())
     }
 
     fn at(&self, n: usize, now: u32) -> Option<(i32, Duration)> {
-        let counted = self.counted.get(n)?;
-        // Acquire: pairs with the store in `hear`, so that `at` is that of this signal.
-        let signal = counted.signal.load(Ordering::Acquire);
-        let at = counted.at.load(Ordering::Relaxed);
+        let (signal, at) = self.counted.get(n)?.get()?;
         let age = now.wrapping_sub(at);
         let age = if age > u32::MAX - SLACK_MS { 0 } else { age };
-        (signal != 0).then_some((signal, Duration::from_millis(age.into())))
+        Some((signal, Duration::from_millis(age.into())))
     }
 
-    /// Counts a signal, unless it belongs to a request that counted. Returns whether it
-    /// makes the third request.
+    /// Counts a signal, here and among the requests that these have joined. Returns the requests
+    /// among which it counts, and whether it makes the third.
     ///
-    /// Async-signal-safe: it uses only atomics.
-    fn hear(&self, signal: i32, now: u32) -> bool {
+    /// Async-signal-safe: it uses only atomics and `OnceLock::get`, which loads one.
+    fn hear(&self, signal: i32, now: u32) -> (&Self, bool) {
+        let third = self.count(signal, now);
+        // SeqCst: pairs with the fence in `join`.
+        fence(Ordering::SeqCst);
+        match self.joined.get() {
+            Some(all) => (all, all.count(signal, now)),
+            None => (self, third),
+        }
+    }
+
+    /// Counts a signal, unless it belongs to a request that counted. Returns whether it makes the
+    /// third request.
+    fn count(&self, signal: i32, now: u32) -> bool {
         let now = now.max(1);
         for counted in &self.counted {
             // Relaxed: the exchange decides only which handler sets `at`, and publishes nothing
@@ -82,7 +109,7 @@ impl Requests {
                 (counted.at).compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
             match exchanged {
                 Ok(_) => {
-                    // Release: pairs with the load in `at`.
+                    // Release: pairs with the load in `Counted::get`.
                     counted.signal.store(signal, Ordering::Release);
                     return false;
                 }
@@ -91,6 +118,16 @@ impl Requests {
             }
         }
         true
+    }
+}
+
+#[cfg(unix)]
+impl Counted {
+    /// Returns the signal and its time, once both are set.
+    fn get(&self) -> Option<(i32, u32)> {
+        // Acquire: pairs with the store in `count`, so that `at` is that of this signal.
+        let signal = self.signal.load(Ordering::Acquire);
+        (signal != 0).then(|| (signal, self.at.load(Ordering::Relaxed)))
     }
 }
 
@@ -115,9 +152,9 @@ impl Counting {
     /// If the signal can't be caught.
     pub fn of(signal: i32, requests: Arc<Requests>) -> io::Result<Self> {
         register(signal, move || {
-            let third = requests.hear(signal, now());
+            let (all, third) = requests.hear(signal, now());
             // Relaxed: see `end_at_third`.
-            if third && requests.third_ends.load(Ordering::Relaxed) {
+            if third && all.third_ends.load(Ordering::Relaxed) {
                 end_process(signal);
             }
         })
@@ -159,9 +196,10 @@ fn register(signal: i32, action: impl Fn() + Send + Sync + 'static) -> io::Resul
     }
     // SAFETY: both actions load and exchange atomics that an `Arc` of their own keeps alive, read
     // the monotonic clock by `clock_gettime`, and end the process by `getpid`, `sigaction`,
-    // `sigprocmask`, `raise`, `abort` and `_exit`. All of these are async-signal-safe by POSIX. The
-    // actions take no lock, allocate nothing, drop nothing, and can't panic. The registry drops an
-    // action outside of the handler, once no handler runs it.
+    // `sigprocmask`, `raise`, `abort` and `_exit`. All of these are async-signal-safe by POSIX.
+    // (`OnceLock::get` never blocks: it loads an atomic.) The actions take no lock, allocate
+    // nothing, drop nothing, and can't panic. The registry drops an action outside of the handler,
+    // once no handler runs it.
     unsafe { low_level::register(signal, action) }
 }
 
@@ -221,12 +259,13 @@ fn ends_by_default(signal: i32) -> bool {
 
 #[cfg(all(test, unix))]
 mod tests {
-    use std::time::Duration;
+    use std::{sync::Arc, time::Duration};
 
     use super::Requests;
 
     const TERM: i32 = 15;
     const INT: i32 = 2;
+    const HUP: i32 = 1;
 
     fn seen(requests: &Requests, now: u32) -> Vec<(i32, u128)> {
         let seen = (0..3).filter_map(|n| requests.at(n, now));
@@ -239,24 +278,24 @@ mod tests {
     #[test]
     fn a_signal_soon_after_a_request_is_the_same_request() {
         let requests = Requests::default();
-        assert!(!requests.hear(TERM, 1000));
+        assert!(!requests.count(TERM, 1000));
         for now in [1000, 1001, 1100, 1249] {
-            assert!(!requests.hear(INT, now));
+            assert!(!requests.count(INT, now));
         }
         assert_eq!(seen(&requests, 1249), [(TERM, 249)]);
-        assert!(!requests.hear(INT, 1250));
-        assert!(!requests.hear(TERM, 1499));
+        assert!(!requests.count(INT, 1250));
+        assert!(!requests.count(TERM, 1499));
         assert_eq!(seen(&requests, 2000), [(TERM, 1000), (INT, 750)]);
-        assert!(requests.hear(TERM, 1500));
-        assert!(requests.hear(TERM, 9000));
+        assert!(requests.count(TERM, 1500));
+        assert!(requests.count(TERM, 9000));
     }
 
     /// L4: two handlers that run at once count one request, even if the earlier one counts last.
     #[test]
     fn handlers_that_run_at_once_count_one_request() {
         let requests = Requests::default();
-        assert!(!requests.hear(TERM, 1002));
-        assert!(!requests.hear(INT, 1000));
+        assert!(!requests.count(TERM, 1002));
+        assert!(!requests.count(INT, 1000));
         assert_eq!(seen(&requests, 1001), [(TERM, 0)]);
     }
 
@@ -264,23 +303,48 @@ mod tests {
     #[test]
     fn a_handler_that_is_held_up_counts_its_own_request() {
         let requests = Requests::default();
-        assert!(!requests.hear(TERM, 1250));
-        assert!(!requests.hear(INT, 1001));
-        assert!(!requests.hear(INT, 1000));
+        assert!(!requests.count(TERM, 1250));
+        assert!(!requests.count(INT, 1001));
+        assert!(!requests.count(INT, 1000));
         assert_eq!(seen(&requests, 1250), [(TERM, 0), (INT, 250)]);
+    }
+
+    /// L4: requests that have joined count together, those before included, whichever came first.
+    #[test]
+    fn requests_that_have_joined_count_together() {
+        let [all, one, other] = std::array::from_fn(|_| Arc::<Requests>::default());
+        all.hear(TERM, 1000);
+        one.hear(INT, 1100);
+        one.join(&all);
+        assert_eq!(seen(&all, 1100), [(TERM, 100)]);
+        // Alone, it would be the request at 1100.
+        one.hear(INT, 1349);
+        other.hear(HUP, 700);
+        other.join(&all);
+        assert_eq!(seen(&all, 1349), [(TERM, 349), (INT, 0)]);
+        for requests in [&all, &one, &other] {
+            let (among, third) = requests.hear(HUP, 1600);
+            assert!(third && std::ptr::eq(among, &raw const *all));
+        }
+
+        let [all, other] = std::array::from_fn(|_| Arc::<Requests>::default());
+        all.hear(TERM, 1000);
+        other.hear(HUP, 700);
+        other.join(&all);
+        assert_eq!(seen(&all, 1000), [(TERM, 0), (HUP, 300)]);
     }
 
     /// L4: the milliseconds wrap around once in 49 days, and may be zero.
     #[test]
     fn requests_count_across_a_wrap_of_the_clock() {
         let requests = Requests::default();
-        assert!(!requests.hear(TERM, u32::MAX - 99));
-        assert!(!requests.hear(TERM, 149));
+        assert!(!requests.count(TERM, u32::MAX - 99));
+        assert!(!requests.count(TERM, 149));
         assert_eq!(seen(&requests, 149), [(TERM, 249)]);
-        assert!(!requests.hear(TERM, 150));
-        assert!(requests.hear(TERM, 400));
+        assert!(!requests.count(TERM, 150));
+        assert!(requests.count(TERM, 400));
         let requests = Requests::default();
-        assert!(!requests.hear(TERM, 0));
+        assert!(!requests.count(TERM, 0));
         assert_eq!(requests.at(0, 1), Some((TERM, Duration::ZERO)));
     }
 }
