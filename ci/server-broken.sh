@@ -437,6 +437,8 @@ broken handler-counts-each-stream-alone \
 broken earlier-signals-of-a-stream-are-lost \
     signals::signals_that_arrive_before_the_shutdown_is_built_count_together ../crates/async-drain-os/src/signal.rs \
     'all.count(signal, at);' 'let _ = (signal, at);'
+broken handler-counts-only-signals signals::a_signal_may_be_the_third_request shutdown/requests.rs \
+    'self.together.count(at);' ''
 broken reloads-count signals::other_signals_are_not_counted_as_requests ../crates/async-drain-os/src/signal.rs \
     'if third && all.third_ends.load(Ordering::Relaxed) {' 'if third {'
 broken pid-1-has-no-default-action signals::pid_1_ends_with_128_and_the_signals_number ../crates/async-drain-os/src/signal.rs \

@@ -118,6 +118,9 @@ impl Requests {
                     Poll::Ready(Some(Request { at, request })) => {
                         if is_another(&self.counted, at) {
                             self.counted.push(at);
+                            // The handler doesn't hear of other requests than signals.
+                            #[cfg(feature = "signal")]
+                            self.together.count(at);
                             let counted = self.counted();
                             let name = caught(&mut self.panics, || {
                                 if counted >= 3 {

@@ -226,12 +226,24 @@ impl StopRequest for Signal {
     }
 }
 
-/// What the signal handler counts of all streams of signals that one shutdown has.
+/// What the signal handler counts of all streams that one shutdown has.
 #[derive(Default)]
 pub(crate) struct Together {
-    /// Those of the first stream, which the others have joined; `None` before it.
+    /// Those of the first stream of signals, which the others have joined; `None` before it.
     #[cfg(unix)]
     requests: Option<Arc<handler::Requests>>,
+}
+
+impl Together {
+    /// Counts a request that was made at a given time, unless the handler has counted it.
+    pub(crate) fn count(&self, at: Instant) {
+        #[cfg(unix)]
+        if let Some(requests) = &self.requests {
+            requests.count_other(at.elapsed());
+        }
+        #[cfg(not(unix))]
+        let _ = (self, at);
+    }
 }
 
 /// Keeps signals from their default action while it exists.

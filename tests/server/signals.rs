@@ -6,8 +6,8 @@ use crate::support::subject::{
 use crate::support::{process::Server, server};
 use async_drain::signal::{self, Signal as Caught};
 use async_drain::{Drain, Phase, Shutdown};
-use futures_lite::StreamExt;
 use futures_lite::future::{block_on, poll_once};
+use futures_lite::{StreamExt, stream};
 use rustix::process::{Pid, Signal, kill_process};
 use std::any::Any;
 use std::future::pending;
@@ -17,6 +17,8 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::pin::pin;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -180,14 +182,17 @@ enum Role {
     Together,
     /// Has given each of these streams to a shutdown of its own.
     Apart,
+    /// Has seen two requests that no signal made, and polls nothing from then on.
+    Asked,
 }
 
-const ROLES: [Role; 5] = [
+const ROLES: [Role; 6] = [
     Role::Blocked,
     Role::Dropped,
     Role::Reloads,
     Role::Together,
     Role::Apart,
+    Role::Asked,
 ];
 const TOGETHER: [Caught; 4] = [Caught::Term, Caught::Hup, Caught::Usr1, Caught::Usr2];
 const READY: &str = "ready for signals";
@@ -211,6 +216,27 @@ fn in_a_role() {
             let streams = TOGETHER.map(|signal| signal::catch([signal]).expect("a signal"));
             let shutdown = Shutdown::new(&Drain::new());
             Box::new(streams.into_iter().fold(shutdown, Shutdown::on))
+        }
+        Role::Asked => {
+            let drain = Drain::new();
+            let work = drain.guard().expect("a running drain");
+            let (ask, asked) = mpsc::channel();
+            // It is polled by hand, so it need not wake.
+            let requests = stream::poll_fn(move |_| match asked.try_recv() {
+                Ok(()) => Poll::Ready(Some(())),
+                Err(_) => Poll::Pending,
+            });
+            let shutdown = Shutdown::new(&drain)
+                .on(requests)
+                .on(signal::termination().expect("signals"));
+            let mut run = Box::pin(shutdown.run(pending::<()>()));
+            for _ in 0..2 {
+                thread::sleep(SAME_REQUEST);
+                ask.send(()).expect("an open channel");
+                assert!(block_on(poll_once(run.as_mut())).is_none());
+            }
+            assert_eq!(drain.phase(), Phase::Aborting);
+            Box::new((run, work))
         }
         Role::Apart => Box::new(TOGETHER.map(|signal| {
             Shutdown::new(&Drain::new()).on(signal::catch([signal]).expect("a signal"))
@@ -327,6 +353,16 @@ fn a_third_signal_ends_a_process_whichever_stream_caught_the_others() {
     let ended_by = status.and_then(|status| status.signal()).expect("an end");
     assert!(TOGETHER.iter().any(|signal| *signal as i32 == ended_by));
     assert!(sent >= 3, "{sent}");
+}
+
+/// L4: the signal handler knows of the requests that no signal made: after two of these, one signal
+/// ends a process that polls nothing.
+#[test]
+fn a_signal_may_be_the_third_request() {
+    let mut process = InRole::start(Role::Asked, &[]);
+    // Alone, two signals would not end it.
+    let (_, status) = process.signal_until_it_ends(Signal::TERM, 2);
+    assert_eq!(status.and_then(|status| status.signal()), Some(15));
 }
 
 /// L4: requests to one shutdown don't count for another.

@@ -26,7 +26,11 @@ const SAME_REQUEST_MS: u32 = 250;
 #[cfg(unix)]
 const SLACK_MS: u32 = 1000;
 
-/// The requests to stop that signals have made: the first two, since the third ends the process.
+/// Stands for the signal of a request that none made.
+#[cfg(unix)]
+pub const NO_SIGNAL: i32 = -1;
+
+/// The requests to stop: the first two, since the third ends the process.
 ///
 /// Each stream of signals has its own, until it [joins](Self::join) those of another stream.
 #[cfg(unix)]
@@ -72,7 +76,16 @@ impl Requests {
         }
     }
 
-    /// Returns the `n`th request, counted from zero: its signal, and how long ago it was made.
+    /// Counts a request that was made this long ago, e.g. one that no signal made, unless it has
+    /// counted.
+    pub fn count_other(&self, age: Duration) {
+        let age = u32::try_from(age.as_millis()).unwrap_or(u32::MAX);
+        // The caller ends the process if it is the third.
+        self.count(NO_SIGNAL, now().wrapping_sub(age));
+    }
+
+    /// Returns the `n`th request, counted from zero: its signal, or [`NO_SIGNAL`], and how long ago
+    /// it was made.
     pub fn get(&self, n: usize) -> Option<(i32, Duration)> {
         self.at(n, now())
     }
@@ -98,7 +111,7 @@ impl Requests {
         }
     }
 
-    /// Counts a signal, unless it belongs to a request that counted. Returns whether it makes the
+    /// Counts a request, unless it belongs to one that counted. Returns whether it makes the
     /// third request.
     fn count(&self, signal: i32, now: u32) -> bool {
         let now = now.max(1);
