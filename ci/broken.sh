@@ -502,6 +502,10 @@ broken a-stream-of-requests-panics-through test:progress::a_stream_of_requests_t
     shutdown/requests.rs \
     'caught(&mut self.panics, || stream.as_mut().poll_next(cx))' 'Some(stream.as_mut().poll_next(cx))'
 
+broken a-stream-of-requests-panics-at-the-end \
+    test:progress::streams_of_requests_whose_drops_panic_do_not_cost_the_report shutdown/requests.rs \
+    'for stream in mem::take(&mut self.streams) {' 'for stream in mem::take(&mut self.streams).drain(..0) {'
+
 broken a-timer-for-hooks-while-running test:progress::no_timer_runs_for_a_hook_while_running_unless_it_asks \
     shutdown/hooks.rs \
     '(!running).then_some(hook.every)' '(running || !running).then_some(hook.every)'

@@ -3,7 +3,7 @@
 use std::{
     any::Any,
     borrow::Cow,
-    fmt,
+    fmt, mem,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll, ready},
@@ -160,6 +160,16 @@ impl Requests {
         match self.counted() {
             0 | 1 => self.name.clone(),
             counted => format!("{}, request {counted} to stop", self.name).into(),
+        }
+    }
+}
+
+impl Drop for Requests {
+    /// Drops the streams one by one, so that their panics stay here. The report has been made, and
+    /// must not be lost (S6).
+    fn drop(&mut self) {
+        for stream in mem::take(&mut self.streams) {
+            caught(&mut self.panics, || drop(stream));
         }
     }
 }

@@ -470,6 +470,30 @@ fn a_stream_of_requests_that_panics_is_dropped_and_reported() {
     }
 }
 
+/// S6 L3: streams whose drops panic at the end of the shutdown, even two, don't cost the report.
+#[test]
+fn streams_of_requests_whose_drops_panic_do_not_cost_the_report() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("in the drop");
+        }
+    }
+    for watched in [false, true] {
+        let drain = Drain::new();
+        let mut shutdown = Shutdown::with_timer(&drain, |_| pending::<()>());
+        for _ in 0..2 {
+            let bomb = Bomb;
+            shutdown = shutdown.on(stream::poll_fn(move |_| -> Poll<Option<()>> {
+                let _ = &bomb;
+                Poll::Pending
+            }));
+        }
+        drain.begin();
+        assert!(block_on(run_shutdown(shutdown, watched)).is_drained());
+    }
+}
+
 /// S6 L3: a hook that panics, also when it is dropped, costs the shutdown nothing but a line.
 #[test]
 fn a_hook_that_panics_is_dropped_and_reported() {
