@@ -155,7 +155,7 @@ fn bytes_that_an_upgraded_connection_loses_are_reported() {
 
 /// Writes more than the peer takes and less than the kernel does, and closes.
 async fn write_and_close(io: &mut (impl AsyncWrite + Unpin)) {
-    io.write_all(&[b'x'; 500_000])
+    io.write_all(&vec![b'x'; 500_000])
         .await
         .expect("an open connection");
     io.close().await.expect("no error");
