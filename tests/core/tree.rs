@@ -296,7 +296,9 @@ mod deep {
     #[test]
     fn children_that_have_had_guards_end_from_the_bottom() {
         let line = line(10 * DEEP);
-        line.iter().for_each(|drain| drop(drain.guard().unwrap()));
+        for drain in &line {
+            drop(drain.guard().unwrap());
+        }
         let work = line[line.len() - 1].guard().unwrap();
         line[0].begin();
         drop(work);
