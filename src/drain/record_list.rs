@@ -204,7 +204,7 @@ mod tests {
     /// To free a record moves another one into its place: none moves past a reader.
     #[test]
     fn a_reader_misses_no_guard_while_records_are_freed() {
-        type Reader<'a> = (&'a RecordList, usize);
+        type Reader<'a> = (&'a RecordList, u32, usize);
         let drain = Drain::tracked();
         let mut guards: Vec<_> = (0..4 * Records::STEP)
             .map(|_| drain.guard().unwrap())
@@ -215,15 +215,20 @@ mod tests {
         let list = lists.max_by_key(|list| list.lock().all.len()).unwrap();
 
         // Between two steps, new guards and another reader look for records to free.
-        let before = |(list, _): &mut Reader<'_>| {
-            for _ in 0..Records::STEP {
-                drop(list.lock_and_sweep());
+        let before = |(list, steps, _): &mut Reader<'_>| {
+            *steps += 1;
+            if *steps > 1 {
+                for _ in 0..Records::STEP {
+                    drop(list.lock_and_sweep());
+                }
+                list.walk(&mut (), |()| (), &|(), _| ());
             }
-            list.walk(&mut (), |()| (), &|(), _| ());
         };
-        let mut reader = (list, 0);
-        list.walk(&mut reader, before, &|(_, found), _| *found += 1);
-        assert_eq!(reader.1, guards.len());
+        let mut reader = (list, 0, 0);
+        list.walk(&mut reader, before, &|(_, _, found), _| *found += 1);
+        let (_, steps, found) = reader;
+        assert!(steps > 2);
+        assert_eq!(found, guards.len());
         assert!(
             list.lock().all.len() < 4 * Records::STEP,
             "nothing was freed"
