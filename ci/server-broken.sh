@@ -84,6 +84,9 @@ broken substitute-leaves-its-program net::os::linux::substitute::tests::another_
     net/os/linux/substitute.rs 'let _ = reuseport::detach(self.0.as_fd());' ''
 broken substitute-of-a-member net::os::linux::substitute::tests::a_group_is_left_alone net/os/linux/substitute.rs \
     'if in_group && ' 'if false && in_group && '
+broken substitute-of-a-member-that-is-not-told-of \
+    net::os::linux::substitute::tests::a_group_that_is_not_told_of_is_left_alone net/os/linux/substitute.rs \
+    'members(address)? != 1' 'members(address).is_ok_and(|count| count != 1)'
 broken substitute-takes-connections net::os::linux::substitute::tests::a_closing_listener_queues_no_peer \
     net/os/linux/group.rs 'drop_syns(&SockRef::from(&socket))?;' ''
 broken connection-that-joins-overlooked net::os::linux::sock_diag::tests::a_request_is_judged_by_its_timer \

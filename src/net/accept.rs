@@ -234,7 +234,8 @@ impl<L: OsListener> IntoAccept for Shared<L> {
 /// each detaches the program that a sibling has left behind, and a member that joins undeclared may
 /// get all new connections of the group, or none. On other systems, if the group has no other
 /// member, or if the kernel refuses, the listener retires like one without siblings. The kernel
-/// refuses a process that may no longer bind the port, and one that may not use netlink.
+/// refuses a process that may no longer bind the port, and one that may not use netlink. A listener
+/// that is bound to an interface, or to a link-local address, is not steered either.
 ///
 /// ```
 /// # use async_drain::{Drain, net::Group};

@@ -70,7 +70,8 @@ pub struct Steering {
 ///
 /// # Errors
 ///
-/// If the member has no sibling, or the system refuses. The group has no program then.
+/// If the member has no sibling or is bound to an interface, or the system refuses. Nothing is
+/// attached to the group then.
 pub(in crate::net) fn steer(
     member: BorrowedFd<'_>,
     address: SocketAddr,
@@ -80,7 +81,11 @@ pub(in crate::net) fn steer(
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Ok(None),
         Err(error) => return Err(error),
     };
-    let members = siblings_and_self(member, address)?;
+    let members = members(member, address)?;
+    // The question which member is the last one is asked for no interface.
+    if members < 2 || SockRef::from(&member).device()?.is_some() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
     // Member 0 accepts, even if it is this one: no other member retires during this turn.
     reuseport::attach(member, &[to(0)])?;
     match aim(member, address, members) {
@@ -100,12 +105,12 @@ pub(in crate::net) fn steer(
     }
 }
 
-fn aim(member: BorrowedFd<'_>, address: SocketAddr, members: usize) -> io::Result<()> {
-    let last = last_member(member, address, members)?;
-    if siblings_and_self(member, address)? != members {
+fn aim(member: BorrowedFd<'_>, address: SocketAddr, count: usize) -> io::Result<()> {
+    let last = last_member(member, address, count)?;
+    if members(member, address)? != count {
         return Err(CHANGED.into());
     }
-    let others = u32::try_from(members - 1).map_err(io::Error::other)?;
+    let others = u32::try_from(count - 1).map_err(io::Error::other)?;
     if last == cookie(member)? {
         let random = (LOAD_WORD, 0, 0, RANDOM);
         let among_others = (MODULO, 0, 0, others);
@@ -124,8 +129,7 @@ impl Steering {
     /// Prepares for the close of `member`: detaches the program if others have joined or left,
     /// since the number that it returns may be any member's then.
     pub(in crate::net) fn closing(&self, member: BorrowedFd<'_>) {
-        let unchanged =
-            siblings_and_self(member, self.address).is_ok_and(|members| members == self.members);
+        let unchanged = members(member, self.address).is_ok_and(|count| count == self.members);
         if !unchanged {
             self.undo(member);
         }
@@ -146,25 +150,24 @@ pub(in crate::net) fn join(member: BorrowedFd<'_>, address: SocketAddr) {
     }
 }
 
-/// Counts the listeners in the group of `member`.
+/// Counts the members of the group of `member`, itself included.
 ///
 /// # Errors
 ///
-/// If it is alone, or bound to an interface.
-pub(super) fn siblings_and_self(member: BorrowedFd<'_>, address: SocketAddr) -> io::Result<usize> {
+/// If the system refuses to tell, which says nothing about the group.
+pub(super) fn members(member: BorrowedFd<'_>, address: SocketAddr) -> io::Result<usize> {
     let listeners = listeners(address)?;
     let own = cookie(member)?;
     let own = listeners
         .iter()
         .find(|found| found.cookie == own)
         .ok_or(io::ErrorKind::NotFound)?;
-    // What joins listeners to a group. Members that are bound to an interface are not steered.
+    // What joins listeners to a group.
     let key = |found: &Found| (found.local, found.interface, found.user);
-    let members = listeners.iter().filter(|found| key(found) == key(own));
-    match members.count() {
-        members if members > 1 && own.interface == 0 => Ok(members),
-        _ => Err(io::ErrorKind::NotFound.into()),
-    }
+    Ok(listeners
+        .iter()
+        .filter(|found| key(found) == key(own))
+        .count())
 }
 
 /// Finds the member with the highest number.

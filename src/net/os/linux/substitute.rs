@@ -15,7 +15,7 @@ use std::{
 use async_drain_os::reuseport;
 use socket2::{SockRef, Socket};
 
-use super::group::{join_without_peers, siblings_and_self, to};
+use super::group::{join_without_peers, members, to};
 
 /// A socket that gets the new connection requests of a listener, and drops them.
 #[derive(Debug)]
@@ -27,15 +27,23 @@ impl Substitute {
     ///
     /// # Errors
     ///
-    /// If the listener has siblings, whose group may have a program of its own, or if the system
-    /// refuses: the process may no longer bind the port, or the listener was made without
-    /// `SO_REUSEADDR` and has connections.
+    /// If the listener has siblings, whose group may have a program of its own, or the system
+    /// refuses to tell whether it has; or if the system refuses the substitute: the process may no
+    /// longer bind the port, or the listener was made without `SO_REUSEADDR` and has connections.
     pub(in crate::net) fn of(listener: BorrowedFd<'_>) -> io::Result<Self> {
+        Self::of_one_among(listener, |address| members(listener, address))
+    }
+
+    /// Takes the requests of `listener` if it is alone in its group, whose `members` are counted.
+    fn of_one_among(
+        listener: BorrowedFd<'_>,
+        members: impl FnOnce(SocketAddr) -> io::Result<usize>,
+    ) -> io::Result<Self> {
         let socket = SockRef::from(&listener);
         let address = socket.local_addr()?;
         let address = address.as_socket().ok_or(io::ErrorKind::Unsupported)?;
         let in_group = socket.reuse_port()?;
-        if in_group && siblings_and_self(listener, address).is_ok() {
+        if in_group && members(address)? != 1 {
             return Err(io::ErrorKind::AddrInUse.into());
         }
         socket.set_reuse_port(true)?;
@@ -76,7 +84,7 @@ mod tests {
     use async_drain_os::reuseport;
     use socket2::{Domain, SockRef, Socket, Type};
 
-    use super::Substitute;
+    use super::{Substitute, to};
     use crate::net::{
         os::linux::{drop_syns, take_syns},
         retire::has_queued,
@@ -169,23 +177,41 @@ mod tests {
         }
     }
 
-    /// Z1: a listener with siblings keeps their group's program, and gets no substitute.
+    fn member(address: SocketAddr, interface: Option<&[u8]>) -> Socket {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_reuse_port(true).unwrap();
+        socket.bind_device(interface).unwrap();
+        socket.bind(&address.into()).unwrap();
+        socket.listen(16).unwrap();
+        socket
+    }
+
+    /// Z1: a listener with siblings keeps their group's program, and gets no substitute, even if
+    /// the group is bound to an interface.
     #[test]
     fn a_group_is_left_alone() {
-        let member = |address: SocketAddr| {
-            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-            socket.set_reuse_port(true).unwrap();
-            socket.bind(&address.into()).unwrap();
-            socket.listen(16).unwrap();
-            socket
-        };
-        let first = member(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-        let second = member(first.local_addr().unwrap().as_socket().unwrap());
-        assert!(Substitute::of(first.as_fd()).is_err());
-        assert!(reuseport::detach(&first).is_err());
-        drop(second);
-        drop(Substitute::of(first.as_fd()).unwrap());
-        assert!(first.reuse_port().unwrap());
+        for interface in [None, Some(b"lo".as_slice())] {
+            let first = member(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), interface);
+            let second = member(first.local_addr().unwrap().as_socket().unwrap(), interface);
+            reuseport::attach(&second, &[to(0)]).unwrap();
+            assert!(Substitute::of(first.as_fd()).is_err());
+            reuseport::detach(&first).unwrap();
+            drop(second);
+            drop(Substitute::of(first.as_fd()).unwrap());
+            assert!(first.reuse_port().unwrap());
+        }
+    }
+
+    /// Z1: a listener that may have siblings gets no substitute if the system doesn't tell, and
+    /// keeps the program.
+    #[test]
+    fn a_group_that_is_not_told_of_is_left_alone() {
+        let first = member(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None);
+        let second = member(first.local_addr().unwrap().as_socket().unwrap(), None);
+        reuseport::attach(&second, &[to(0)]).unwrap();
+        let refused = |_| Err(rustix::io::Errno::AFNOSUPPORT.into());
+        assert!(Substitute::of_one_among(first.as_fd(), refused).is_err());
+        reuseport::detach(&first).unwrap();
     }
 
     /// Z1: a listener that can't have a substitute is left as it was.
