@@ -90,7 +90,15 @@ broken substitute-of-a-member-that-is-not-told-of \
 broken substitute-takes-connections net::os::linux::substitute::tests::a_closing_listener_queues_no_peer \
     net/os/linux/group.rs 'drop_syns(&SockRef::from(&socket))?;' ''
 broken connection-that-joins-overlooked net::os::linux::sock_diag::tests::a_request_is_judged_by_its_timer \
-    net/os/linux/sock_diag.rs '(0, _) => None,' ''
+    net/os/linux/sock_diag.rs 'if found.timer == 0 {' 'if false {'
+broken requests-answered-again-are-dead net::os::linux::retire::tests::a_connection_request_that_is_answered_again_is_seen_again \
+    net/os/linux/sock_diag.rs '.find_map(|interval| interval.checked_sub(left))' \
+    '.find_map(|interval| interval.checked_sub(left)).map(|age| age + LONGEST_INTERVAL * found.retransmits.into())'
+broken an-answer-begins-a-request net::os::linux::sock_diag::tests::a_request_is_judged_by_its_timer \
+    net/os/linux/sock_diag.rs 'found.retransmits > 0 || ' ''
+broken a-syn-that-comes-again-is-not-thought-of net::os::linux::sock_diag::tests::a_request_is_judged_by_its_timer \
+    net/os/linux/sock_diag.rs '(0..=u32::from(found.retransmits).min(7))' \
+    '[u32::from(found.retransmits).min(7)].into_iter()'
 broken queue-not-emptied listener::all_50_queued_connections_are_answered net/incoming.rs \
     'self.state = match accept.retire() {' 'let _ = accept.retire(); self.state = match Queue::Shared {'
 broken syns-dropped-before-the-queue-is-empty accept::a_queue_is_emptied_before_its_listener_retires net/retire.rs \

@@ -49,7 +49,8 @@ pub(in crate::net) fn shut_down_unix(listener: &UnixListener) -> Queue {
 
 /// Returns whether a listener at `address` that stopped queueing a time `ago` has connection
 /// requests under way. Their peers count themselves as connected a moment later, and closing the
-/// listener would reset them. A peer that has been silent for longer than `longest` has gone.
+/// listener would reset them. A peer that hasn't reacted to an answer for longer than `longest` has
+/// gone.
 pub(in crate::net) fn connection_requests_under_way(
     address: SocketAddr,
     ago: Duration,
@@ -95,6 +96,38 @@ mod tests {
         check("[::]:0", Ipv4Addr::LOCALHOST.into());
     }
 
+    /// Z1: a request is under way again when the kernel has sent its answer again, since the first
+    /// answer may have been lost.
+    #[test]
+    fn a_connection_request_that_is_answered_again_is_seen_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        take_only_syns(&listener);
+        let _peer = TcpStream::connect_timeout(&address, Duration::from_secs(5)).unwrap();
+        let longest = Duration::from_millis(500);
+        let ask = || connection_requests_under_way(address, Duration::ZERO, longest);
+        let begun = Instant::now();
+        for expected in [true, false, true, false] {
+            while ask() != expected {
+                assert!(begun.elapsed() < Duration::from_secs(5), "not {expected}");
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        assert!(begun.elapsed() > Duration::from_secs(1));
+    }
+
+    /// Lets nothing but SYNs in, so that no connection request ends.
+    fn take_only_syns(listener: &TcpListener) {
+        let only_syns = [
+            SockFilter::new(0x30, 0, 0, 13),
+            SockFilter::new(0x54, 0, 0, 0x02),
+            SockFilter::new(0x15, 0, 1, 0x02),
+            SockFilter::new(0x06, 0, 0, u32::MAX),
+            SockFilter::new(0x06, 0, 0, 0),
+        ];
+        SockRef::from(listener).attach_filter(&only_syns).unwrap();
+    }
+
     fn check(listen: &str, peer: IpAddr) {
         let listener = TcpListener::bind(listen).unwrap();
         let address = listener.local_addr().unwrap();
@@ -109,16 +142,7 @@ mod tests {
         let _established = TcpStream::connect(reached).unwrap();
         assert!(!under_way());
 
-        // Lets nothing but SYNs in, so that no connection request ends.
-        SockRef::from(&listener)
-            .attach_filter(&[
-                SockFilter::new(0x30, 0, 0, 13),
-                SockFilter::new(0x54, 0, 0, 0x02),
-                SockFilter::new(0x15, 0, 1, 0x02),
-                SockFilter::new(0x06, 0, 0, u32::MAX),
-                SockFilter::new(0x06, 0, 0, 0),
-            ])
-            .unwrap();
+        take_only_syns(&listener);
         let peer = TcpStream::connect_timeout(&reached, Duration::from_secs(5)).unwrap();
         assert!(under_way());
         let ask = |ago, longest| {

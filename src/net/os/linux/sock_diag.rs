@@ -34,17 +34,19 @@ const LENGTH: u32 = 16 + 56;
 /// The size of the buffer for one part of an answer: the kernel's parts are not larger.
 const PART: usize = 32 * 1024;
 
-/// How long the kernel waits before it answers a connection request for the second time.
-const FIRST_RETRANSMIT: Duration = Duration::from_secs(1);
+/// How long the kernel waits before it answers a connection request again. It waits twice as long
+/// each time.
+const FIRST_INTERVAL: Duration = Duration::from_secs(1);
+const LONGEST_INTERVAL: Duration = Duration::from_secs(120);
 /// How much the kernel's clock, and the time between two calls, may add to an age.
 const SLACK: Duration = Duration::from_millis(20);
 
 /// Returns whether a listener at `address` that stopped queueing a time `ago` may have a connection
 /// request of which only the SYN has been received.
 ///
-/// The kernel doesn't tell to which listener of an address a request belongs. It tells how old it
-/// is: one that began after the listener had stopped is another listener's, and the peer of one
-/// that is older than `longest` has gone.
+/// The kernel doesn't tell to which listener of an address a request belongs. It tells when it was
+/// answered: one that began after the listener had stopped is another listener's, and the peer of
+/// one whose last answer is older than `longest` has gone.
 pub(super) fn syn_received(
     address: SocketAddr,
     ago: Duration,
@@ -63,15 +65,26 @@ pub(super) fn syn_received(
 }
 
 fn is_under_way(found: &Found, address: SocketAddr, ago: Duration, longest: Duration) -> bool {
-    let age = match (found.timer, found.retransmits) {
-        // The connection is made, and is about to be queued.
-        (0, _) => None,
-        (_, 0) => FIRST_RETRANSMIT.checked_sub(Duration::from_millis(found.expires.into())),
-        _ => return false,
-    };
+    let age = answered_ago(found);
+    // One that was answered again began at least half a second ago, before the listener stopped.
+    let began_before = |age| found.retransmits > 0 || age + SLACK >= ago;
     // An age that can't be told may be any.
     local(found).is_none_or(|ip| address.ip().is_unspecified() || ip == address.ip())
-        && age.is_none_or(|age| age + SLACK >= ago && age < longest)
+        && age.is_none_or(|age| began_before(age) && age < longest)
+}
+
+/// Returns how long ago the kernel has last answered a connection request, at least; `None` if it
+/// doesn't tell, e.g. since the connection is made and is about to be queued.
+fn answered_ago(found: &Found) -> Option<Duration> {
+    let left = Duration::from_millis(found.expires.into());
+    if found.timer == 0 {
+        return None;
+    }
+    // If the peer sends its SYN again, the kernel counts its answer as a retransmission too, and
+    // begins the interval anew instead of the next one. So it may be any interval up to this one.
+    (0..=u32::from(found.retransmits).min(7))
+        .map(|doubled| (FIRST_INTERVAL * 2_u32.pow(doubled)).min(LONGEST_INTERVAL))
+        .find_map(|interval| interval.checked_sub(left))
 }
 
 /// Returns the listeners on the port of `address`, of its family.
@@ -218,8 +231,16 @@ mod tests {
             (1, 0, 850, true),
             (1, 0, 999, false),
             (1, 0, 400, false),
-            (1, 1, 850, false),
             (1, 0, 1500, true),
+            // The peer has sent its SYN again, which starts the first interval anew, or the second.
+            (1, 1, 850, true),
+            (1, 2, 1850, true),
+            // The kernel has answered again, before and after the listener has stopped.
+            (1, 1, 1850, true),
+            (1, 1, 1999, true),
+            (1, 1, 1400, false),
+            (1, 1, 400, false),
+            (1, 200, 119_999, true),
             (0, 0, 0, true),
         ] {
             let found = found(timer, retransmits, expires);
