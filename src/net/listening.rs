@@ -78,6 +78,9 @@ pub trait Listener: Sized + 'static {
     /// Returns whether a connection is queued.
     fn has_queued(&self) -> bool;
 
+    /// Returns whether so many are queued that the kernel may have dropped the end of a handshake.
+    fn is_full(&self) -> bool;
+
     /// Returns whether `LISTEN_FDS` names the listener.
     fn is_passed_on(&self) -> bool;
 }
@@ -167,6 +170,7 @@ impl<L: Listener> Accept for Listening<L> {
         self.retirement.advance(
             self.deadline,
             || listener.has_queued(),
+            || listener.is_full(),
             |how| listener.stop(self.holders, how),
         )
     }
@@ -248,6 +252,10 @@ impl Listener for TcpListener {
         retire::has_queued(self)
     }
 
+    fn is_full(&self) -> bool {
+        retire::is_full(self.local_addr().ok())
+    }
+
     fn is_passed_on(&self) -> bool {
         retire::is_passed_on(self)
     }
@@ -282,6 +290,10 @@ impl Listener for UnixListener {
 
     fn has_queued(&self) -> bool {
         retire::has_queued(self)
+    }
+
+    fn is_full(&self) -> bool {
+        false
     }
 
     fn is_passed_on(&self) -> bool {

@@ -37,11 +37,19 @@ const UNDER_WAY: Duration = Duration::from_millis(1);
 pub(super) enum Retirement {
     #[default]
     NotAsked,
-    /// It was asked to retire at this time, and still queues.
-    Asked(Instant),
+    /// It was asked to retire, and still queues.
+    Asked(Asked),
     /// New connections go to its siblings, from this time on.
-    Steered(Instant, os::Steering),
+    Steered(Instant, Asked, os::Steering),
     Stopped(Stopped),
+}
+
+/// What is known of the moment in which a listener was asked to retire.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    at: Instant,
+    /// Set if its queue was full.
+    full: bool,
 }
 
 /// The result of asking a listener to stop queueing.
@@ -70,6 +78,9 @@ pub struct Stopped {
     at: Instant,
     /// Set if new connections go to the siblings.
     steering: Option<os::Steering>,
+    /// Set if the queue was full before. Peers that count themselves as connected, and have no
+    /// place in it, may then have been silent for any time.
+    was_full: bool,
 }
 
 impl Stopped {
@@ -78,6 +89,7 @@ impl Stopped {
             queue,
             at: Instant::now(),
             steering: None,
+            was_full: false,
         }
     }
 
@@ -89,43 +101,50 @@ impl Stopped {
 
 impl Retirement {
     /// Takes the next step of the retirement, which should be over at the deadline. `queued` tells
-    /// whether a connection is queued, and `stop` stops the queueing in a given way.
+    /// whether a connection is queued, `full` whether the queue is full, and `stop` stops the
+    /// queueing in a given way.
     pub(super) fn advance(
         &mut self,
         deadline: Option<Instant>,
         queued: impl FnOnce() -> bool,
+        full: impl FnOnce() -> bool,
         stop: impl FnOnce(How) -> Stop,
     ) -> Queue {
+        let now = |full| Asked {
+            at: Instant::now(),
+            full,
+        };
         let (asked, stop) = match mem::take(self) {
             // New peers get no answer while the listener retires. So accept what is queued first.
             Self::NotAsked if queued() => {
-                *self = Self::Asked(Instant::now());
+                *self = Self::Asked(now(full()));
                 return Queue::NotYet;
             }
-            Self::NotAsked => (Instant::now(), stop(How::InTurn)),
-            Self::Asked(asked) if asked.elapsed() >= turn(asked, deadline) => {
+            Self::NotAsked => (now(false), stop(How::InTurn)),
+            Self::Asked(asked) if asked.at.elapsed() >= turn(asked.at, deadline) => {
                 (asked, stop(How::Alone))
             }
             Self::Asked(asked) => (asked, stop(How::InTurn)),
-            Self::Steered(since, steering) if since.elapsed() < UNDER_WAY => {
-                *self = Self::Steered(since, steering);
+            Self::Steered(since, asked, steering) if since.elapsed() < UNDER_WAY => {
+                *self = Self::Steered(since, asked, steering);
                 return Queue::NotYet;
             }
             // Beside the steering, this drops nothing, unless the kernel chooses a member in
             // another way than expected.
-            Self::Steered(since, steering) => match stop(How::Alone) {
+            Self::Steered(_, asked, steering) => match stop(How::Alone) {
                 Stop::Done(mut stopped) => {
                     stopped.steering = Some(steering);
-                    (since, Stop::Done(stopped))
+                    (asked, Stop::Done(stopped))
                 }
-                other => (since, other),
+                other => (asked, other),
             },
-            Self::Stopped(stopped) => (stopped.at, Stop::Done(stopped)),
+            Self::Stopped(stopped) => (now(false), Stop::Done(stopped)),
         };
         match stop {
             Stop::Later => *self = Self::Asked(asked),
-            Stop::Steered(steering) => *self = Self::Steered(Instant::now(), steering),
-            Stop::Done(stopped) => {
+            Stop::Steered(steering) => *self = Self::Steered(Instant::now(), asked, steering),
+            Stop::Done(mut stopped) => {
+                stopped.was_full |= asked.full;
                 let queue = stopped.queue;
                 *self = Self::Stopped(stopped);
                 return queue;
@@ -138,10 +157,9 @@ impl Retirement {
     pub(super) fn take(&mut self) -> Option<Stopped> {
         match mem::take(self) {
             Self::Stopped(stopped) => Some(stopped),
-            Self::Steered(at, steering) => Some(Stopped {
-                queue: Queue::NotYet,
-                at,
+            Self::Steered(_, _, steering) => Some(Stopped {
                 steering: Some(steering),
+                ..Stopped::new(Queue::NotYet)
             }),
             Self::NotAsked | Self::Asked(_) => None,
         }
@@ -220,9 +238,19 @@ pub(super) fn restore_tcp(
 
 /// Returns whether connection requests of a listener at `address` are under way.
 pub(super) fn may_grow(address: Option<SocketAddr>, stopped: &Stopped) -> bool {
+    let longest = if stopped.was_full {
+        Duration::MAX
+    } else {
+        EMPTYING
+    };
     address.is_some_and(|address| {
-        os::connection_requests_under_way(address, stopped.at.elapsed(), EMPTYING)
+        os::connection_requests_under_way(address, stopped.at.elapsed(), longest)
     })
+}
+
+/// Returns whether the queue of a listener at `address` is full.
+pub(super) fn is_full(address: Option<SocketAddr>) -> bool {
+    address.is_some_and(os::is_queue_full)
 }
 
 /// Returns whether a connection is queued on `listener`; true if the system refuses to tell, since
@@ -258,6 +286,9 @@ pub(super) fn shorten(socket: &SockRef<'_>) -> io::Result<()> {
     socket.listen(i32::from(cfg!(target_vendor = "apple")))
 }
 
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod full_queue;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod last_moment;

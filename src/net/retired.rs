@@ -162,6 +162,7 @@ impl<L: Retire> Retired<L> {
         self.retirement.advance(
             None,
             || retire::has_queued(socket),
+            || retire::is_full(address),
             |how| {
                 if address.is_none() {
                     Stop::Done(Stopped::new(Queue::Open))

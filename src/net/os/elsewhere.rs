@@ -62,3 +62,7 @@ pub(in crate::net) fn connection_requests_under_way(
 ) -> bool {
     false
 }
+
+pub(in crate::net) fn is_queue_full(_: SocketAddr) -> bool {
+    false
+}

@@ -78,6 +78,10 @@ impl Listener for Reached {
         has_queued(&self.listener)
     }
 
+    fn is_full(&self) -> bool {
+        false
+    }
+
     fn is_passed_on(&self) -> bool {
         false
     }

@@ -20,7 +20,7 @@ pub(in crate::net) use super::no_group::{Steering, Substitute, join, steer};
 #[cfg(target_os = "linux")]
 pub(in crate::net) use group::{Steering, join, steer};
 pub(in crate::net) use retire::{
-    connection_requests_under_way, drop_syns, shut_down_unix, take_syns,
+    connection_requests_under_way, drop_syns, is_queue_full, shut_down_unix, take_syns,
 };
 #[cfg(target_os = "linux")]
 pub(in crate::net) use substitute::Substitute;

@@ -67,6 +67,14 @@ fn in_proc(port: u16) -> bool {
         .any(|table| connection_requests::in_table(&table, port))
 }
 
+/// Returns whether the queue of a listener at `address` is full. The kernel then drops the last
+/// segment of a handshake, so that its peer counts itself as connected, and the handshake stays
+/// under way until the peer sends a segment again.
+pub(in crate::net) fn is_queue_full(address: SocketAddr) -> bool {
+    // Without netlink, handshakes under way have no age, and all of them are waited for.
+    sock_diag::is_queue_full(address).unwrap_or(false)
+}
+
 #[cfg(test)]
 mod tests {
     use std::{

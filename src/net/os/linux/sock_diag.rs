@@ -69,8 +69,18 @@ fn is_under_way(found: &Found, address: SocketAddr, ago: Duration, longest: Dura
     // One that was answered again began at least half a second ago, before the listener stopped.
     let began_before = |age| found.retransmits > 0 || age + SLACK >= ago;
     // An age that can't be told may be any.
+    is_of(found, address) && age.is_none_or(|age| began_before(age) && age < longest)
+}
+
+/// Returns whether a socket may belong to a listener at `address`.
+fn is_of(found: &Found, address: SocketAddr) -> bool {
     local(found).is_none_or(|ip| address.ip().is_unspecified() || ip == address.ip())
-        && age.is_none_or(|age| began_before(age) && age < longest)
+}
+
+/// Returns whether the queue of a listener at `address` is full.
+pub(super) fn is_queue_full(address: SocketAddr) -> io::Result<bool> {
+    let full = |found: &Found| is_of(found, address) && found.queued >= found.backlog;
+    Ok(listeners(address)?.iter().any(full))
 }
 
 /// Returns how long ago the kernel has last answered a connection request, at least; `None` if it
@@ -221,6 +231,8 @@ mod tests {
             interface: 0,
             cookie: 0,
             expires,
+            queued: 0,
+            backlog: 0,
             user: 0,
         };
         let judge = |found: Found, ip: [u8; 4]| {

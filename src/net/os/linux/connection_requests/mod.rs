@@ -39,6 +39,10 @@ pub(crate) struct Found {
     pub(crate) cookie: u64,
     /// Milliseconds until the timer of a connection request fires.
     pub(crate) expires: u32,
+    /// How many connections the queue of a listener has.
+    pub(crate) queued: u32,
+    /// How many that queue may have; the kernel takes one more.
+    pub(crate) backlog: u32,
     pub(crate) user: u32,
 }
 
@@ -71,6 +75,8 @@ fn found(body: &[u8]) -> Found {
         interface: word(body, 40),
         cookie: u64::from(word(body, 48)) << 32 | u64::from(word(body, 44)),
         expires: word(body, 52),
+        queued: word(body, 56),
+        backlog: word(body, 60),
         user: word(body, 64),
     }
 }

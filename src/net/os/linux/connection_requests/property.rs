@@ -132,6 +132,8 @@ mod tests {
             (44, low),
             (48, high),
             (52, socket.expires),
+            (56, socket.queued),
+            (60, socket.backlog),
             (64, socket.user),
         ] {
             body[at..at + 4].copy_from_slice(&word.to_ne_bytes());
@@ -146,18 +148,20 @@ mod tests {
             any::<[u8; 16]>(),
             any::<u32>(),
             any::<u64>(),
-            any::<u32>(),
+            any::<[u32; 3]>(),
             any::<u32>(),
         )
             .prop_map(
-                |([family, timer], retransmits, local, interface, cookie, expires, user)| Found {
+                |([family, timer], retransmits, local, interface, cookie, words, user)| Found {
                     family,
                     timer,
                     retransmits,
                     local,
                     interface,
                     cookie,
-                    expires,
+                    expires: words[0],
+                    queued: words[1],
+                    backlog: words[2],
                     user,
                 },
             )
