@@ -15,7 +15,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::retry_on_intr,
+};
 use socket2::SockRef;
 
 use super::{accept::Queue, os};
@@ -261,7 +264,12 @@ pub(super) fn has_queued(listener: impl AsSocket) -> bool {
         tv_nsec: 0,
     };
     let mut asked = [PollFd::new(&listener, PollFlags::IN)];
-    !matches!(poll(&mut asked, Some(&NOW)), Ok(0))
+    is_ready(|| poll(&mut asked, Some(&NOW)))
+}
+
+/// Returns whether `poll` finds something ready, or fails. A signal only interrupts it.
+fn is_ready(poll: impl FnMut() -> rustix::io::Result<usize>) -> bool {
+    !matches!(retry_on_intr(poll), Ok(0))
 }
 
 /// Returns whether `LISTEN_FDS` and `LISTEN_PID` name the descriptor of `listener`: a supervisor
@@ -297,7 +305,17 @@ mod last_moment;
 mod tests {
     use std::net::{TcpListener, TcpStream};
 
+    use rustix::io::Errno;
     use socket2::SockRef;
+
+    /// Z1: a signal that comes during a look at the queue is not a connection.
+    #[test]
+    fn an_interrupted_look_at_the_queue_is_repeated() {
+        let looks = |mut results: Vec<_>| super::is_ready(move || results.remove(0));
+        assert!(!looks(vec![Err(Errno::INTR), Err(Errno::INTR), Ok(0)]));
+        assert!(looks(vec![Err(Errno::INTR), Ok(1)]));
+        assert!(looks(vec![Err(Errno::NOMEM)]));
+    }
 
     /// Z1: where no filter is available, connections in the queue are not lost.
     #[test]
