@@ -165,6 +165,8 @@ broken accept-loop-not-waited-for server::a_server_stopped_before_it_serves_answ
 
 broken listeners-of-another-process-taken systemd::listeners_of_another_process_are_not_taken \
     ../crates/async-drain-os/src/passed.rs 'if pid != own {' 'if false {'
+broken passed-descriptors-known-by-their-numbers \
+    net::passed::tests::a_listener_with_the_number_of_a_passed_one_is_not_shared net/passed.rs 'if taken.is_empty() {' 'if true {'
 broken opened-descriptors-taken systemd::what_cannot_be_taken_is_an_error \
     ../crates/async-drain-os/src/passed.rs \
     'Ok(flags) if flags.contains(FdFlags::CLOEXEC)' 'Ok(flags) if false && flags.contains(FdFlags::CLOEXEC)'

@@ -175,8 +175,9 @@ listener! {
 ///
 /// When draining begins, this process stops accepting, and leaves the queue to the other one. If a
 /// listener is shared without this declaration, this process empties its queue first, and then
-/// leaves the listener as it was (one of IPv6 may keep `SO_REUSEPORT`). Descriptors that
-/// `LISTEN_FDS` names are known to be shared.
+/// leaves the listener as it was (one of IPv6 may keep `SO_REUSEPORT`). Listeners
+/// that were passed on by `LISTEN_FDS` are known to be shared: those that `systemd::listeners` has
+/// taken, or, if it has taken none, those whose descriptors have the numbers that it names.
 ///
 /// The `Accept` type of a shared listener is that of the listener itself, so that a program can
 /// choose at run time:

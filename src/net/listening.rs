@@ -81,7 +81,7 @@ pub trait Listener: Sized + 'static {
     /// Returns whether so many are queued that the kernel may have dropped the end of a handshake.
     fn is_full(&self) -> bool;
 
-    /// Returns whether `LISTEN_FDS` names the listener.
+    /// Returns whether the listener was passed on by `LISTEN_FDS`.
     fn is_passed_on(&self) -> bool;
 }
 

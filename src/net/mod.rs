@@ -13,6 +13,8 @@ mod incoming;
 mod linger;
 mod listening;
 mod os;
+#[cfg(unix)]
+mod passed;
 mod retire;
 mod retired;
 mod transport;
@@ -38,5 +40,7 @@ pub use listening::bind_unix;
 pub(crate) use listening::{Holders, Listening};
 #[cfg(all(fuzzing, target_os = "linux"))]
 pub use os::connection_requests_property;
+#[cfg(all(feature = "systemd", target_os = "linux"))]
+pub(crate) use passed::note as note_passed;
 pub use retired::{Retired, retire};
 pub use transport::Transport;

@@ -21,6 +21,8 @@ use rustix::{
 };
 use socket2::SockRef;
 
+#[cfg(unix)]
+pub(super) use super::passed::is_passed_on;
 use super::{accept::Queue, os};
 
 /// How long a retired listener waits for connection requests that are under way: two round trips
@@ -270,16 +272,6 @@ pub(super) fn has_queued(listener: impl AsSocket) -> bool {
 /// Returns whether `poll` finds something ready, or fails. A signal only interrupts it.
 fn is_ready(poll: impl FnMut() -> rustix::io::Result<usize>) -> bool {
     !matches!(retry_on_intr(poll), Ok(0))
-}
-
-/// Returns whether `LISTEN_FDS` and `LISTEN_PID` name the descriptor of `listener`: a supervisor
-/// holds it too.
-#[cfg(unix)]
-pub(super) fn is_passed_on(listener: &impl AsSocket) -> bool {
-    use std::os::fd::AsRawFd;
-
-    let fd = listener.as_fd().as_raw_fd();
-    async_drain_os::passed::descriptors().is_ok_and(|passed| passed.contains(&fd))
 }
 
 #[cfg(windows)]

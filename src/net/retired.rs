@@ -48,8 +48,8 @@ use super::{
 /// connection, as with `io_uring`, cancel it first, and serve the connection that it may return all
 /// the same.
 ///
-/// A descriptor that `LISTEN_FDS` names is left alone, as is its queue. Of a Unix listener, the
-/// queue is emptied; a peer that connects between the last look and the close is reset.
+/// A listener that was passed on by `LISTEN_FDS` is left alone, as is its queue. Of a Unix listener,
+/// the queue is emptied; a peer that connects between the last look and the close is reset.
 #[must_use = "dropping the value at once lets the listener queue connections again"]
 pub fn retire<L: Retire>(listener: L) -> Retired<L> {
     let socket = listener.socket();

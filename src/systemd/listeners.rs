@@ -13,7 +13,7 @@ use std::{
 use async_drain_os::passed;
 use socket2::{Domain, Protocol, SockRef, Type};
 
-use crate::net::Shared;
+use crate::net::{Shared, note_passed};
 
 /// Takes the listeners that systemd, or another supervisor, has passed to this process.
 ///
@@ -55,6 +55,7 @@ pub fn listeners() -> io::Result<Listeners> {
         }
     };
     let fds = passed::take()?;
+    note_passed(&fds);
     // As sd_listen_fds_with_names(3) calls those without a name.
     let names = (names.into_iter()).chain(iter::repeat_with(|| "unknown".to_owned()));
     Ok(Listeners::new(fds.into_iter().zip(names)))

@@ -63,6 +63,14 @@ pub(in crate::net) fn connection_requests_under_way(
     false
 }
 
+/// Never exists: these systems give sockets no number of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::net) enum Identity {}
+
+pub(in crate::net) fn identity(_: BorrowedSocket<'_>) -> Option<Identity> {
+    None
+}
+
 pub(in crate::net) fn is_queue_full(_: SocketAddr) -> bool {
     false
 }

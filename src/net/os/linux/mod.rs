@@ -6,6 +6,7 @@ mod acknowledged;
 pub(crate) mod connection_requests;
 #[cfg(target_os = "linux")]
 mod group;
+mod identity;
 mod retire;
 #[cfg_attr(target_os = "android", allow(dead_code))]
 mod sock_diag;
@@ -19,6 +20,7 @@ pub(super) use acknowledged::unacknowledged;
 pub(in crate::net) use super::no_group::{Steering, Substitute, join, steer};
 #[cfg(target_os = "linux")]
 pub(in crate::net) use group::{Steering, join, steer};
+pub(in crate::net) use identity::{Identity, identity};
 pub(in crate::net) use retire::{
     connection_requests_under_way, drop_syns, is_queue_full, shut_down_unix, take_syns,
 };
