@@ -13,9 +13,6 @@ use std::{
     time::Instant,
 };
 
-use async_io::{Async, ReadableOwned};
-use socket2::SockRef;
-
 #[cfg(unix)]
 use super::unix_path::{self, BoundPath};
 use super::{
@@ -24,6 +21,7 @@ use super::{
     retire::{self, How, Retirement, Stop, Stopped, borrow},
     transport::Transport,
 };
+use async_io::{Async, ReadableOwned};
 
 /// Accepts from a TCP or Unix listener. TCP connections send without delay (`TCP_NODELAY`).
 pub struct Listening<L: Listener> {
@@ -69,8 +67,9 @@ pub trait Listener: Sized + 'static {
     fn stop(&self, holders: Holders, how: How) -> Stop;
 
     /// Undoes [`stop`](Self::stop) for other holders of the socket; this one is `closing` if no
-    /// other in this process is known. The result is dropped after the listener.
-    fn restore(&self, stopped: &Stopped, closing: bool) -> Option<os::Substitute>;
+    /// other in this process is known. If another accept loop of this process has stopped the same
+    /// socket, that one undoes it. The result is dropped after the listener.
+    fn restore(&self, stopped: &mut Stopped, closing: bool) -> Option<os::Substitute>;
 
     /// Returns whether connection requests are under way.
     fn may_grow(&self, stopped: &Stopped) -> bool;
@@ -194,20 +193,31 @@ impl<L: Listener> Drop for Listening<L> {
         drop(self.path.take());
         // This owns the listener too.
         self.readable = None;
-        let (Some(listener), Some(stopped)) = (self.listener.take(), self.retirement.take()) else {
+        let (Some(listener), Some(mut stopped)) = (self.listener.take(), self.retirement.take())
+        else {
             return;
         };
+        // If another loop ends too, it finds this one's listener gone, or still there and restored.
+        let turn = retire::one_loop_at_a_time();
+        let last = match Arc::try_unwrap(listener) {
+            Ok(last) => Ok(last),
+            Err(shared) => {
+                drop(shared.as_ref().get_ref().restore(&mut stopped, false));
+                Err(Arc::into_inner(shared))
+            }
+        };
+        drop(turn);
         // Between the restore and the close, unless a substitute takes them, new connections are
         // queued again, and are reset if no other process holds the socket. Deregister from the
         // reactor first, which keeps that time short.
-        match Arc::try_unwrap(listener).map(Async::into_inner) {
+        match last.map(Async::into_inner) {
             Ok(Ok(listener)) => {
-                let substitute = listener.restore(&stopped, true);
+                let substitute = listener.restore(&mut stopped, true);
                 drop(listener);
                 drop(substitute);
             }
             Ok(Err(_)) => {}
-            Err(shared) => drop(shared.as_ref().get_ref().restore(&stopped, false)),
+            Err(closed_elsewhere) => drop(closed_elsewhere),
         }
         // A sibling that waited for its turn to retire may do so now.
         drop(stopped);
@@ -236,11 +246,11 @@ impl Listener for TcpListener {
     fn stop(&self, holders: Holders, how: How) -> Stop {
         match holders {
             Holders::Siblings => retire::member(borrow(self), self.local_addr().ok(), how),
-            _ => Stop::Done(retire::tcp(&SockRef::from(self))),
+            _ => Stop::Done(retire::tcp(borrow(self))),
         }
     }
 
-    fn restore(&self, stopped: &Stopped, closing: bool) -> Option<os::Substitute> {
+    fn restore(&self, stopped: &mut Stopped, closing: bool) -> Option<os::Substitute> {
         retire::restore_tcp(borrow(self), stopped, closing)
     }
 
@@ -280,7 +290,7 @@ impl Listener for UnixListener {
         }))
     }
 
-    fn restore(&self, _: &Stopped, _: bool) -> Option<os::Substitute> {
+    fn restore(&self, _: &mut Stopped, _: bool) -> Option<os::Substitute> {
         None
     }
 

@@ -53,8 +53,8 @@ mod tests {
         TcpListener::bind("127.0.0.1:0").unwrap()
     }
 
-    /// Z1: a listener of the program's own that has got the number of a passed one is its own, and a
-    /// duplicate of a passed one is not.
+    /// Z1: a listener of the program's own that has got the number of a passed one is its own, and
+    /// a duplicate of a passed one is not.
     #[test]
     fn a_listener_with_the_number_of_a_passed_one_is_not_shared() {
         const NAME: &str =

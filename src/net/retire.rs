@@ -21,6 +21,8 @@ use rustix::{
 };
 use socket2::SockRef;
 
+use self::loops::StoppedLoop;
+pub(super) use self::loops::one_loop_at_a_time;
 #[cfg(unix)]
 pub(super) use super::passed::is_passed_on;
 use super::{accept::Queue, os};
@@ -86,6 +88,8 @@ pub struct Stopped {
     /// Set if the queue was full before. Peers that count themselves as connected, and have no
     /// place in it, may then have been silent for any time.
     was_full: bool,
+    /// Set if something was done to the socket.
+    stopped_loop: Option<StoppedLoop>,
 }
 
 impl Stopped {
@@ -95,6 +99,7 @@ impl Stopped {
             at: Instant::now(),
             steering: None,
             was_full: false,
+            stopped_loop: None,
         }
     }
 
@@ -187,15 +192,22 @@ pub(super) fn borrow(listener: &impl AsSocket) -> BorrowedSocket<'_> {
 
 /// Stops a TCP listener from queueing. New peers get no answer until it is closed, and are refused
 /// then.
-pub(super) fn tcp(socket: &SockRef<'_>) -> Stopped {
-    Stopped::new(match os::drop_syns(socket) {
-        Ok(()) => Queue::Closed,
-        Err(_) => {
-            // If this fails too, the queue is emptied for a bounded time and nothing more.
-            let _ = shorten(socket);
-            Queue::Open
+pub(super) fn tcp(socket: BorrowedSocket<'_>) -> Stopped {
+    let (queue, stopped) = StoppedLoop::stop(socket, || {
+        let socket = &SockRef::from(&socket);
+        match os::drop_syns(socket) {
+            Ok(()) => Queue::Closed,
+            Err(_) => {
+                // If this fails too, the queue is emptied for a bounded time and nothing more.
+                let _ = shorten(socket);
+                Queue::Open
+            }
         }
-    })
+    });
+    Stopped {
+        stopped_loop: Some(stopped),
+        ..Stopped::new(queue)
+    }
 }
 
 /// Stops a member of a group: new peers go to its siblings. If it has none or the system can't do
@@ -208,37 +220,40 @@ pub(super) fn member(socket: BorrowedSocket<'_>, address: Option<SocketAddr>, ho
     match steering {
         Ok(None) => Stop::Later,
         Ok(Some(steering)) => Stop::Steered(steering),
-        Err(_) => Stop::Done(tcp(&SockRef::from(&socket))),
+        Err(_) => Stop::Done(tcp(socket)),
     }
 }
 
-/// Lets a TCP listener queue new peers again, for other holders of its socket. If it is `closing`,
-/// it doesn't get back its share of a group's new peers, and the result, if there is one, takes
-/// those that connect until the listener has closed.
+/// Lets a TCP listener queue new peers again, for other holders of its socket, unless another
+/// accept loop of this process has stopped it and not yet restored it. If it is `closing`, it
+/// doesn't get back its share of a group's new peers, and the result, if there is one, takes those
+/// that connect until the listener has closed.
 #[must_use = "peers that connect before the listener has closed are reset without it"]
 pub(super) fn restore_tcp(
     socket: BorrowedSocket<'_>,
-    stopped: &Stopped,
+    stopped: &mut Stopped,
     closing: bool,
 ) -> Option<os::Substitute> {
     /// More than the limit of any kernel, which caps it: no call tells how long the queue was.
     const LONGEST: i32 = 4096;
-    let stops = matches!(stopped.queue, Queue::Closed | Queue::Open);
-    let mut substitute = None;
     match &stopped.steering {
         Some(steering) if closing => steering.closing(socket),
         Some(steering) => steering.undo(socket),
-        // Without a substitute, a peer that connects before the close is reset.
-        None if closing && stops => substitute = os::Substitute::of(socket).ok(),
         None => {}
     }
-    let socket = SockRef::from(&socket);
-    let _ = match stopped.queue {
-        Queue::Closed => os::take_syns(&socket),
-        Queue::Open => socket.listen(LONGEST),
-        Queue::Shared | Queue::NotYet => Ok(()),
+    let alone = stopped.steering.is_none();
+    let undo = || {
+        // Without a substitute, a peer that connects before the close is reset.
+        let substitute = (closing && alone).then(|| os::Substitute::of(socket).ok());
+        let socket = SockRef::from(&socket);
+        let _ = match stopped.queue {
+            Queue::Closed => os::take_syns(&socket),
+            Queue::Open => socket.listen(LONGEST),
+            Queue::Shared | Queue::NotYet => Ok(()),
+        };
+        substitute.flatten()
     };
-    substitute
+    stopped.stopped_loop.take()?.undo(undo).flatten()
 }
 
 /// Returns whether connection requests of a listener at `address` are under way.
@@ -286,12 +301,17 @@ pub(super) fn shorten(socket: &SockRef<'_>) -> io::Result<()> {
     socket.listen(i32::from(cfg!(target_vendor = "apple")))
 }
 
+mod loops;
+
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod full_queue;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod last_moment;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod several_loops;
 
 #[cfg(test)]
 mod tests {

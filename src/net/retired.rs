@@ -48,8 +48,8 @@ use super::{
 /// connection, as with `io_uring`, cancel it first, and serve the connection that it may return all
 /// the same.
 ///
-/// A listener that was passed on by `LISTEN_FDS` is left alone, as is its queue. Of a Unix listener,
-/// the queue is emptied; a peer that connects between the last look and the close is reset.
+/// A listener that was passed on by `LISTEN_FDS` is left alone, as is its queue. The queue of a
+/// Unix listener is emptied; a peer that connects between the last look and the close is reset.
 #[must_use = "dropping the value at once lets the listener queue connections again"]
 pub fn retire<L: Retire>(listener: L) -> Retired<L> {
     let socket = listener.socket();
@@ -169,7 +169,7 @@ impl<L: Retire> Retired<L> {
                 } else if L::SIBLINGS {
                     retire::member(socket, address, how)
                 } else {
-                    Stop::Done(retire::tcp(&SockRef::from(&socket)))
+                    Stop::Done(retire::tcp(socket))
                 }
             },
         )
@@ -178,8 +178,8 @@ impl<L: Retire> Retired<L> {
 
 impl<L: Retire> Drop for Retired<L> {
     fn drop(&mut self) {
-        let stopped = self.retirement.take();
-        if let (Some(stopped), Some(_)) = (&stopped, self.address) {
+        let mut stopped = self.retirement.take();
+        if let (Some(stopped), Some(_)) = (&mut stopped, self.address) {
             self.substitute = retire::restore_tcp(self.listener.socket(), stopped, true);
         }
         // Until the listener is closed, no sibling may retire.

@@ -5,7 +5,12 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     os::fd::{AsFd, BorrowedFd},
-    sync::Arc,
+    sync::{
+        Arc, Mutex,
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread,
+    time::Duration,
 };
 
 use async_io::Async;
@@ -22,6 +27,8 @@ use crate::net::{
 struct Reached {
     listener: TcpListener,
     peer: Arc<Socket>,
+    /// Has another accept loop end, and tells when it has, once this one has restored the listener.
+    other: Mutex<Option<(Sender<()>, Receiver<()>)>>,
 }
 
 impl Reached {
@@ -32,6 +39,7 @@ impl Reached {
         let reached = Self {
             listener: TcpListener::bind("127.0.0.1:0").unwrap(),
             peer: Arc::clone(&peer),
+            other: Mutex::default(),
         };
         (reached, peer)
     }
@@ -66,8 +74,15 @@ impl Listener for Reached {
         self.listener.stop(holders, how)
     }
 
-    fn restore(&self, stopped: &Stopped, closing: bool) -> Option<os::Substitute> {
-        self.listener.restore(stopped, closing)
+    fn restore(&self, stopped: &mut Stopped, closing: bool) -> Option<os::Substitute> {
+        let restored = self.listener.restore(stopped, closing);
+        let other = self.other.lock().unwrap().take();
+        if let Some((end, ended)) = other {
+            end.send(()).unwrap();
+            // Not if it waits for this one.
+            let _ = ended.recv_timeout(Duration::from_millis(100));
+        }
+        restored
     }
 
     fn may_grow(&self, stopped: &Stopped) -> bool {
@@ -94,6 +109,29 @@ fn a_peer_of_an_accept_loop_is_not_reset() {
     let mut listening = Listening::new(Arc::new(Async::new(listener).unwrap()));
     assert_eq!(listening.retire(), Queue::Closed);
     drop(listening);
+    assert!(peer.peer_addr().is_err());
+    assert!(peer.take_error().unwrap().is_none());
+}
+
+/// Z1: of a listener of two accept loops that end at the same time.
+#[test]
+fn a_peer_of_two_accept_loops_is_not_reset() {
+    let (listener, peer) = Reached::new();
+    let ((end, told), (ended, other_ended)) = (channel(), channel());
+    *listener.other.lock().unwrap() = Some((end, other_ended));
+    let listener = Arc::new(Async::new(listener).unwrap());
+    let mut first = Listening::new(Arc::clone(&listener));
+    let mut second = Listening::new(listener);
+    assert_eq!(first.retire(), Queue::Closed);
+    assert_eq!(second.retire(), Queue::Closed);
+    let second = thread::spawn(move || {
+        told.recv().unwrap();
+        drop(second);
+        // The other one may no longer wait.
+        let _ = ended.send(());
+    });
+    drop(first);
+    second.join().unwrap();
     assert!(peer.peer_addr().is_err());
     assert!(peer.take_error().unwrap().is_none());
 }
