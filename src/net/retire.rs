@@ -88,6 +88,8 @@ pub struct Stopped {
     /// Set if the queue was full before. Peers that count themselves as connected, and have no
     /// place in it, may then have been silent for any time.
     was_full: bool,
+    /// Set if the kernel doesn't tell of connection requests, so that one may always be under way.
+    hidden: bool,
     /// Set if something was done to the socket.
     stopped_loop: Option<StoppedLoop>,
 }
@@ -99,6 +101,7 @@ impl Stopped {
             at: Instant::now(),
             steering: None,
             was_full: false,
+            hidden: false,
             stopped_loop: None,
         }
     }
@@ -206,6 +209,7 @@ pub(super) fn tcp(socket: BorrowedSocket<'_>) -> Stopped {
     });
     Stopped {
         stopped_loop: Some(stopped),
+        hidden: os::connection_requests_are_hidden(),
         ..Stopped::new(queue)
     }
 }
@@ -263,9 +267,10 @@ pub(super) fn may_grow(address: Option<SocketAddr>, stopped: &Stopped) -> bool {
     } else {
         EMPTYING
     };
-    address.is_some_and(|address| {
-        os::connection_requests_under_way(address, stopped.at.elapsed(), longest)
-    })
+    stopped.hidden
+        || address.is_some_and(|address| {
+            os::connection_requests_under_way(address, stopped.at.elapsed(), longest)
+        })
 }
 
 /// Returns whether the queue of a listener at `address` is full.
@@ -306,6 +311,9 @@ mod loops;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod full_queue;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod hidden_requests;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod last_moment;

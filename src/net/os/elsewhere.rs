@@ -63,6 +63,10 @@ pub(in crate::net) fn connection_requests_under_way(
     false
 }
 
+pub(in crate::net) fn connection_requests_are_hidden() -> bool {
+    false
+}
+
 /// Never exists: these systems give sockets no number of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::net) enum Identity {}

@@ -23,8 +23,8 @@ use socket2::SockRef;
 #[cfg(unix)]
 pub(super) use system::shut_down_unix;
 pub(super) use system::{
-    AckWatch, Identity, Steering, Substitute, connection_requests_under_way, drop_syns, identity,
-    is_queue_full, join, steer, take_syns,
+    AckWatch, Identity, Steering, Substitute, connection_requests_are_hidden,
+    connection_requests_under_way, drop_syns, identity, is_queue_full, join, steer, take_syns,
 };
 
 use super::transport::Transport;

@@ -22,7 +22,8 @@ pub(in crate::net) use super::no_group::{Steering, Substitute, join, steer};
 pub(in crate::net) use group::{Steering, join, steer};
 pub(in crate::net) use identity::{Identity, identity};
 pub(in crate::net) use retire::{
-    connection_requests_under_way, drop_syns, is_queue_full, shut_down_unix, take_syns,
+    connection_requests_are_hidden, connection_requests_under_way, drop_syns, is_queue_full,
+    shut_down_unix, take_syns,
 };
 #[cfg(target_os = "linux")]
 pub(in crate::net) use substitute::Substitute;

@@ -67,6 +67,17 @@ fn in_proc(port: u16) -> bool {
         .any(|table| connection_requests::in_table(&table, port))
 }
 
+/// Returns whether the kernel answers every connection request by a cookie (`tcp_syncookies` of
+/// tcp(7) is 2), and so has none in its tables while it is under way.
+pub(in crate::net) fn connection_requests_are_hidden() -> bool {
+    let setting = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_syncookies");
+    setting.is_ok_and(|setting| always_cookies(&setting))
+}
+
+fn always_cookies(setting: &str) -> bool {
+    setting.trim() == "2"
+}
+
 /// Returns whether the queue of a listener at `address` is full. The kernel then drops the last
 /// segment of a handshake, so that its peer counts itself as connected, and the handshake stays
 /// under way until the peer sends a segment again.
@@ -85,7 +96,17 @@ mod tests {
 
     use socket2::{SockFilter, SockRef};
 
-    use super::{connection_requests_under_way, in_proc, sock_diag};
+    use super::{always_cookies, connection_requests_under_way, in_proc, sock_diag};
+
+    /// Z1: connection requests are waited for where the kernel doesn't tell of them, and only
+    /// there.
+    #[test]
+    fn connection_requests_are_hidden_by_one_setting() {
+        assert!(always_cookies("2\n"));
+        for setting in ["1\n", "0\n", "", "22\n"] {
+            assert!(!always_cookies(setting), "{setting}");
+        }
+    }
 
     /// Z1: a connection request is seen while it is under way, and not after that.
     #[test]
