@@ -158,6 +158,10 @@ broken no-back-off accept::a_listener_that_fails_for_ever_neither_spins_nor_ends
     '                        _ => {
                             self.backoff.start();
                         }' '                        _ => {}'
+broken refused-accepts-spin net::backoff::tests::only_accepts_that_are_refused_in_a_row_are_waited_for net/backoff.rs \
+    'self.denied < Self::DENIED' 'true'
+broken one-refused-accept-is-waited-for net::backoff::tests::only_accepts_that_are_refused_in_a_row_are_waited_for \
+    net/backoff.rs 'self.denied < Self::DENIED' 'false'
 broken back-off-outlasts-the-emptying accept::a_long_back_off_does_not_outlast_the_emptying net/incoming.rs \
     'self.backoff.draining();' ''
 broken descriptor-release-unheard accept::a_connection_that_closes_ends_the_back_off net/backoff.rs \

@@ -26,23 +26,24 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// Classifies an error of `accept`.
-    pub(super) fn of(error: &io::Error) -> Self {
+    /// Classifies an error of `accept`. Unless it names one connection, it may be that of the next
+    /// call too.
+    fn of(error: &io::Error) -> Self {
         use io::ErrorKind as Kind;
         match error.kind() {
             Kind::ConnectionAborted
             | Kind::ConnectionReset
             | Kind::ConnectionRefused
             | Kind::Interrupted
-            | Kind::TimedOut
-            | Kind::PermissionDenied => Self::Transient,
+            | Kind::TimedOut => Self::Transient,
             // EINVAL: the socket no longer listens.
             Kind::InvalidInput => Self::Permanent,
             _ => match error.raw_os_error() {
                 #[cfg(any(unix, windows))]
                 Some(code) if closed(code) => Self::Permanent,
                 // ENFILE, EMFILE, ENOBUFS, ENOMEM, errors of the network that accept(2) reports,
-                // and any error of a stream of connections: none of them ends the server.
+                // EPERM and EACCES, and any error of a stream of connections: none of them ends the
+                // server.
                 _ => Self::Exhausted,
             },
         }
@@ -66,6 +67,8 @@ pub(super) struct Backoff {
     wait: Duration,
     /// The longest that a wait may last.
     longest: Duration,
+    /// How many accepts in a row were refused by the system's policy.
+    denied: u32,
     /// Set while a wait lasts, by [`start`](Self::start).
     timer: Option<Timer>,
     released: Arc<Released>,
@@ -76,6 +79,7 @@ impl Default for Backoff {
         Self {
             wait: Duration::ZERO,
             longest: Self::LONGEST,
+            denied: 0,
             timer: None,
             released: Arc::default(),
         }
@@ -83,6 +87,10 @@ impl Default for Backoff {
 }
 
 impl Backoff {
+    /// How many accepts in a row may be refused without a wait. By accept(2), EPERM is that of one
+    /// connection, which a firewall forbids. But a security module and a seccomp filter refuse the
+    /// call, and the connection stays in the queue.
+    const DENIED: u32 = 8;
     const FIRST: Duration = Duration::from_millis(10);
     const LONGEST: Duration = Duration::from_secs(1);
     /// Shorter, since the grace period may end soon.
@@ -108,9 +116,19 @@ impl Backoff {
         self.wait
     }
 
+    /// Notes that an accept has failed, and returns what that means.
+    pub(super) fn failed(&mut self, error: &io::Error) -> Failure {
+        if error.kind() == io::ErrorKind::PermissionDenied && self.denied < Self::DENIED {
+            self.denied += 1;
+            return Failure::Transient;
+        }
+        Failure::of(error)
+    }
+
     /// Notes that an accept has succeeded: the next wait is the shortest again.
     pub(super) fn reset(&mut self) {
         self.wait = Duration::ZERO;
+        self.denied = 0;
     }
 
     /// Ready when the wait is over, or if there is none.
@@ -211,7 +229,7 @@ mod tests {
     #[test]
     fn only_an_error_of_the_listener_ends_the_accept_loop() {
         let of = |errno: Errno| Failure::of(&errno.into());
-        for errno in [Errno::CONNABORTED, Errno::INTR, Errno::PERM] {
+        for errno in [Errno::CONNABORTED, Errno::INTR] {
             assert_eq!(of(errno), Failure::Transient, "{errno}");
         }
         for errno in [
@@ -220,6 +238,8 @@ mod tests {
             Errno::NOBUFS,
             Errno::NOMEM,
             Errno::NETDOWN,
+            Errno::PERM,
+            Errno::ACCESS,
         ] {
             assert_eq!(of(errno), Failure::Exhausted, "{errno}");
         }
@@ -228,5 +248,24 @@ mod tests {
         }
         let of_a_stream = io::Error::other("no more for now");
         assert_eq!(Failure::of(&of_a_stream), Failure::Exhausted);
+    }
+
+    /// Z10: connections that a firewall forbids delay no other one, and a call that is refused for
+    /// ever does not spin.
+    #[test]
+    fn only_accepts_that_are_refused_in_a_row_are_waited_for() {
+        let mut backoff = Backoff::default();
+        let mut failures = |errno: Errno, count| {
+            (0..count)
+                .map(|_| backoff.failed(&errno.into()))
+                .filter(|failure| *failure == Failure::Exhausted)
+                .count()
+        };
+        assert_eq!(failures(Errno::PERM, 8), 0);
+        assert_eq!(failures(Errno::ACCESS, 8), 8);
+        assert_eq!(failures(Errno::CONNABORTED, 8), 0);
+        assert_eq!(failures(Errno::MFILE, 8), 8);
+        backoff.reset();
+        assert_eq!(backoff.failed(&Errno::PERM.into()), Failure::Transient);
     }
 }

@@ -87,7 +87,8 @@ pub struct Connection<C: Transport> {
 ///
 /// The stream yields an error only if the listener doesn't listen or the reactor can't watch it,
 /// and then as its last item. Errors of a single connection are skipped. If file descriptors run
-/// out, the stream waits until one is free.
+/// out, the stream waits until one is free. If the system's policy refuses several accepts in a
+/// row, it waits for a growing time of up to a second.
 ///
 /// # Cancel safety
 ///
@@ -473,7 +474,7 @@ impl<L: IntoAccept> Incoming<L> {
                         peer,
                     })));
                 }
-                Poll::Ready(Some(Err(error))) => match Failure::of(&error) {
+                Poll::Ready(Some(Err(error))) => match self.backoff.failed(&error) {
                     Failure::Transient => self.burst += 1,
                     Failure::Exhausted => match (accept.has_queued(), &mut self.state) {
                         // Accepting fails the same way whether the queue is empty or not.
