@@ -133,6 +133,9 @@ broken newcomers-during-a-retirement-steered-to group::a_newcomer_during_a_retir
     'if !unchanged {' 'if false && !unchanged {'
 broken a-turn-is-waited-for-beyond-the-deadline group::a_member_whose_sibling_never_ends_retires_before_the_deadline net/retire.rs \
     'half(deadline).min(TURN)' 'half(deadline).max(TURN)'
+broken a-turn-is-waited-for-though-the-deadline-is-unknown \
+    group::a_member_of_an_accept_loop_of_its_own_waits_for_a_second net/retired.rs \
+    'Some(self.deadline),' '{ let _ = self.deadline; None },'
 broken asked-after-the-last-look accept::connections_queued_at_the_last_moment_are_accepted net/incoming.rs \
     'self.last_look();
                 WhenEmpty::LookAgain' 'WhenEmpty::Close'

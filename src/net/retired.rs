@@ -1,6 +1,10 @@
 //! The retirement of a listener whose accept loop is not ours.
 
-use std::{fmt, net::SocketAddr};
+use std::{
+    fmt,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use socket2::SockRef;
 
@@ -10,6 +14,10 @@ use super::{
     os,
     retire::{self, AsSocket, BorrowedSocket, Retirement, Stop, Stopped},
 };
+
+/// How long draining is thought to last at least: nothing tells. A member of a group waits for its
+/// turn for half of it.
+const DRAINING: Duration = Duration::from_secs(2);
 
 /// Retires a listener whose accept loop is your own, e.g. on another runtime, without losing a
 /// connection.
@@ -62,6 +70,7 @@ pub fn retire<L: Retire>(listener: L) -> Retired<L> {
     let mut retired = Retired {
         address: address.and_then(|address| address.as_socket()),
         first: ACCEPTED_FIRST,
+        deadline: Instant::now() + DRAINING,
         retirement,
         substitute: None,
         listener,
@@ -84,6 +93,8 @@ pub struct Retired<L: Retire> {
     address: Option<SocketAddr>,
     /// How many more connections may be accepted before the listener stops queueing.
     first: usize,
+    /// When draining is thought to end, at the earliest.
+    deadline: Instant,
 }
 
 /// A listener, of any runtime.
@@ -132,7 +143,7 @@ impl<L: Retire> Retired<L> {
     ///
     /// Ask before each accept, and every few milliseconds if no connection is queued. Where the
     /// system can't stop the queueing, it is true after half a second at the latest; a handshake is
-    /// waited for as long.
+    /// waited for as long. A member of a [`Group`] waits a second longer if a sibling is retiring.
     pub fn is_empty(&mut self) -> bool {
         let queued = self.has_queued();
         if let Retirement::Asked(_) = self.retirement {
@@ -160,7 +171,7 @@ impl<L: Retire> Retired<L> {
         let socket = self.listener.socket();
         let address = self.address;
         self.retirement.advance(
-            None,
+            Some(self.deadline),
             || retire::has_queued(socket),
             || retire::is_full(address),
             |how| {

@@ -185,6 +185,19 @@ fn a_member_whose_sibling_never_ends_retires_before_the_deadline() {
     assert!(took < 2 * GRACE, "{took:?}");
 }
 
+/// Z1: a member whose deadline is unknown waits for its turn for a second.
+#[test]
+fn a_member_of_an_accept_loop_of_its_own_waits_for_a_second() {
+    let [first, second] = group("127.0.0.1");
+    let _never_ends = retire(Group(first));
+    let begun = Instant::now();
+    let mut retired = retire(Group(second));
+    emptied(|| retired.is_empty());
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_secs(1), "{took:?}");
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
 /// Z1: ten generations of three members each, each told to stop at once, lose no connection, and
 /// next to no peer has to connect twice.
 #[test]
