@@ -176,11 +176,13 @@ listener! {
 /// When draining begins, this process stops accepting, and leaves the queue to the other one. If a
 /// listener is shared without this declaration, this process empties its queue first, and then the
 /// others get new connections again. Some of what it has set stays for all holders of the socket:
-/// `O_NONBLOCK`, and `SO_REUSEPORT` of one of IPv6. A socket filter of your own is replaced when the
-/// listener retires, and gone afterwards; where no filter can be had, the backlog is the longest
-/// that the system allows. Listeners
-/// that were passed on by `LISTEN_FDS` are known to be shared: those that `systemd::listeners` has
-/// taken, or, if it has taken none, those whose descriptors have the numbers that it names.
+/// `O_NONBLOCK`, and `SO_REUSEPORT` of one of IPv6. A socket filter of your own is replaced when
+/// the listener retires, and is gone afterwards; where no filter can be had, the backlog becomes
+/// the longest that the system allows.
+///
+/// Listeners that were passed on by `LISTEN_FDS` are known to be shared: those that
+/// `systemd::listeners` has taken, or, if it has taken none, those whose descriptors have the
+/// numbers that it names.
 ///
 /// The `Accept` type of a shared listener is that of the listener itself, so that a program can
 /// choose at run time:

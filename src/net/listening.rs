@@ -182,7 +182,12 @@ impl<L: Listener> Accept for Listening<L> {
     }
 
     fn has_queued(&self) -> Option<bool> {
-        self.get().map(L::has_queued)
+        match &self.retirement {
+            Retirement::Stopped(stopped) if stopped.was_empty => None,
+            // If it was shut down with connections, those that are accepted from here hold the
+            // drain for as long as they need their descriptors. Then accepting tells.
+            _ => self.get().map(L::has_queued),
+        }
     }
 }
 
@@ -283,11 +288,14 @@ impl Listener for UnixListener {
     fn stop(&self, holders: Holders, _: How) -> Stop {
         // Shutting a Unix listener down affects all its holders and can't be undone.
         let alone = holders == Holders::None;
-        Stop::Done(Stopped::new(if alone {
-            os::shut_down_unix(self)
+        if alone {
+            let empty = !self.has_queued();
+            let mut stopped = Stopped::new(os::shut_down_unix(self));
+            stopped.was_empty = empty && stopped.queue == Queue::Closed;
+            Stop::Done(stopped)
         } else {
-            Queue::Open
-        }))
+            Stop::Done(Stopped::new(Queue::Open))
+        }
     }
 
     fn restore(&self, _: &mut Stopped, _: bool) -> Option<os::Substitute> {
@@ -315,7 +323,8 @@ impl Listener for UnixListener {
 ///
 /// Only such a listener can refuse new peers before the connections in its queue are accepted. With
 /// any other Unix listener, a peer that connects between the last look at the queue and the close
-/// is reset.
+/// is reset. (Of this one, a peer that connects at the moment in which it begins to refuse peers, if
+/// file descriptors have run out by then and none is free within half a second.)
 ///
 /// If `path` is a socket on which nobody listens, e.g. since a process was killed, it is replaced.
 /// When the listener is dropped, its path is removed, unless another socket has taken its place.

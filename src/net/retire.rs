@@ -90,8 +90,11 @@ pub struct Stopped {
     was_full: bool,
     /// Set if the kernel doesn't tell of connection requests, so that one may always be under way.
     hidden: bool,
+    /// Set if a Unix listener was shut down while nothing was queued. By poll(2), it has a
+    /// connection ever after.
+    pub(super) was_empty: bool,
     /// Set if something was done to the socket.
-    stopped_loop: Option<StoppedLoop>,
+    entry: Option<StoppedLoop>,
 }
 
 impl Stopped {
@@ -102,7 +105,8 @@ impl Stopped {
             steering: None,
             was_full: false,
             hidden: false,
-            stopped_loop: None,
+            was_empty: false,
+            entry: None,
         }
     }
 
@@ -208,7 +212,7 @@ pub(super) fn tcp(socket: BorrowedSocket<'_>) -> Stopped {
         }
     });
     Stopped {
-        stopped_loop: Some(stopped),
+        entry: Some(stopped),
         hidden: os::connection_requests_are_hidden(),
         ..Stopped::new(queue)
     }
@@ -257,7 +261,7 @@ pub(super) fn restore_tcp(
         };
         substitute.flatten()
     };
-    stopped.stopped_loop.take()?.undo(undo).flatten()
+    stopped.entry.take()?.undo(undo).flatten()
 }
 
 /// Returns whether connection requests of a listener at `address` are under way.

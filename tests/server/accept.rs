@@ -4,14 +4,16 @@
 use crate::in_process::{listener, ten_generations};
 use async_drain::net::{Accept, Connections, IntoAccept, Shared, bind_unix};
 use async_drain::{Drain, Phase};
-use futures_lite::future::{block_on, poll_once};
+use futures_lite::future::{block_on, or, poll_once};
 use futures_lite::{Stream, StreamExt, stream};
-use smol::Async;
+use smol::{Async, Timer};
 use std::cell::{Cell, RefCell};
+use std::fs::File;
 use std::io::{Error, ErrorKind, Result};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -404,6 +406,62 @@ fn dropping_incoming_closes_its_listener_and_frees_its_drain() {
 fn a_listener_that_fails_for_ever_neither_spins_nor_ends() {
     // Once more at once, then 10, 20 and 40 ms apart; the next would come 80 ms later.
     asked_at_most(10, || Error::other("no connection today"));
+}
+
+/// Z1, Z10: if descriptors have run out, a Unix listener whose queue is empty doesn't hold the
+/// drain; a connection in its queue is accepted when there are some, even if that takes longer than
+/// a retired listener waits.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_unix_listener_without_descriptors_holds_the_drain_for_its_queue_alone() {
+    const NAME: &str =
+        "accept::a_unix_listener_without_descriptors_holds_the_drain_for_its_queue_alone";
+    if std::env::var_os("WITHOUT_DESCRIPTORS").is_none() {
+        // In a process that has no other use for descriptors.
+        let output = Command::new("sh")
+            .args(["-c", &format!("ulimit -n 40; exec \"$0\" --exact {NAME}")])
+            .arg(std::env::current_exe().expect("a test program"))
+            .env("WITHOUT_DESCRIPTORS", "1")
+            .output();
+        let output = output.expect("a shell");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && text.contains("1 passed"),
+            "{text}"
+        );
+        return;
+    }
+    for queued in [false, true] {
+        let socket = Socket::new(if queued { "queued" } else { "empty" });
+        let drain = Drain::new();
+        let mut incoming = drain.accept(bind_unix(socket.path()).expect("a free path"));
+        let peer = queued.then(|| UnixStream::connect(socket.path()).expect("room in the queue"));
+        // The reactor's own are open by now.
+        assert!(queued || block_on(poll_once(incoming.next())).is_none());
+        let mut others: Vec<_> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
+        assert!(!others.is_empty());
+        drain.begin();
+        if queued {
+            let long = Timer::after(Duration::from_secs(1));
+            let ended = block_on(or(async { Some(incoming.next().await) }, async {
+                long.await;
+                None
+            }));
+            assert!(ended.is_none(), "the peer is lost");
+            others.clear();
+            let accepted = block_on(incoming.next()).expect("one in the queue");
+            drop(accepted.expect("no error"));
+        }
+        let begun = Instant::now();
+        let limit = Timer::after(Duration::from_secs(5));
+        let next = or(async { incoming.next().await.is_none() }, async {
+            limit.await;
+            false
+        });
+        assert!(block_on(next), "it holds the drain");
+        assert!(begun.elapsed() < Duration::from_secs(2));
+        drop((others, peer));
+    }
 }
 
 /// Z10: a listener whose accepts the system's policy refuses is asked eight times, and then at
