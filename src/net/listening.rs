@@ -13,6 +13,8 @@ use std::{
     time::Instant,
 };
 
+use async_io::{Async, ReadableOwned};
+
 #[cfg(unix)]
 use super::unix_path::{self, BoundPath};
 use super::{
@@ -21,7 +23,6 @@ use super::{
     retire::{self, How, Retirement, Stop, Stopped, borrow},
     transport::Transport,
 };
-use async_io::{Async, ReadableOwned};
 
 /// Accepts from a TCP or Unix listener. TCP connections send without delay (`TCP_NODELAY`).
 pub struct Listening<L: Listener> {
@@ -323,8 +324,8 @@ impl Listener for UnixListener {
 ///
 /// Only such a listener can refuse new peers before the connections in its queue are accepted. With
 /// any other Unix listener, a peer that connects between the last look at the queue and the close
-/// is reset. (Of this one, a peer that connects at the moment in which it begins to refuse peers, if
-/// file descriptors have run out by then and none is free within half a second.)
+/// is reset. So is, with this one, a peer that connects just before it refuses peers, if file
+/// descriptors have run out and none is free within half a second.
 ///
 /// If `path` is a socket on which nobody listens, e.g. since a process was killed, it is replaced.
 /// When the listener is dropped, its path is removed, unless another socket has taken its place.
