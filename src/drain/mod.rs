@@ -9,7 +9,7 @@
 //!                       │     registry         records of tracked guards
 //!                       │     parts, one per core:
 //!                       │       tally          counts of presences
-//!                       │       state.kept ────────┐  until draining has begun
+//!                       │       state.kept ────────┐  until draining, and no child is left
 //!                       │       state.list ──► WaitList ──► Node     until drained
 //!                       │       state.children ──► Node (below)      until it has drained
 //!                       │       state.parent ──► Node (above)        until it has drained
