@@ -22,8 +22,8 @@ guard_of_child_and_drop 112
 '
 # Of a server in memory, with all of hyper and of the adapter.
 requests='
-http1_get            7330
-http1_post           11720
+http1_get            7470
+http1_post           11980
 http2_get            29080
 http2_post           34440
 '

@@ -68,12 +68,12 @@ where
     fn call(&self, mut request: Request<Q>) -> Self::Future {
         let http2 = request.version() == Version::HTTP_2;
         let body = (!http2).then(|| body_of(request.body()));
-        if request.extensions().get::<OnUpgrade>().is_some() {
+        if !request.extensions().is_empty() && request.extensions().get::<OnUpgrade>().is_some() {
             self.activity.set_upgradable();
         }
-        let expects = request.headers().get(EXPECT);
-        if expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
-            self.activity.asks_to_continue();
+        let has_body = matches!(body, Some(Body::Exact(_) | Body::Chunked));
+        if has_body && self.activity.is_head_alone() && expects_continue(&request) {
+            self.activity.set_expects_continue(true);
         }
         let unanswered = (self.activity).request(body, |label| http::label(&request, label));
         if let Some(peer) = self.peer {
@@ -96,6 +96,12 @@ where
         let response = self.service.call(request);
         Respond::new(Call::Called { response }, kind, unanswered)
     }
+}
+
+/// Returns whether the peer may wait for `100 Continue` before it sends the body.
+fn expects_continue<Q>(request: &Request<Q>) -> bool {
+    let expects = request.headers().get(EXPECT);
+    expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 #[inline]

@@ -67,10 +67,16 @@ impl Activity {
         self.0.reads.load(Ordering::Relaxed) == Reads::EXHAUSTED
     }
 
-    /// Notes that the peer of a request that has just been read waits for `100 Continue`, unless
-    /// its body has begun to arrive.
-    pub(in crate::hyper) fn asks_to_continue(&self) {
-        self.set_expects_continue(self.position().is_head_alone());
+    /// Returns whether nothing has arrived behind the head that has just been read.
+    #[inline]
+    pub(in crate::hyper) fn is_head_alone(&self) -> bool {
+        self.position().is_head_alone()
+    }
+
+    /// Sets whether the peer waits for `100 Continue` before it sends the body of its request.
+    #[inline]
+    pub(in crate::hyper) fn set_expects_continue(&self, expects: bool) {
+        self.0.expects_continue.store(expects, Ordering::Relaxed);
     }
 
     /// Notes that `bytes` are written: the peer no longer waits if they are `100 Continue`.
@@ -82,13 +88,9 @@ impl Activity {
         }
     }
 
+    #[inline]
     fn expects_continue(&self) -> bool {
         self.0.expects_continue.load(Ordering::Relaxed)
-    }
-
-    #[inline]
-    fn set_expects_continue(&self, expects: bool) {
-        self.0.expects_continue.store(expects, Ordering::Relaxed);
     }
 
     #[inline]
@@ -133,7 +135,7 @@ mod tests {
         let asks = |arrived: &[u8]| {
             let activity = Activity::new(&Drain::new());
             activity.received(arrived);
-            activity.asks_to_continue();
+            activity.set_expects_continue(activity.is_head_alone());
             drop(activity.request(Some(Body::Exact(5)), |_| ()));
             activity
         };
