@@ -96,9 +96,7 @@ impl<C: AsyncWrite + Unpin> Io<C> {
         }
         Poll::Ready(Ok(()))
     }
-}
 
-impl<C: AsyncWrite + Unpin> Io<C> {
     /// Returns whether to take what the socket doesn't: it is the end of an answer, and hyper may
     /// drop the connection with it (see [`left_unclosed`](Activity::left_unclosed)).
     fn takes_all(&self) -> bool {

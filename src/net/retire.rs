@@ -5,6 +5,8 @@
 //! can't do it: there, the queue is emptied, and a peer that connects between the last look at the
 //! queue and the close is reset.
 
+mod loops;
+
 #[cfg(unix)]
 pub(super) use std::os::fd::{AsFd as AsSocket, BorrowedFd as BorrowedSocket};
 #[cfg(windows)]
@@ -309,8 +311,6 @@ pub(super) fn shorten(socket: &SockRef<'_>) -> io::Result<()> {
     // Apple's kernel takes a backlog of zero or less for its maximum.
     socket.listen(i32::from(cfg!(target_vendor = "apple")))
 }
-
-mod loops;
 
 #[cfg(test)]
 #[cfg(target_os = "linux")]

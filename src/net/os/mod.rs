@@ -19,6 +19,9 @@ use elsewhere as system;
 use linux as system;
 #[cfg(all(fuzzing, target_os = "linux"))]
 pub use linux::connection_requests::property as connection_requests_property;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+pub(super) use linux::take_only_syns;
 use socket2::SockRef;
 #[cfg(unix)]
 pub(super) use system::shut_down_unix;

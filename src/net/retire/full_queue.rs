@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use socket2::{Domain, SockFilter, SockRef, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::EMPTYING;
 use crate::net::{os, retire};
@@ -31,16 +31,8 @@ fn listener() -> (TcpListener, SocketAddr, [TcpStream; BACKLOG as usize]) {
 
 /// Connects two peers, and drops the last segment of their handshakes as a full queue does.
 fn handshakes(listener: &TcpListener, address: SocketAddr) -> [TcpStream; 2] {
-    // Lets only SYNs in.
-    let only_syns = [
-        SockFilter::new(0x30, 0, 0, 13),
-        SockFilter::new(0x54, 0, 0, 0x02),
-        SockFilter::new(0x15, 0, 1, 0x02),
-        SockFilter::new(0x06, 0, 0, u32::MAX),
-        SockFilter::new(0x06, 0, 0, 0),
-    ];
     let socket = SockRef::from(listener);
-    socket.attach_filter(&only_syns).unwrap();
+    os::take_only_syns(&socket).unwrap();
     let peers = [(); 2].map(|()| {
         let peer = TcpStream::connect_timeout(&address, Duration::from_secs(5)).unwrap();
         peer.set_nodelay(true).unwrap();

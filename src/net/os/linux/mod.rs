@@ -21,6 +21,9 @@ pub(in crate::net) use super::no_group::{Steering, Substitute, join, steer};
 #[cfg(target_os = "linux")]
 pub(in crate::net) use group::{Steering, join, steer};
 pub(in crate::net) use identity::{Identity, identity};
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+pub(in crate::net) use retire::take_only_syns;
 pub(in crate::net) use retire::{
     connection_requests_are_hidden, connection_requests_under_way, drop_syns, is_queue_full,
     shut_down_unix, take_syns,

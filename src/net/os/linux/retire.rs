@@ -10,6 +10,22 @@ use crate::net::accept::Queue;
 /// Drops the first segment of every new connection request, and nothing else, so that requests that
 /// are under way can finish. It needs no privilege.
 pub(in crate::net) fn drop_syns(socket: &SockRef<'_>) -> io::Result<()> {
+    filter(socket, DROP, TAKE)
+}
+
+/// Drops all but the first segment of every connection request, so that none ends.
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+pub(in crate::net) fn take_only_syns(socket: &SockRef<'_>) -> io::Result<()> {
+    filter(socket, TAKE, DROP)
+}
+
+/// How much of a segment is taken.
+const DROP: u32 = 0;
+const TAKE: u32 = u32::MAX;
+
+/// Takes this much of a first segment and of any other.
+fn filter(socket: &SockRef<'_>, first: u32, other: u32) -> io::Result<()> {
     // The classic BPF of linux/filter.h and linux/bpf_common.h; a filter on a TCP socket sees the
     // TCP header first.
     const LOAD_BYTE: u16 = 0x30; // BPF_LD | BPF_B | BPF_ABS
@@ -24,8 +40,8 @@ pub(in crate::net) fn drop_syns(socket: &SockRef<'_>) -> io::Result<()> {
         SockFilter::new(LOAD_BYTE, 0, 0, FLAGS),
         SockFilter::new(AND, 0, 0, SYN_ACK),
         SockFilter::new(JUMP_IF_EQUAL, 0, 1, SYN),
-        SockFilter::new(RETURN, 0, 0, 0),
-        SockFilter::new(RETURN, 0, 0, u32::MAX),
+        SockFilter::new(RETURN, 0, 0, first),
+        SockFilter::new(RETURN, 0, 0, other),
     ])
 }
 
@@ -94,9 +110,11 @@ mod tests {
         time::{Duration, Instant},
     };
 
-    use socket2::{SockFilter, SockRef};
+    use socket2::SockRef;
 
-    use super::{always_cookies, connection_requests_under_way, in_proc, sock_diag};
+    use super::{
+        always_cookies, connection_requests_under_way, in_proc, sock_diag, take_only_syns,
+    };
 
     /// Z1: connection requests are waited for where the kernel doesn't tell of them, and only
     /// there.
@@ -131,7 +149,7 @@ mod tests {
     fn a_connection_request_that_is_answered_again_is_seen_again() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        take_only_syns(&listener);
+        take_only_syns(&SockRef::from(&listener)).unwrap();
         let _peer = TcpStream::connect_timeout(&address, Duration::from_secs(5)).unwrap();
         let longest = Duration::from_millis(500);
         let ask = || connection_requests_under_way(address, Duration::ZERO, longest);
@@ -143,18 +161,6 @@ mod tests {
             }
         }
         assert!(begun.elapsed() > Duration::from_secs(1));
-    }
-
-    /// Lets nothing but SYNs in, so that no connection request ends.
-    fn take_only_syns(listener: &TcpListener) {
-        let only_syns = [
-            SockFilter::new(0x30, 0, 0, 13),
-            SockFilter::new(0x54, 0, 0, 0x02),
-            SockFilter::new(0x15, 0, 1, 0x02),
-            SockFilter::new(0x06, 0, 0, u32::MAX),
-            SockFilter::new(0x06, 0, 0, 0),
-        ];
-        SockRef::from(listener).attach_filter(&only_syns).unwrap();
     }
 
     fn check(listen: &str, peer: IpAddr) {
@@ -171,7 +177,7 @@ mod tests {
         let _established = TcpStream::connect(reached).unwrap();
         assert!(!under_way());
 
-        take_only_syns(&listener);
+        take_only_syns(&SockRef::from(&listener)).unwrap();
         let peer = TcpStream::connect_timeout(&reached, Duration::from_secs(5)).unwrap();
         assert!(under_way());
         let ask = |ago, longest| {
