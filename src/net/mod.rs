@@ -17,6 +17,9 @@ mod os;
 mod passed;
 mod retire;
 mod retired;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod testing;
 mod transport;
 #[cfg(unix)]
 mod unix_path;

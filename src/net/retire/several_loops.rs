@@ -4,13 +4,12 @@ use std::{
     io,
     net::{SocketAddr, TcpListener, TcpStream},
     sync::Arc,
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use async_io::Async;
 
-use crate::net::{Accept, IntoAccept, Queue, retire};
+use crate::net::{Accept, IntoAccept, Queue, retire, testing::wait_until_refused};
 
 fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -25,17 +24,6 @@ fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 
 fn error(address: SocketAddr) -> io::ErrorKind {
     connect(address).unwrap_err().kind()
-}
-
-/// Waits until peers are refused. A child that another test has forked holds the listener, too,
-/// until it runs its program.
-fn wait_until_refused(address: SocketAddr) {
-    let begun = Instant::now();
-    while connect(address).is_ok() {
-        assert!(begun.elapsed() < Duration::from_secs(5), "it still listens");
-        thread::yield_now();
-    }
-    assert_eq!(error(address), io::ErrorKind::ConnectionRefused);
 }
 
 /// Z1: of two accept loops that retire, the first to end leaves the other one its filter, without

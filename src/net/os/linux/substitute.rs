@@ -88,6 +88,7 @@ mod tests {
     use crate::net::{
         os::linux::{drop_syns, take_syns},
         retire::has_queued,
+        testing::wait_until_refused,
     };
 
     /// Each kind of address to listen at, and those at which its peers connect.
@@ -144,8 +145,7 @@ mod tests {
             }
             drop(substitute);
             for &to in &peers {
-                let error = TcpStream::connect(to).unwrap_err();
-                assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+                wait_until_refused(to);
             }
             drop(connections);
         }
